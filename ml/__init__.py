@@ -1,0 +1,1 @@
+"""Machine learning without an orchestrator: data in, data out. Never imports Dagster."""

@@ -1,0 +1,86 @@
+"""Every setting of Headwater, read once from the environment (prefix HEADWATER_) and nowhere else."""
+
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+
+class Settings(BaseSettings):
+    """Settings, from HEADWATER_* environment variables; unset ones take the defaults below."""
+
+    model_config = SettingsConfigDict(env_prefix="HEADWATER_", extra="ignore", frozen=True)
+
+    env: Literal["local", "k8s"] = Field("local", description="Environment: local or k8s.")
+    home: Path = Field(Path(".headwater"), description="Folder that holds all state.")
+    triton_root: Path = Field(Path(".triton"), description="Folder of the unpacked Triton server.")
+    serving_python: Path = Field(
+        Path(".venv-serving/bin/python"), description="Python of the serving environment (numpy < 2)."
+    )
+    triton_http_port: int = Field(8000, description="Triton's HTTP port on loopback.")
+    triton_grpc_port: int = Field(8001, description="Triton's gRPC port on loopback.")
+    triton_metrics_port: int = Field(8002, description="Triton's Prometheus port on loopback.")
+    ui_port: int = Field(3000, description="Port of the Dagster UI.")
+    mlflow_port: int = Field(5000, description="Port of the MLflow page.")
+    train_seconds: float = Field(60.0, description="Upper bound on the fitting time of one model, in seconds.")
+
+    @property
+    def root(self) -> Path:
+        """The state folder as an absolute path."""
+        return self.home.absolute()
+
+    @property
+    def lake(self) -> Path:
+        """Delta tables."""
+        return self.root / "lake"
+
+    @property
+    def warehouse(self) -> Path:
+        """The DuckDB file in which dbt builds."""
+        return self.root / "warehouse.duckdb"
+
+    @property
+    def dbt_target(self) -> Path:
+        """dbt's target folder: manifest, compiled SQL and run results."""
+        return self.root / "dbt"
+
+    @property
+    def feast_registry(self) -> Path:
+        """Feast's registry file."""
+        return self.root / "feast" / "registry.db"
+
+    @property
+    def online_store(self) -> Path:
+        """The SQLite online store."""
+        return self.root / "online.db"
+
+    @property
+    def clock_file(self) -> Path:
+        """Present only while time is replayed: the instant at which everything lives."""
+        return self.root / "clock.json"
+
+    @property
+    def tracking_uri(self) -> str:
+        """MLflow's tracking and registry database."""
+        return f"sqlite:///{self.root / 'mlflow' / 'mlflow.db'}"
+
+    @property
+    def artifacts(self) -> Path:
+        """MLflow's artifacts."""
+        return self.root / "mlflow" / "artifacts"
+
+    @property
+    def reports(self) -> Path:
+        """Evidently and Great Expectations reports."""
+        return self.root / "reports"
+
+    @property
+    def serving_home(self) -> Path:
+        """Triton's model repository, artifacts, prediction log and process files."""
+        return self.root / "serving"
+
+    @property
+    def dagster_home(self) -> Path:
+        """DAGSTER_HOME."""
+        return self.root / "dagster"

@@ -1,0 +1,169 @@
+"""What a model is, as data. The rest of the repository is general; only `ml/models` holds instances.
+
+Frozen, validated, unknown fields refused.
+"""
+
+from datetime import datetime
+from typing import Annotated, Literal, Self
+
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, model_validator
+
+Share = Annotated[float, Field(ge=0, le=1)]
+
+
+class Frozen(BaseModel):
+    """A frozen model that refuses unknown fields."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Outcome(Frozen):
+    """Where the rows to learn from come from: one row an entity and prediction time, with its label.
+
+    `table` is a published feature-stage table (dbt model) that holds the entity keys, the request
+    fields, `prediction_time`, the label and the instant at which the label became known.
+    """
+
+    table: str
+    row_id: str = Field(description="Column that names a row uniquely, for people and for joins with outcomes.")
+    label: str = Field(description="Column with 0, 1 or null (no label: the row is not trained on).")
+    label_timestamp: str = Field(description="Column with the instant at which the label became known (UTC).")
+    prediction_time: str = "prediction_time"
+
+
+class RequestField(Frozen):
+    """A value that the caller sends with the request, besides or as an entity key.
+
+    Kinds: numeric; categorical (a string); time (UTC instant, seconds since the epoch); local_time
+    (wall-clock time at the place of the event as seconds since 1970-01-01T00:00 on that wall clock,
+    from which the network derives time of day and weekday).
+    """
+
+    name: str
+    kind: Literal["numeric", "categorical", "time", "local_time"]
+
+
+class Elapsed(Frozen):
+    """A feature computed inside the network: minutes from one time value to another."""
+
+    name: str
+    since: str = Field(description="Feature reference or request field of a time, seconds since the epoch.")
+    until: str = Field(description="Request field of kind time.")
+
+
+class Window(Frozen):
+    """A half-open interval [start, end) of prediction times."""
+
+    start: AwareDatetime
+    end: AwareDatetime
+
+    @model_validator(mode="after")
+    def _ordered(self) -> Self:
+        if self.start >= self.end:
+            raise ValueError(f"window is empty: start {self.start} is not before end {self.end}")
+        return self
+
+    def holds(self, instant: datetime) -> bool:
+        """Whether `instant` lies in the window."""
+        return self.start <= instant < self.end
+
+
+class Split(Frozen):
+    """Train, validation and test windows, in time order and apart."""
+
+    train: Window
+    validation: Window
+    test: Window
+
+    @model_validator(mode="after")
+    def _in_time_order(self) -> Self:
+        if self.train.end > self.validation.start or self.validation.end > self.test.start:
+            raise ValueError("split windows overlap; order them train, validation, test")
+        return self
+
+
+class NetworkSettings(Frozen):
+    """Shape of the tabular network."""
+
+    hidden: tuple[int, ...] = (256, 128)
+    dropout: Share = 0.1
+    embedding_size: int = Field(16, gt=0, description="Upper bound on a categorical embedding's width.")
+    min_category_count: int = Field(20, ge=1, description="Rarer categories share the 'unknown' embedding.")
+
+
+class TrainingSettings(Frozen):
+    """How the network is fitted."""
+
+    epochs: int = Field(30, gt=0)
+    batch_size: int = Field(4096, gt=0)
+    learning_rate: float = Field(2e-3, gt=0)
+    weight_decay: float = Field(1e-2, ge=0)
+    patience: int = Field(4, gt=0, description="Epochs without a better validation loss before stopping.")
+    seed: int = 7
+
+
+class Gates(Frozen):
+    """Bounds that a candidate must keep to be promoted."""
+
+    min_auc: Share = Field(description="Held-out ROC AUC below this is refused even without a champion.")
+    max_auc: Share = Field(description="Held-out ROC AUC above this is a leak until proven otherwise.")
+    max_calibration_error: Share = Field(0.05, description="Expected calibration error, 10 equal-mass bins.")
+    confidence: Share = Field(0.95, description="Confidence of the paired bootstrap against the champion.")
+    max_drifted_share: Share = Field(
+        0.5, description="Share of features that may differ between training set and serving window."
+    )
+    seasonal_features: tuple[str, ...] = Field(
+        (), description="Features left out of that drift gate: they move with the season by nature."
+    )
+
+
+class ServingSettings(Frozen):
+    """How the model is served."""
+
+    mode: Literal["pooled", "own"] = Field("pooled", description="Inside the router, or a Triton model of its own.")
+    deadline_ms: int = Field(100, gt=0, description="Deadline for reading online features, in milliseconds.")
+
+
+class ModelSpec(Frozen):
+    """One model: from it come training set, training, evaluation, gates, versions and deployment."""
+
+    name: Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")]
+    description: str
+    owner: str
+    outcome: Outcome
+    features: tuple[str, ...] = Field(description="Feast references: view:feature.", min_length=1)
+    request: tuple[RequestField, ...]
+    elapsed: tuple[Elapsed, ...] = ()
+    split: Split
+    network: NetworkSettings = NetworkSettings()
+    training: TrainingSettings = TrainingSettings()
+    gates: Gates
+    serving: ServingSettings = ServingSettings()
+
+    @model_validator(mode="after")
+    def _references_resolve(self) -> Self:
+        for reference in self.features:
+            if reference.count(":") != 1:
+                raise ValueError(f"feature {reference!r} of model {self.name!r} is not of the form view:feature")
+        columns = [column_of(reference) for reference in self.features] + [f.name for f in self.request]
+        doubled = sorted({name for name in columns if columns.count(name) > 1})
+        if doubled:
+            raise ValueError(f"model {self.name!r} names {doubled} more than once")
+        times = {f.name for f in self.request if f.kind == "time"}
+        for elapsed in self.elapsed:
+            if elapsed.until not in times or column_of(elapsed.since) not in columns:
+                raise ValueError(
+                    f"elapsed feature {elapsed.name!r} of model {self.name!r} needs `until` among the time "
+                    f"request fields {sorted(times)} and `since` among its features or request fields"
+                )
+        return self
+
+    @property
+    def views(self) -> tuple[str, ...]:
+        """Names of the feature views it reads, in order of first use."""
+        return tuple(dict.fromkeys(reference.split(":")[0] for reference in self.features))
+
+
+def column_of(reference: str) -> str:
+    """Return a feature's column name in training sets, ONNX inputs and logs: view__feature."""
+    return reference.replace(":", "__")
