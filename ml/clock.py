@@ -6,6 +6,7 @@ Standard library only: the router inside Triton imports it in the serving enviro
 import json
 import os
 import tempfile
+import time
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Protocol
@@ -68,3 +69,11 @@ def _utc(instant: datetime) -> datetime:
     if instant.tzinfo is None:
         raise ValueError(f"{instant} has no time zone; give an instant such as 2013-10-01T00:00:00+00:00")
     return instant.astimezone(UTC)
+
+
+def audit_order() -> int:
+    """Return a stamp that only grows (nanoseconds), to order audit rows written at one replayed instant.
+
+    It is never the time of a fact.
+    """
+    return time.time_ns()

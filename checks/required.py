@@ -1,0 +1,23 @@
+"""Which blocking checks each table must have passed before anybody reads it. One place, asked by the guard."""
+
+RAW = ("expectations",)
+FEATURES = ("dbt_tests",)
+TRAINING_SET = ("training_rows",)
+MODEL = ("promotion", "serving_drift")
+
+
+def required_checks(table: str) -> tuple[str, ...]:
+    """Return the names of the blocking checks of `table` (raw/flights, features/x, <model>/training_set, <model>/model).
+
+    Raises LookupError for a table nobody gates: an ungated table is never read by another stage.
+    """
+    stage, _, name = table.partition("/")
+    if stage == "raw":
+        return RAW
+    if stage == "features":
+        return FEATURES
+    if name == "training_set":
+        return TRAINING_SET
+    if name == "model":
+        return MODEL
+    raise LookupError(f"table {table!r} has no blocking checks; add them to checks/required.py")

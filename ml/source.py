@@ -1,0 +1,139 @@
+"""What a source is, and the readers: CSV, Parquet (a path or an object-store URL) and SQL.
+
+The instances are in `ml/sources`; landing them in the lake is `ml/landing.py`.
+"""
+
+import zipfile
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Protocol
+
+import polars as pl
+
+KnownAt = Callable[[pl.DataFrame], pl.Series]
+
+
+class Reader(Protocol):
+    """Reads a source's rows as they are, with the declared types."""
+
+    def read(self, schema: Mapping[str, pl.DataType]) -> pl.DataFrame:
+        """Return all rows. Raises LookupError if the source is not there, ValueError if it does not fit."""
+        ...
+
+
+@dataclass(frozen=True)
+class CsvReader:
+    """A CSV file, also as the only member of a .zip. Empty fields and "NA" are null."""
+
+    path: str | Path
+
+    def read(self, schema: Mapping[str, pl.DataType]) -> pl.DataFrame:
+        """Return the file's rows. Columns the declaration does not know are kept as strings."""
+        path = Path(self.path)
+        if not path.exists():
+            raise LookupError(f"source file {path} is missing; restore it or correct its declaration")
+        try:
+            content = _unzipped(path) if path.suffix == ".zip" else path
+            return pl.read_csv(content, schema_overrides=schema, null_values=["NA", ""], infer_schema=False)
+        except (pl.exceptions.PolarsError, zipfile.BadZipFile, OSError) as error:
+            raise ValueError(f"source file {path} does not fit its declaration: {_first_line(error)}") from error
+
+
+@dataclass(frozen=True)
+class ParquetReader:
+    """One or more Parquet files: a path, a glob, or an object-store URL such as s3://bucket/table/*.parquet."""
+
+    location: str
+    storage_options: Mapping[str, str] = field(default_factory=dict)
+
+    def read(self, schema: Mapping[str, pl.DataType]) -> pl.DataFrame:
+        """Return the files' rows."""
+        try:
+            return pl.scan_parquet(self.location, storage_options=dict(self.storage_options) or None).collect()
+        except FileNotFoundError as error:
+            raise LookupError(f"source {self.location} is missing; restore it or correct its declaration") from error
+        except (pl.exceptions.PolarsError, OSError) as error:
+            raise ValueError(f"source {self.location} cannot be read: {_first_line(error)}") from error
+
+
+@dataclass(frozen=True)
+class SqlReader:
+    """A query on a database that SQLAlchemy reaches. `url` is a function, so that no secret is read at import."""
+
+    url: Callable[[], str]
+    query: str
+
+    def read(self, schema: Mapping[str, pl.DataType]) -> pl.DataFrame:
+        """Return the query's rows."""
+        from sqlalchemy import create_engine
+        from sqlalchemy.exc import SQLAlchemyError
+
+        try:
+            with create_engine(self.url()).connect() as connection:
+                return pl.read_database(self.query, connection, schema_overrides=dict(schema))
+        except SQLAlchemyError as error:
+            raise LookupError(f"query {self.query!r} failed: {_first_line(error)}") from error
+
+
+@dataclass(frozen=True)
+class Source:
+    """One declared source; it becomes the table raw/<name>.
+
+    `columns` maps each column to its type and description. `key` names a fact uniquely. `known_at`
+    is a rule that gives, per row, the UTC instant at which the row became known. `partition` is an
+    expression that gives the month ("2013-01") a row belongs to, None for a table that lands whole.
+    `created_column` names the source's own column with the instant of a correction, if it has one.
+    """
+
+    name: str
+    description: str
+    owner: str
+    reader: Reader
+    columns: Mapping[str, tuple[pl.DataType, str]]
+    key: tuple[str, ...]
+    known_at: KnownAt
+    partition: pl.Expr | None = None
+    created_column: str | None = None
+
+    @property
+    def table(self) -> str:
+        """The lake's name of the landed table."""
+        return f"raw/{self.name}"
+
+    @property
+    def schema(self) -> dict[str, pl.DataType]:
+        """Column types by name."""
+        return {name: dtype for name, (dtype, _) in self.columns.items()}
+
+    def read(self) -> pl.DataFrame:
+        """Read the rows with exactly the declared columns, verbatim.
+
+        Raises ValueError that names missing, surplus and mistyped columns.
+        """
+        frame = self.reader.read(self.schema)
+        missing = sorted(set(self.schema) - set(frame.columns))
+        surplus = sorted(set(frame.columns) - set(self.schema))
+        mistyped = [
+            f"{name} is {frame.schema[name]}, declared {dtype}"
+            for name, dtype in self.schema.items()
+            if name in frame.columns and frame.schema[name] != dtype
+        ]
+        if missing or surplus or mistyped:
+            raise ValueError(
+                f"source {self.name!r} does not fit its declaration: missing {missing}, surplus {surplus}, "
+                f"mistyped {mistyped}; correct the source, or the declaration if the change is meant"
+            )
+        return frame.select(list(self.schema))
+
+
+def _unzipped(path: Path) -> bytes:
+    with zipfile.ZipFile(path) as archive:
+        names = archive.namelist()
+        if len(names) != 1:
+            raise ValueError(f"{path} holds {names}; expected one CSV file")
+        return archive.read(names[0])
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__

@@ -1,0 +1,82 @@
+"""The audit table of check verdicts, append-only, in the lake: what gates ask, from any process.
+
+A verdict belongs to one version of one partition of one table. Whether a reader may go on is
+decided by `checks/guard.py`; Dagster's check evaluations mirror these rows.
+"""
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import polars as pl
+
+from ml.clock import Clock, audit_order
+from ml.lake import WHOLE, Lake
+
+TABLE = "audit/verdicts"
+
+_SCHEMA = {
+    "table": pl.String,
+    "version": pl.Int64,
+    "partition": pl.String,
+    "check": pl.String,
+    "passed": pl.Boolean,
+    "blocking": pl.Boolean,
+    "evidence": pl.String,
+    "run_id": pl.String,
+    "actor": pl.String,
+    "at": pl.Datetime("us", "UTC"),
+    "order": pl.Int64,
+}
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """One check's answer on one version of one partition (`WHOLE` if unpartitioned)."""
+
+    table: str
+    version: int
+    check: str
+    passed: bool
+    partition: str = WHOLE
+    blocking: bool = True
+    evidence: Mapping[str, Any] = field(default_factory=dict)
+    run_id: str = ""
+    actor: str = ""
+
+
+class Verdicts:
+    """Reads and appends verdicts."""
+
+    def __init__(self, lake: Lake, clock: Clock) -> None:
+        self._lake = lake
+        self._clock = clock
+
+    def record(self, verdicts: Iterable[Verdict]) -> None:
+        """Append verdicts in one transaction."""
+        rows = [
+            asdict(v)
+            | {
+                "evidence": json.dumps(dict(v.evidence), default=str),
+                "at": self._clock.now(),
+                "order": audit_order(),
+            }
+            for v in verdicts
+        ]
+        if rows:
+            self._lake.append(TABLE, pl.DataFrame(rows, schema=_SCHEMA))
+
+    def newest(self, table: str, version: int, partition: str, check: str) -> Verdict | None:
+        """Return the newest verdict on exactly this version and partition, None if the check never ended."""
+        rows = self.rows(table).filter(version=version, partition=partition, check=check).tail(1)
+        if rows.is_empty():
+            return None
+        row = rows.row(0, named=True)
+        return Verdict(**{k: v for k, v in row.items() if k not in ("at", "order", "evidence")}, evidence=json.loads(row["evidence"]))
+
+    def rows(self, table: str) -> pl.DataFrame:
+        """Return all verdicts on a table, oldest first, one row a verdict."""
+        if not self._lake.exists(TABLE):
+            return pl.DataFrame(schema=_SCHEMA)
+        return self._lake.read(TABLE).filter(pl.col("table") == table).collect().sort("order")
