@@ -71,8 +71,15 @@ def unpack(fields: Sequence[Field], row: bytes) -> PackedRow:
     except (struct.error, IndexError, UnicodeDecodeError) as error:
         raise ValueError(f"online row does not fit its fields {[f.name for f in fields]}: {error}") from error
     if position != len(row):
-        raise ValueError(f"online row has {len(row) - position} bytes more than its fields hold")
+        raise ValueError(
+            f"online row of {len(row)} bytes does not fit its fields {[f.name for f in fields]} ({position} bytes)"
+        )
     return PackedRow(tuple(values), event_us, created_us)
+
+
+def row_times(row: bytes) -> tuple[int, int]:
+    """Return event and created time of a packed row, in microseconds since the epoch (UTC)."""
+    return _TIMES.unpack_from(row)
 
 
 def entity_key(join_keys: Mapping[str, str | int]) -> bytes:

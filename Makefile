@@ -1,0 +1,94 @@
+# The only place that knows how to set up. `make help` lists the targets.
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.PHONY: demo ui mlflow status stop test lint types imports format bench setup preflight lock clean help
+
+export HEADWATER_HOME ?= .headwater
+export DAGSTER_HOME := $(abspath $(HEADWATER_HOME))/dagster
+export DO_NOT_TRACK := true
+export GX_ANALYTICS_ENABLED := false
+export PYTHONPATH := $(CURDIR)
+unexport PYTHONDONTWRITEBYTECODE
+
+PYTHON ?= python3
+PY := .venv/bin/python
+UV := .tools/bin/uv
+LINKS := $(if $(PIP_FIND_LINKS),--find-links "$(PIP_FIND_LINKS)")
+MANIFEST := $(HEADWATER_HOME)/dbt/manifest.json
+DBT := HEADWATER_LAKE="$(abspath $(HEADWATER_HOME))/lake" HEADWATER_WAREHOUSE="$(abspath $(HEADWATER_HOME))/warehouse.duckdb" .venv/bin/dbt
+apt = { $(1); } >/dev/null 2>&1 || { apt-get update -qq && apt-get install -y -qq $(2) >/dev/null; } || { echo "headwater: needs the package $(2): apt-get install $(2) (as root)" >&2; exit 1; }
+
+demo: setup ## From raw tables to a prediction served by Triton, on the real year; a second run does only what is out of date
+	@$(PY) -m assets.demo
+
+ui: setup ## Open the Dagster UI on the same state
+	@$(PY) -m assets.ui
+
+mlflow: setup ## Open the MLflow page: runs, metrics, registered versions
+	@$(PY) -m ml.registry ui
+
+status: setup ## What is served, and whether Triton answers
+	@$(PY) -m serving.server status; $(PY) -m serving.rollout status
+
+stop: setup ## Stop Triton
+	@$(PY) -m serving.server stop
+
+test: setup lint types imports .tools/.test-packages ## Lint, types, import contracts and all tests
+	$(PY) -m pytest
+
+lint: setup ## Ruff: rules and formatting
+	.venv/bin/ruff check . && .venv/bin/ruff format --check .
+
+types: setup ## mypy
+	.venv/bin/mypy
+
+imports: setup ## The one-way rule: ml, serving, checks, assets
+	.venv/bin/lint-imports --no-cache
+
+format: setup ## Format the code
+	.venv/bin/ruff check --fix . && .venv/bin/ruff format .
+
+bench: setup ## Run one benchmark: make bench NAME=version_swap; without NAME, list them
+	@$(PY) -m benchmarks $(NAME)
+
+setup: preflight .venv/.ready .venv-serving/.ready .triton/.ready $(MANIFEST) $(DAGSTER_HOME)/dagster.yaml ## Install everything; does only what is missing
+
+lock: .tools/.ready ## Resolve both locks anew from pyproject.toml
+	$(UV) pip compile -q pyproject.toml --group dev --python-version 3.11 $(LINKS) --no-header --no-annotate --upgrade -o requirements/platform.lock
+	sed -i 's/^\(torch==[0-9.]*\)+.*/\1/' requirements/platform.lock
+	$(UV) pip compile -q --group pyproject.toml:serving --python-version 3.11 --no-header --no-annotate --upgrade -o requirements/serving.lock
+
+clean: ## Stop Triton and delete all state (not the installed environments)
+	@[ ! -x $(PY) ] || $(PY) -m serving.server stop || true
+	rm -rf "$(HEADWATER_HOME)" .pytest_cache .mypy_cache .ruff_cache .hypothesis dbt_project/target dbt_project/logs
+
+help: ## List the targets
+	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-8s %s\n", $$1, $$2}'
+
+preflight:
+	@command -v $(PYTHON) >/dev/null || { echo "headwater: needs python 3.11: apt-get install python3.11 python3.11-venv" >&2; exit 1; }
+	@$(PYTHON) deploy/preflight.py
+
+.tools/.ready: | preflight
+	@$(call apt,ldconfig -p | grep -q libpython3.11.so.1.0,libpython3.11)
+	@echo "headwater: installing (once, about a minute)"
+	@$(PYTHON) -m venv .tools && .tools/bin/pip install -q --disable-pip-version-check uv==0.13.8 && touch $@
+
+.tools/.test-packages: .tools/.ready
+	@$(call apt,command -v chromium,chromium) && touch $@
+
+.venv/.ready: requirements/platform.lock .tools/.ready
+	@$(UV) venv -q --clear --python $(PYTHON) .venv && $(UV) pip install -q --python .venv $(LINKS) -r $< && { $(PY) -m compileall -q -j 0 .venv/lib >/dev/null || true; } && touch $@
+
+.venv-serving/.ready: requirements/serving.lock .tools/.ready
+	@$(UV) venv -q --clear --python $(PYTHON) .venv-serving && $(UV) pip install -q --python .venv-serving -r $< && touch $@
+
+.triton/.ready: requirements/triton.lock .tools/.ready
+	@rm -rf .triton && $(UV) pip install -q --python $(PYTHON) --no-deps --target .triton -r $< && touch $@
+
+$(MANIFEST): .venv/.ready $(shell find dbt_project -name '*.sql' -o -name '*.yml' -not -path '*/target/*')
+	@$(DBT) --quiet parse --project-dir dbt_project --profiles-dir dbt_project --target-path "$(abspath $(HEADWATER_HOME))/dbt" --log-path "$(abspath $(HEADWATER_HOME))/dbt" && touch $@
+
+$(DAGSTER_HOME)/dagster.yaml: dagster.yaml
+	@mkdir -p $(@D) && cp $< $@

@@ -1,0 +1,53 @@
+"""The one assembly: everything is wired here and nowhere else. Nothing connects to anything at import."""
+
+import dagster as dg
+
+from assets.automation import drift_sensor, retraining_job
+from assets.deployment import deployment_asset
+from assets.features import dbt_resource, feature_assets
+from assets.monitoring import predictions_asset
+from assets.publishing import publishing_assets
+from assets.raw import raw_assets
+from assets.resources import Platform, platform_for
+from assets.training import training_assets
+from ml.models import MODELS
+from ml.settings import Settings
+from ml.sources import SOURCES
+
+# Steps import the definitions once and fork, which is much faster than importing in each.
+EXECUTOR = dg.multiprocess_executor.configured(
+    {"start_method": {"forkserver": {"preload_modules": ["assets.definitions"]}}, "max_concurrent": 2}
+)
+
+
+def build_definitions(environment: str | None = None) -> dg.Definitions:
+    """Return the whole lineage for an environment (default: the one HEADWATER_ENV names).
+
+    Raises LookupError if dbt's manifest has not been built or the environment is not available.
+    """
+    settings = Settings() if environment is None else Settings(env=environment)
+    return definitions_for(platform_for(settings))
+
+
+def definitions_for(platform: Platform) -> dg.Definitions:
+    """Return the whole lineage on the given parts."""
+    jobs = {spec.name: retraining_job(spec) for spec in MODELS}
+    everything = [
+        *raw_assets(SOURCES),
+        feature_assets(platform, SOURCES),
+        *publishing_assets(platform, MODELS),
+        *(part for spec in MODELS for part in training_assets(spec)),
+        *(deployment_asset(spec) for spec in MODELS),
+        *(predictions_asset(spec) for spec in MODELS),
+    ]
+    return dg.Definitions(
+        assets=[item for item in everything if not isinstance(item, dg.AssetChecksDefinition)],
+        asset_checks=[item for item in everything if isinstance(item, dg.AssetChecksDefinition)],
+        jobs=list(jobs.values()),
+        sensors=[drift_sensor(spec, jobs[spec.name]) for spec in MODELS],
+        resources={"platform": platform, "dbt": dbt_resource(platform), "pipes": dg.PipesSubprocessClient()},
+        executor=EXECUTOR,
+    )
+
+
+defs = build_definitions()

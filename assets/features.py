@@ -1,0 +1,139 @@
+"""The features stage: dbt on DuckDB, a range of months in one run, exported as versions that can be audited.
+
+A run reads raw versions that the guard admitted (the months asked for and the month before), builds and
+tests with dbt, writes each feature table's months to features/<name> and records dbt's tests as the
+verdict on exactly that version. Publishing is another asset.
+"""
+
+import json
+import os
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+from dagster_dbt import DagsterDbtTranslator, DbtCliInvocation, DbtCliResource, dbt_assets
+
+from assets.automation import WHEN_CHECKED
+from assets.mirror import record
+from assets.partitions import MONTHS, with_look_back
+from assets.resources import DBT_PROJECT, Platform
+from checks.dbt_tests import FEATURES_FOLDER, built_tables, check_dbt_tests, errors
+from ml.source import Source
+from ml.warehouse import read_feature_table
+
+GROUP = "features"
+POOL = "duckdb"  # DuckDB has one writer
+
+
+class Translator(DagsterDbtTranslator):
+    """Names dbt's nodes as DESIGN does: raw/<source>, staging/<model>, features/<table>."""
+
+    def get_asset_key(self, dbt_resource_props: Mapping[str, Any]) -> dg.AssetKey:
+        """Return the stage and the name."""
+        if dbt_resource_props["resource_type"] == "source":
+            return dg.AssetKey(["raw", dbt_resource_props["name"]])
+        stage = "features" if FEATURES_FOLDER in dbt_resource_props["fqn"] else "staging"
+        return dg.AssetKey([stage, dbt_resource_props["name"]])
+
+    def get_group_name(self, dbt_resource_props: Mapping[str, Any]) -> str | None:
+        """Put all of dbt's models in one group."""
+        return GROUP
+
+    def get_partition_mapping(
+        self, dbt_resource_props: Mapping[str, Any], dbt_parent_resource_props: Mapping[str, Any]
+    ) -> dg.PartitionMapping | None:
+        """A month of staging reads the raw month before it too: late flights land after the month's end."""
+        if dbt_parent_resource_props["resource_type"] != "source":
+            return None
+        return dg.TimeWindowPartitionMapping(start_offset=-1, allow_nonexistent_upstream_partitions=True)
+
+    def get_automation_condition(self, dbt_resource_props: Mapping[str, Any]) -> dg.AutomationCondition | None:
+        """Run when inputs changed and their checks passed."""
+        return WHEN_CHECKED
+
+
+def dbt_resource(platform: Platform) -> DbtCliResource:
+    """Return the dbt command line on this environment's warehouse and lake."""
+    os.environ.update(
+        HEADWATER_WAREHOUSE=str(platform.settings.warehouse),
+        HEADWATER_LAKE=str(platform.settings.lake),
+        DBT_TARGET_PATH=str(platform.settings.dbt_target),
+        DO_NOT_TRACK="true",
+    )
+    executable = Path(sys.executable).parent / "dbt"
+    return DbtCliResource(
+        project_dir=str(DBT_PROJECT), profiles_dir=str(DBT_PROJECT), dbt_executable=str(executable)
+    )
+
+
+def feature_assets(platform: Platform, sources: Sequence[Source]) -> dg.AssetsDefinition:
+    """Return dbt's models as assets. Raises LookupError if the manifest has not been built."""
+    if not platform.manifest.exists():
+        raise LookupError(f"dbt's manifest {platform.manifest} is missing; run make setup")
+
+    @dbt_assets(
+        manifest=platform.manifest,
+        name="dbt_build",
+        partitions_def=MONTHS,
+        backfill_policy=dg.BackfillPolicy.single_run(),
+        dagster_dbt_translator=Translator(),
+        pool=POOL,
+    )
+    def dbt_build(
+        context: dg.AssetExecutionContext, dbt: DbtCliResource, platform: dg.ResourceParam[Platform]
+    ) -> Iterator[Any]:
+        months = list(context.partition_keys)
+        variables = {
+            "start_month": months[0],
+            "end_month": months[-1],
+            "raw_versions": _admitted_raw(platform, sources, months),
+        }
+        context.log.info(f"dbt build {months[0]} to {months[-1]}")
+        build = dbt.cli(["build", "--vars", json.dumps(variables)], context=context, raise_on_error=False)
+        # Dagster hears of a table only when its version and verdict are in the lake.
+        events = list(build.stream().fetch_row_counts().fetch_column_metadata())
+        release_warehouse(build)
+        _export(platform, context.run.run_id, build, months)
+        problems = errors(build.get_artifact("run_results.json"))
+        if problems:
+            yield from (event for event in events if isinstance(event, dg.AssetCheckResult | dg.AssetCheckEvaluation))
+            raise dg.Failure(f"dbt build of {months[0]} to {months[-1]}: " + "; ".join(problems[:5]), allow_retries=False)
+        yield from events
+
+    return dbt_build
+
+
+def release_warehouse(build: DbtCliInvocation) -> None:
+    """Close what dagster-dbt opened in this process to fetch metadata: it would lock out the next writer."""
+    from dbt.adapters.duckdb.connections import DuckDBConnectionManager
+
+    if build.adapter is not None:
+        build.adapter.cleanup_connections()
+    DuckDBConnectionManager.close_all_connections()
+
+
+def _admitted_raw(platform: Platform, sources: Sequence[Source], months: list[str]) -> dict[str, int]:
+    """Ask the guard for the raw months this run will read; return the table versions to pin."""
+    pinned = {}
+    for source in sources:
+        pinned[source.name] = platform.lake.version(source.table) if platform.lake.exists(source.table) else 0
+        if source.partition is None:
+            platform.guard.admit("features", source.table)
+        else:
+            platform.guard.admit("features", source.table, with_look_back(months))
+    return pinned
+
+
+def _export(platform: Platform, run_id: str, build: DbtCliInvocation, months: list[str]) -> None:
+    """Write the built months of each feature table as a new version, with dbt's verdict on it."""
+    results = build.get_artifact("run_results.json")
+    for name in built_tables(platform.manifest, results):
+        frame = read_feature_table(platform.settings.warehouse, name, months)
+        version = platform.lake.replace(f"features/{name}", frame, months, {"run": run_id})
+        outcome = check_dbt_tests(platform.manifest, results, name)
+        for month in months:
+            record(
+                platform, run_id, outcome, table=f"features/{name}", version=version, check="dbt_tests", partition=month
+            )

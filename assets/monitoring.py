@@ -1,0 +1,51 @@
+"""The monitoring stage: what was answered returns to the lake, each line of the prediction log once."""
+
+import dagster as dg
+import polars as pl
+
+from assets.raw import preview
+from assets.resources import Platform
+from ml.spec import ModelSpec
+
+
+def predictions_asset(spec: ModelSpec) -> dg.AssetsDefinition:
+    """Return the predictions of a spec's deployment as a table."""
+    table = f"{spec.name}/predictions"
+
+    @dg.asset(
+        key=[spec.name, "predictions"],
+        deps=[dg.AssetDep([spec.name, "deployment"])],
+        group_name="monitoring",
+        kinds={"delta", "triton"},
+        owners=[spec.owner],
+        code_version="1",
+        description=(
+            f"Every answer of {spec.name}: prediction id, time, version, keys, request, features with the time "
+            "of their rows, probability. Appended from the serving log, each line once."
+        ),
+    )
+    def predictions(context: dg.AssetExecutionContext, platform: dg.ResourceParam[Platform]) -> dg.MaterializeResult:
+        from serving.log_reader import log_schema, read_new
+        from serving.model_repository import ModelRepository
+
+        plan = ModelRepository(platform.settings.serving_home).deployed(spec.name)
+        if plan is None:
+            raise dg.Failure(f"{spec.name} is not deployed; materialize {spec.name}/deployment first")
+        commits = platform.lake.history(table)
+        cursor = commits[0]["metadata"]["cursor"] if commits else None
+        lines, cursor = read_new(platform.settings.serving_home / "predictions" / spec.name, log_schema(plan), cursor)
+        if lines.height or not commits:
+            platform.lake.append(table, lines, {"cursor": cursor})
+        rows = platform.lake.read(table)
+        context.log.info(f"{table}: {lines.height} new answers")
+        return dg.MaterializeResult(
+            metadata={
+                "dagster/row_count": rows.select(pl.len()).collect().item(),
+                "dagster/column_schema": dg.TableSchema([dg.TableColumn(n, str(t)) for n, t in lines.schema.items()]),
+                "dagster/table_name": table,
+                "new answers": lines.height,
+                "preview": dg.MetadataValue.md(preview(rows.sort("time", descending=True))),
+            }
+        )
+
+    return predictions

@@ -1,0 +1,140 @@
+"""The publish stage: audited feature tables become the ones that training, servers and notebooks read.
+
+One asset a table, guarded by the verdicts on exactly the versions it copies; online views are also
+rebuilt in the online store as of the clock. The drift check here never blocks: it starts retraining.
+"""
+
+from collections.abc import Iterable, Sequence
+
+import dagster as dg
+import polars as pl
+
+from assets.automation import WHEN_CHECKED
+from assets.mirror import record
+from assets.partitions import MONTHS, with_look_back
+from assets.raw import preview
+from assets.resources import Platform
+from checks.drift import CHECK, check_drift
+from checks.outcome import Outcome
+from ml.lake import PARTITION_KEY
+from ml.online_publish import rebuild
+from ml.online_rows import OnlineRows
+from ml.spec import ModelSpec
+
+GROUP = "publish"
+REFERENCE_MONTHS = 3
+DRIFTED_SHARE = 0.5  # Evidently's own default
+
+
+def publishing_assets(
+    platform: Platform, models: Sequence[ModelSpec]
+) -> list[dg.AssetsDefinition | dg.AssetChecksDefinition]:
+    """Return an asset for every feature view and outcome table, and a drift check for every view."""
+    views = {view.name: view for view in platform.feature_views}
+    outcomes = {spec.outcome.table: spec for spec in models}
+    assets = [_asset(name, view.online, view.owner, view.description) for name, view in views.items()]
+    assets += [_asset(name, False, spec.owner, f"Outcomes of {spec.name}.") for name, spec in outcomes.items()]
+    return [*assets, *(_drift_check(name, watched_columns(name, models)) for name in views)]
+
+
+def watched_columns(view: str, models: Iterable[ModelSpec]) -> list[str]:
+    """Return the columns of a view that models use, less times and those that move with the season by nature."""
+    references = {
+        reference
+        for spec in models
+        for reference in spec.features
+        if reference not in spec.gates.seasonal_features and reference not in {e.since for e in spec.elapsed}
+    }
+    return sorted(r.split(":")[1] for r in references if r.split(":")[0] == view)
+
+
+def _asset(name: str, online: bool, owner: str, description: str) -> dg.AssetsDefinition:
+    @dg.asset(
+        key=["published", name],
+        deps=[dg.AssetDep(["features", name])],
+        partitions_def=MONTHS,
+        backfill_policy=dg.BackfillPolicy.single_run(),
+        automation_condition=WHEN_CHECKED,
+        group_name=GROUP,
+        kinds={"delta", "feast"},
+        owners=[owner],
+        code_version="1",
+        description=f"{description} Published: every check passed on the version it came from.",
+        pool="publish",
+    )
+    def published(context: dg.AssetExecutionContext, platform: dg.ResourceParam[Platform]) -> dg.MaterializeResult:
+        months = list(context.partition_keys)
+        staged = platform.guard.admit(f"published/{name}", f"features/{name}", months)
+        publication = platform.publications.publish(name, staged, actor=f"dagster run {context.run.run_id}")
+        rows = platform.lake.read(f"published/{name}", publication.version, months)
+        count = rows.select(pl.len()).collect().item()
+        context.log.info(f"published/{name}: {count} rows of {len(months)} months, version {publication.version}")
+        metadata = {
+            "dagster/partition_row_count": count,
+            "dagster/column_schema": _column_schema(rows),
+            "dagster/table_name": f"published/{name}",
+            "table version": publication.version,
+            "months": ", ".join(months),
+            "preview": dg.MetadataValue.md(preview(rows)),
+        }
+        if online:
+            metadata["online keys"] = _rebuild_online(platform, name)
+        return dg.MaterializeResult(metadata=metadata)
+
+    return published
+
+
+def _rebuild_online(platform: Platform, name: str) -> int:
+    """Bring the online rows of one view to what is known by the clock; return how many keys it holds."""
+    views = [view for view in platform.feature_views if view.name == name]
+    rows = OnlineRows(platform.settings.online_store)
+    return rebuild(views, platform.publications, rows, platform.clock.now())[name]
+
+
+def _drift_check(name: str, columns: Sequence[str]) -> dg.AssetChecksDefinition:
+    @dg.asset_check(
+        asset=["published", name],
+        name=CHECK,
+        blocking=False,
+        partitions_def=MONTHS,
+        description=(
+            f"Evidently: the newest month of the run against the {REFERENCE_MONTHS} months before it, on the "
+            "features that models use. Never blocks; a breach starts retraining."
+        ),
+    )
+    def feature_drift(
+        context: dg.AssetCheckExecutionContext, platform: dg.ResourceParam[Platform]
+    ) -> dg.AssetCheckResult:
+        month = max(context.op_execution_context.partition_keys)
+        publication = platform.publications.current(name)
+        if publication is None:
+            raise LookupError(f"nothing is published of {name!r}; materialize published/{name} first")
+        outcome = _drift(platform, name, publication.version, columns, month)
+        return record(
+            platform,
+            context.run.run_id,
+            outcome,
+            table=f"published/{name}",
+            version=publication.version,
+            check=CHECK,
+            partition=month,
+            blocking=False,
+        )
+
+    return feature_drift
+
+
+def _drift(platform: Platform, name: str, version: int, columns: Sequence[str], month: str) -> Outcome:
+    before = [m for m in with_look_back([month], REFERENCE_MONTHS) if m != month]
+    rows = platform.lake.read(f"published/{name}", version, [*before, month]).select(*columns, PARTITION_KEY).collect()
+    current, reference = rows.filter(pl.col(PARTITION_KEY) == month), rows.filter(pl.col(PARTITION_KEY) != month)
+    if not columns:
+        return Outcome(True, f"no model watches a column of {name}: all move with the season by nature")
+    if reference.is_empty():
+        return Outcome(True, f"{month} has no earlier published month to compare with")
+    report = platform.settings.reports / "drift" / f"{name}-{month}-v{version}.html"
+    return check_drift(reference, current, columns, DRIFTED_SHARE, report)
+
+
+def _column_schema(rows: pl.LazyFrame) -> dg.TableSchema:
+    return dg.TableSchema([dg.TableColumn(n, str(t)) for n, t in rows.collect_schema().items()])

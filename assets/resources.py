@@ -1,0 +1,101 @@
+"""What the assets use, one function an environment. Nothing here connects until an asset asks."""
+
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from checks.guard import Guard
+from ml.clock import Clock, open_clock
+from ml.feature_views import FeatureView, load_feature_views
+from ml.lake import Lake
+from ml.publication import Publications
+from ml.settings import Settings
+from ml.verdicts import Verdicts
+
+if TYPE_CHECKING:
+    import feast
+
+    from ml.registry import Registry
+
+DBT_PROJECT = Path(__file__).parent.parent / "dbt_project"
+
+
+@dataclass(frozen=True)
+class Platform:
+    """The parts of one environment, opened on first use. Cheap to make."""
+
+    settings: Settings
+
+    @property
+    def clock(self) -> Clock:
+        """The one source of now, real or replayed."""
+        return open_clock(self.settings.clock_file)
+
+    @cached_property
+    def lake(self) -> Lake:
+        """All Delta tables."""
+        return Lake(self.settings.lake)
+
+    @property
+    def verdicts(self) -> Verdicts:
+        """The audit table of checks."""
+        return Verdicts(self.lake, self.clock)
+
+    @property
+    def publications(self) -> Publications:
+        """The pointers to published tables."""
+        return Publications(self.lake, self.clock)
+
+    @property
+    def guard(self) -> Guard:
+        """The guard that every reader of another stage asks."""
+        return Guard(self.lake, self.verdicts, self.publications)
+
+    @cached_property
+    def manifest(self) -> Path:
+        """dbt's manifest, built by `make setup`."""
+        return self.settings.dbt_target / "manifest.json"
+
+    @cached_property
+    def feature_views(self) -> tuple[FeatureView, ...]:
+        """The feature views that dbt's YAML declares."""
+        return load_feature_views(self.manifest)
+
+    def feature_store(self) -> "feast.FeatureStore":
+        """Feast over what is published now."""
+        from ml.feature_store import open_feature_store, published_versions
+
+        return open_feature_store(
+            self.feature_views,
+            lake=self.settings.lake,
+            registry=self.settings.feast_registry,
+            online_store=self.settings.online_store,
+            clock_file=self.settings.clock_file,
+            versions=published_versions(self.publications, self.feature_views),
+        )
+
+    @cached_property
+    def registry(self) -> "Registry":
+        """MLflow's tracking and registry."""
+        from ml.registry import Registry
+
+        return Registry(self.settings.tracking_uri, self.settings.artifacts)
+
+
+def local(settings: Settings) -> Platform:
+    """Everything embedded: Delta on disk, DuckDB, SQLite, the bundled Triton."""
+    return Platform(settings)
+
+
+def k8s(settings: Settings) -> Platform:
+    """The same parts at scale. Not built yet: refuses, rather than running something else."""
+    raise LookupError("HEADWATER_ENV=k8s is not available yet; set HEADWATER_ENV=local")
+
+
+ENVIRONMENTS = {"local": local, "k8s": k8s}
+
+
+def platform_for(settings: Settings) -> Platform:
+    """Return the parts of the environment that the settings name."""
+    return ENVIRONMENTS[settings.env](settings)

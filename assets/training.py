@@ -1,0 +1,220 @@
+"""The training and model stages: for each ModelSpec a training set and a registered candidate, each gated."""
+
+import json
+import sys
+from typing import Any
+
+import dagster as dg
+import polars as pl
+
+from assets.automation import WHEN_CHECKED
+from assets.mirror import markdown_table, record
+from assets.raw import preview
+from assets.resources import Platform
+from checks.drift import check_drift
+from checks.promotion import CHECK as PROMOTION
+from checks.promotion import check_promotion
+from checks.training_rows import CHECK as TRAINING_ROWS
+from checks.training_rows import check_training_rows
+from ml.fingerprint import content_hash, json_hash
+from ml.provenance import git_commit
+from ml.spec import ModelSpec, Window, column_of
+
+SERVING_DRIFT = "serving_drift"
+
+
+def training_assets(spec: ModelSpec) -> list[dg.AssetsDefinition | dg.AssetChecksDefinition]:
+    """Return the training set and the model of a spec, with their blocking checks."""
+    return [_training_set(spec), _training_rows(spec), _model(spec), _promotion(spec), _serving_drift(spec)]
+
+
+def _training_set(spec: ModelSpec) -> dg.AssetsDefinition:
+    tables = [*spec.views, spec.outcome.table]
+
+    @dg.asset(
+        key=[spec.name, "training_set"],
+        deps=[dg.AssetDep(["published", name]) for name in tables],
+        group_name="training",
+        kinds={"delta", "feast"},
+        owners=[spec.owner],
+        automation_condition=WHEN_CHECKED,
+        code_version=json_hash(spec.model_dump(include={"outcome", "features", "request"}))[:12],
+        description=(
+            f"Rows that {spec.name} learns from: each labelled outcome with its features as known at "
+            "prediction_time. Point-in-time join through Feast; an immutable version."
+        ),
+    )
+    def training_set(context: dg.AssetExecutionContext, platform: dg.ResourceParam[Platform]) -> dg.MaterializeResult:
+        from ml.training_set import build_training_set
+
+        table = f"{spec.name}/training_set"
+        sources = {name: platform.guard.admit_published(table, name) for name in tables}
+        outcomes = platform.lake.read(f"published/{spec.outcome.table}", sources[spec.outcome.table]).collect()
+        rows = build_training_set(spec, outcomes, platform.feature_store())
+        content = content_hash(rows)
+        metadata = {
+            "content": content,
+            "rows": rows.height,
+            "sources": sources,
+            "dbt_manifest": _manifest_hash(platform),
+            "git": git_commit(),
+        }
+        version = _write_once(platform, table, rows, metadata)
+        context.log.info(f"{table}: {rows.height} rows, version {version}")
+        return dg.MaterializeResult(
+            data_version=dg.DataVersion(content[:16]),
+            metadata={
+                "dagster/row_count": rows.height,
+                "dagster/column_schema": dg.TableSchema([dg.TableColumn(n, str(t)) for n, t in rows.schema.items()]),
+                "dagster/table_name": table,
+                "table version": version,
+                "content hash": content,
+                "source versions": sources,
+                "positive share": rows[spec.outcome.label].mean(),
+                "preview": dg.MetadataValue.md(preview(rows.lazy())),
+            },
+        )
+
+    return training_set
+
+
+def _write_once(platform: Platform, table: str, rows: pl.DataFrame, metadata: dict[str, Any]) -> int:
+    """Write a new version unless the newest has the same content."""
+    for commit in platform.lake.history(table)[:1]:
+        if commit["metadata"].get("content") == metadata["content"]:
+            return commit["version"]
+    return platform.lake.replace(table, rows, None, metadata)
+
+
+def _manifest_hash(platform: Platform) -> str:
+    nodes = json.loads(platform.manifest.read_text())["nodes"]
+    return json_hash({name: node["checksum"]["checksum"] for name, node in nodes.items()})
+
+
+def _training_rows(spec: ModelSpec) -> dg.AssetChecksDefinition:
+    @dg.asset_check(
+        asset=[spec.name, "training_set"],
+        name=TRAINING_ROWS,
+        blocking=True,
+        description="Unique rows, both classes in every window, no label and no feature from after the question.",
+    )
+    def training_rows(
+        context: dg.AssetCheckExecutionContext, platform: dg.ResourceParam[Platform]
+    ) -> dg.AssetCheckResult:
+        table = f"{spec.name}/training_set"
+        version = platform.lake.version(table)
+        outcome = check_training_rows(spec, platform.lake.read(table, version).collect())
+        return record(platform, context.run.run_id, outcome, table=table, version=version, check=TRAINING_ROWS)
+
+    return training_rows
+
+
+def _model(spec: ModelSpec) -> dg.AssetsDefinition:
+    @dg.asset(
+        key=[spec.name, "model"],
+        deps=[dg.AssetDep([spec.name, "training_set"])],
+        group_name="model",
+        kinds={"pytorch", "mlflow", "onnx"},
+        owners=[spec.owner],
+        code_version=json_hash(spec.model_dump(mode="json", include={"split", "network", "training", "elapsed"}))[:12],
+        description=f"{spec.description} A registered candidate: one ONNX graph, raw values in, probability out.",
+    )
+    def model(
+        context: dg.AssetExecutionContext,
+        platform: dg.ResourceParam[Platform],
+        pipes: dg.ResourceParam[dg.PipesSubprocessClient],
+    ) -> dg.MaterializeResult:
+        table = f"{spec.name}/training_set"
+        (version,) = platform.guard.admit(f"{spec.name}/model", table).values()
+        result = pipes.run(
+            command=_train_command(platform, spec, table, version), context=context
+        ).get_materialize_result()
+        return result
+
+    return model
+
+
+def _train_command(platform: Platform, spec: ModelSpec, table: str, version: int) -> list[str]:
+    """Return the command line of a training run: the same here and in a pod."""
+    settings, metadata = platform.settings, platform.lake.metadata(table, version)
+    return [
+        *(sys.executable, "-m", "ml.train", "--model", spec.name),
+        *("--training-set", platform.lake.path(table), "--version", str(version)),
+        *("--training-set-hash", metadata["content"], "--provenance", json.dumps(metadata)),
+        *("--tracking-uri", settings.tracking_uri, "--artifacts", str(settings.artifacts)),
+        *("--out", str(settings.root / "training" / spec.name)),
+        *("--max-seconds", str(settings.train_seconds)),
+    ]
+
+
+def _promotion(spec: ModelSpec) -> dg.AssetChecksDefinition:
+    @dg.asset_check(
+        asset=[spec.name, "model"],
+        name=PROMOTION,
+        blocking=True,
+        description="Candidate against absolute bounds and against the champion, on the same held-out rows.",
+    )
+    def promotion(
+        context: dg.AssetCheckExecutionContext, platform: dg.ResourceParam[Platform]
+    ) -> dg.AssetCheckResult:
+        from ml.scoring import score
+
+        registry = platform.registry
+        candidate, champion = registry.newest(spec.name), registry.champion(spec.name)
+        rows = _window(platform, spec, candidate.training_set_version, spec.split.test)
+        outcome = check_promotion(
+            spec,
+            rows,
+            score(registry.onnx_path(candidate), rows),
+            None if champion is None else score(registry.onnx_path(champion), rows),
+        )
+        return _record_on_model(platform, context, spec, candidate.version, outcome, PROMOTION)
+
+    return promotion
+
+
+def _serving_drift(spec: ModelSpec) -> dg.AssetChecksDefinition:
+    @dg.asset_check(
+        asset=[spec.name, "model"],
+        name=SERVING_DRIFT,
+        blocking=True,
+        description="Evidently: the rows it learned from against the newest rows it would serve. A breach blocks promotion.",
+    )
+    def serving_drift(
+        context: dg.AssetCheckExecutionContext, platform: dg.ResourceParam[Platform]
+    ) -> dg.AssetCheckResult:
+        candidate = platform.registry.newest(spec.name)
+        learned, served = (
+            _window(platform, spec, candidate.training_set_version, window)
+            for window in (spec.split.train, spec.split.test)
+        )
+        report = platform.settings.reports / SERVING_DRIFT / f"{spec.name}-v{candidate.version}.html"
+        outcome = check_drift(learned, served, compared_columns(spec), spec.gates.max_drifted_share, report)
+        return _record_on_model(platform, context, spec, candidate.version, outcome, SERVING_DRIFT)
+
+    return serving_drift
+
+
+def compared_columns(spec: ModelSpec) -> list[str]:
+    """Return the columns whose distribution must hold: no times, and nothing declared seasonal."""
+    times = {e.since for e in spec.elapsed}
+    features = [f for f in spec.features if f not in times and f not in spec.gates.seasonal_features]
+    return [column_of(f) for f in features] + [f.name for f in spec.request if f.kind in ("numeric", "categorical")]
+
+
+def _window(platform: Platform, spec: ModelSpec, version: int, window: Window) -> pl.DataFrame:
+    asked = pl.col(spec.outcome.prediction_time)
+    rows = platform.lake.read(f"{spec.name}/training_set", version)
+    return rows.filter((asked >= window.start) & (asked < window.end)).collect()
+
+
+def _record_on_model(
+    platform: Platform,
+    context: dg.AssetCheckExecutionContext,
+    spec: ModelSpec,
+    version: str,
+    outcome: Any,
+    check: str,
+) -> dg.AssetCheckResult:
+    table = f"{spec.name}/model"
+    return record(platform, context.run.run_id, outcome, table=table, version=int(version), check=check)

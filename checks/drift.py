@@ -1,0 +1,104 @@
+"""Drift between two windows of rows, with Evidently: distances a column, and its report as a page.
+
+Used twice: a published month against the months before it (a breach starts retraining, never blocks),
+and a model's training rows against the rows it would serve (a breach blocks promotion).
+"""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from checks.outcome import Outcome
+
+CHECK = "feature_drift"
+SAMPLE_ROWS = 5_000
+SEED = 20130101
+# Evidently's own defaults for large samples: normed Wasserstein distance and Jensen-Shannon distance.
+THRESHOLD = 0.1
+
+
+def check_drift(
+    reference: pl.DataFrame, current: pl.DataFrame, columns: Sequence[str], max_share: float, report: Path
+) -> Outcome:
+    """Compare `columns` of two frames on a seeded sample of at most 5,000 rows each.
+
+    Fails if at least `max_share` of the columns moved by a distance of 0.1 or more. A column that is
+    all null on one side only has drifted; one that is null on both sides has not. The Evidently page
+    is written to `report`.
+    """
+    empty = [name for name, frame in (("reference", reference), ("current", current)) if frame.is_empty()]
+    if empty:
+        return Outcome(False, f"drift cannot be measured: the {' and '.join(empty)} window has no rows")
+    old, new = _sample(reference, columns), _sample(current, columns)
+    full = [c for c in columns if old[c].null_count() < old.height and new[c].null_count() < new.height]
+    one_sided = [
+        c for c in columns if (old[c].null_count() == old.height) != (new[c].null_count() == new.height)
+    ]
+    distances = {**_distances(old, new, full, max_share, report), **dict.fromkeys(one_sided, float("inf"))}
+    drifted = sorted((c for c, d in distances.items() if d >= THRESHOLD), key=lambda c: -distances[c])
+    share = len(drifted) / max(len(columns), 1)
+    summary = f"{len(drifted)} of {len(columns)} columns moved (limit {max_share:.0%})"
+    if drifted:
+        summary += ": " + ", ".join(f"{c} {distances[c]:.2f}" for c in drifted[:5])
+    evidence = {"share": share, "distances": distances, "rows": [old.height, new.height]}
+    return Outcome(share < max_share, summary, evidence, _table(old, new, distances), report)
+
+
+def _sample(frame: pl.DataFrame, columns: Sequence[str]) -> pl.DataFrame:
+    return frame.select(columns).sample(min(SAMPLE_ROWS, frame.height), seed=SEED)
+
+
+def _distances(
+    old: pl.DataFrame, new: pl.DataFrame, columns: Sequence[str], max_share: float, report: Path
+) -> dict[str, float]:
+    from evidently import DataDefinition, Dataset, Report
+    from evidently.presets import DataDriftPreset
+
+    if not columns:
+        return {}
+    numeric = [c for c in columns if old.schema[c].is_numeric()]
+    definition = DataDefinition(
+        numerical_columns=numeric, categorical_columns=[c for c in columns if c not in numeric]
+    )
+    preset = DataDriftPreset(
+        drift_share=max_share,
+        num_method="wasserstein",
+        num_threshold=THRESHOLD,
+        cat_method="jensenshannon",
+        cat_threshold=THRESHOLD,
+    )
+    snapshot = Report([preset]).run(
+        *(Dataset.from_pandas(f.select(columns).to_pandas(), data_definition=definition) for f in (new, old))
+    )
+    report.parent.mkdir(parents=True, exist_ok=True)
+    snapshot.save_html(str(report))
+    return {
+        metric["config"]["column"]: float(metric["value"])
+        for metric in snapshot.dict()["metrics"]
+        if metric["config"]["type"].endswith("ValueDrift")
+    }
+
+
+def _table(
+    old: pl.DataFrame, new: pl.DataFrame, distances: Mapping[str, float]
+) -> tuple[Mapping[str, Any], ...]:
+    return tuple(
+        {
+            "column": column,
+            "distance": round(distance, 4),
+            "drifted": distance >= THRESHOLD,
+            "reference": _describe(old[column]),
+            "current": _describe(new[column]),
+        }
+        for column, distance in sorted(distances.items(), key=lambda item: -item[1])
+    )
+
+
+def _describe(values: pl.Series) -> str:
+    nulls = f"{values.null_count() / max(len(values), 1):.1%} null"
+    if values.dtype.is_numeric():
+        return f"mean {values.mean():.4g}, {nulls}" if values.null_count() < len(values) else nulls
+    top = values.drop_nulls().value_counts(sort=True).head(3)[values.name].to_list()
+    return f"most often {', '.join(map(str, top))}; {nulls}"

@@ -1,0 +1,69 @@
+"""Promises about the repository itself."""
+
+import ast
+import re
+import sys
+from importlib.metadata import distributions
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+OURS = ("ml", "serving", "checks", "assets")
+
+
+def sources(*folders):
+    return [path for folder in folders for path in sorted((ROOT / folder).rglob("*.py"))]
+
+
+def test_no_installed_distribution_owns_one_of_our_names():
+    owners = {
+        name: d.metadata["Name"]
+        for d in distributions()
+        for name in (d.read_text("top_level.txt") or "").split() + [str(f).split("/")[0] for f in d.files or []]
+        if name.removesuffix(".py") in OURS
+    }
+    assert not owners
+
+
+@pytest.mark.parametrize("name", OURS)
+def test_our_packages_are_the_ones_that_are_imported(name):
+    module = __import__(name)
+    assert Path(module.__file__).parent == ROOT / name
+
+
+def test_no_module_of_ours_shadows_a_dependency():
+    installed = {str(f).split("/")[0].removesuffix(".py") for d in distributions() for f in d.files or []}
+    top_level = {path.stem for path in ROOT.glob("*.py")}
+    assert not top_level & (installed | set(sys.stdlib_module_names))
+
+
+def test_only_the_clock_asks_the_machine_for_the_time():
+    asks = re.compile(r"\b(datetime\.(now|utcnow|today)|date\.today|time\.time(_ns)?)\(")
+    offenders = [p for p in sources(*OURS) if p.name != "clock.py" and asks.search(p.read_text())]
+    assert not offenders
+
+
+def test_only_settings_reads_headwater_variables():
+    reads = re.compile(r"(environ(\.get)?[\[(]|getenv\()\s*[\"']HEADWATER_")
+    offenders = [p for p in sources(*OURS) if p.name != "settings.py" and reads.search(p.read_text())]
+    assert not offenders
+
+
+@pytest.mark.parametrize("path", sources(*OURS), ids=lambda p: str(p.relative_to(ROOT)))
+def test_every_module_says_what_belongs_in_it(path):
+    assert ast.get_docstring(ast.parse(path.read_text())), f"{path} has no docstring"
+
+
+def test_the_environments_readme_names_are_the_settings():
+    from ml.settings import Settings
+
+    documented = (ROOT / "docs" / "settings.md").read_text()
+    missing = [f"HEADWATER_{name.upper()}" for name in Settings.model_fields if f"HEADWATER_{name.upper()}" not in documented]
+    assert not missing
+
+
+def test_readme_names_every_make_target():
+    targets = re.findall(r"^([a-z]+):.*## ", (ROOT / "Makefile").read_text(), re.MULTILINE)
+    text = (ROOT / "README.md").read_text()
+    assert [t for t in targets if f"make {t}" not in text] == []
