@@ -1,0 +1,118 @@
+"""Makes a plan from a model's spec and its feature views. Platform side; the router only reads plans."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ml.packed import Field
+from ml.settings import Settings
+from ml.spec import ModelSpec, RequestField, column_of
+from serving.plan import Champion, Input, InputKind, JoinKey, Plan, RequestInput, TritonType, View
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from ml.feature_views import FeatureView
+
+_REQUEST_KINDS: dict[str, InputKind] = {
+    "numeric": "numeric",
+    "categorical": "categorical",
+    "time": "time",
+    "local_time": "time",
+}
+_KEY_TYPES: dict[str, TritonType] = {"string": "BYTES", "int": "FP64"}
+
+
+def build_plan(
+    spec: ModelSpec,
+    views: "Sequence[FeatureView]",
+    revision: int,
+    version: str,
+    onnx: Path,
+    settings: Settings,
+) -> Plan:
+    """Return the plan that serves `version` of the model, whose ONNX file is `onnx`, as `revision`.
+
+    Of `views` those are kept that the spec names. Raises LookupError if a view or a feature is missing
+    and ValueError if a view is not online or a join key and a request field of one name differ in type.
+    """
+    chosen = tuple(_view(name, views) for name in spec.views)
+    return Plan(
+        model=spec.name,
+        revision=revision,
+        champion=Champion(version, str(onnx.absolute())),
+        views=chosen,
+        inputs=(*_feature_inputs(spec, chosen), *(_request_input(field) for field in spec.request)),
+        request=_request(spec, chosen),
+        online_store=str(settings.online_store),
+        clock_file=str(settings.clock_file),
+        prediction_log=str(prediction_log(settings, spec.name)),
+        deadline_ms=spec.serving.deadline_ms,
+    )
+
+
+def prediction_log(settings: Settings, model: str) -> Path:
+    """Return the folder of the model's prediction log."""
+    return settings.serving_home / "predictions" / model
+
+
+def _view(name: str, views: "Sequence[FeatureView]") -> View:
+    for view in views:
+        if view.name == name:
+            break
+    else:
+        raise LookupError(
+            f"no feature view {name!r} among {sorted(v.name for v in views)}; build dbt's manifest again"
+        )
+    if not view.online:
+        raise ValueError(
+            f"feature view {name!r} is not online; set `online: true` in its dbt model's config.meta"
+        )
+    return View(name, _join_keys(view), view.ttl.total_seconds(), tuple(view.fields))
+
+
+def _join_keys(view: "FeatureView") -> tuple[JoinKey, ...]:
+    keys = []
+    for name, kind in zip(view.join_keys, view.join_key_kinds, strict=True):
+        if kind != "string" and kind != "int":
+            raise ValueError(
+                f"join key {name!r} of feature view {view.name!r} is a {kind}; it must be string or int"
+            )
+        keys.append(JoinKey(name, kind))
+    return tuple(keys)
+
+
+def _feature_inputs(spec: ModelSpec, views: tuple[View, ...]) -> list[Input]:
+    fields = {(view.name, field.name): field for view in views for field in view.fields}
+    times = {elapsed.since for elapsed in spec.elapsed}
+    inputs = []
+    for reference in spec.features:
+        view, name = reference.split(":")
+        if (view, name) not in fields:
+            raise LookupError(
+                f"feature view {view!r} has no feature {name!r}, which model {spec.name!r} reads"
+            )
+        kind = _feature_kind(fields[view, name], reference in times)
+        inputs.append(Input(column_of(reference), kind, view, name))
+    return inputs
+
+
+def _feature_kind(field: Field, is_time: bool) -> InputKind:
+    if field.kind == "string":
+        return "categorical"
+    return "time" if is_time else "numeric"
+
+
+def _request_input(field: RequestField) -> Input:
+    return Input(field.name, _REQUEST_KINDS[field.kind], None, field.name)
+
+
+def _request(spec: ModelSpec, views: tuple[View, ...]) -> tuple[RequestInput, ...]:
+    keys = [(key.name, _KEY_TYPES[key.kind]) for view in views for key in view.join_keys]
+    fields = [(f.name, _KEY_TYPES["string" if f.kind == "categorical" else "int"]) for f in spec.request]
+    types: dict[str, TritonType] = {}
+    for name, dtype in [*keys, *fields]:
+        if types.setdefault(name, dtype) != dtype:
+            raise ValueError(
+                f"{name!r} of model {spec.name!r} is both a string and a number as join key and request field"
+            )
+    return tuple(RequestInput(name, dtype) for name, dtype in types.items())

@@ -1,0 +1,210 @@
+"""The client of Headwater's models over Triton's gRPC: `python -m serving.client MODEL name=value ...`.
+
+Which fields a model takes comes from the server, so that the client knows no model.
+"""
+
+import argparse
+import math
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any, NamedTuple
+
+import numpy as np
+from tritonclient.grpc import InferInput
+
+from ml.settings import Settings
+from serving.channel import open_channel, translated
+from serving.plan import MAX_BATCH
+
+_EMPTY = "Triton gave {got} answers for {rows} rows; the serving environment needs numpy < 2: make setup"
+
+
+class Prediction(NamedTuple):
+    """One answer: probability, the model version that gave it, its id in the prediction log.
+
+    `degraded` marks an answer given without some features, because reading them took too long.
+    """
+
+    probability: float
+    model_version: str
+    prediction_id: str
+    degraded: bool
+
+
+class HeadwaterClient:
+    """A client of one Triton server at `url` (host:port); each call ends within `timeout` seconds."""
+
+    def __init__(self, url: str, timeout: float = 2.0) -> None:
+        self.url = url
+        self.timeout = timeout
+        self._triton = open_channel(url)
+        self._fields: dict[str, dict[str, str]] = {}
+
+    def fields(self, model: str) -> dict[str, str]:
+        """Return the model's fields, name to Triton type: BYTES (text) or FP64 (number or time)."""
+        return self._ask_fields(model, time.monotonic() + self.timeout)
+
+    def _ask_fields(self, model: str, until: float) -> dict[str, str]:
+        with translated(self.url, model, self.timeout):
+            metadata = self._triton.get_model_metadata(model, client_timeout=_left(until))
+        return {field.name: field.datatype for field in metadata.inputs}
+
+    def predict(self, model: str, rows: Sequence[Mapping[str, Any]]) -> list[Prediction]:
+        """Return a prediction a row, in order. A row has every field of the model; None is a missing value.
+
+        An FP64 field takes a number, a datetime or an ISO timestamp: with a zone it becomes seconds since
+        1970-01-01T00:00 UTC, without one the same on its own wall clock. Raises ConnectionError,
+        TimeoutError, LookupError (unknown model), ValueError (wrong or missing field) or RuntimeError (the
+        model failed).
+        """
+        until = time.monotonic() + self.timeout
+        if model not in self._fields:
+            self._fields[model] = self._ask_fields(model, until)
+        try:
+            return self._predict(model, rows, until)
+        except (ValueError, LookupError):
+            # The fields may be another revision's by now.
+            if (fields := self._ask_fields(model, until)) == self._fields.pop(model):
+                raise
+            self._fields[model] = fields
+            return self._predict(model, rows, until)
+
+    def close(self) -> None:
+        """Close the connection."""
+        self._triton.close()
+
+    def _predict(self, model: str, rows: Sequence[Mapping[str, Any]], until: float) -> list[Prediction]:
+        columns = _columns(model, self._fields[model], rows)
+        predictions: list[Prediction] = []
+        for start in range(0, len(rows), MAX_BATCH):
+            part = {name: column[start : start + MAX_BATCH] for name, column in columns.items()}
+            predictions += self._infer(model, part, min(MAX_BATCH, len(rows) - start), until)
+        return predictions
+
+    def _infer(
+        self, model: str, columns: Mapping[str, np.ndarray], rows: int, until: float
+    ) -> list[Prediction]:
+        inputs = []
+        for name, column in columns.items():
+            tensor = InferInput(name, list(column.shape), self._fields[model][name])
+            tensor.set_data_from_numpy(column)
+            inputs.append(tensor)
+        with translated(self.url, model, self.timeout):
+            result = self._triton.infer(model, inputs, client_timeout=_left(until))
+        outputs = [
+            result.as_numpy(name) for name in ("probability", "model_version", "prediction_id", "degraded")
+        ]
+        for output in outputs:
+            if output is None or output.size != rows:
+                raise RuntimeError(_EMPTY.format(got=0 if output is None else output.size, rows=rows))
+        return [
+            Prediction(float(probability), version.decode(), identity.decode(), bool(degraded))
+            for probability, version, identity, degraded in zip(
+                *(o.reshape(-1) for o in outputs), strict=True
+            )
+        ]
+
+
+def _columns(
+    model: str, fields: Mapping[str, str], rows: Sequence[Mapping[str, Any]]
+) -> dict[str, np.ndarray]:
+    for index, row in enumerate(rows):
+        missing, unknown = sorted(fields.keys() - row.keys()), sorted(row.keys() - fields.keys())
+        if missing or unknown:
+            raise ValueError(
+                f"row {index} for model {model!r} lacks {missing} and has unknown {unknown}; "
+                f"it takes {_listed(fields)}"
+            )
+    return {name: _column(name, dtype, [row[name] for row in rows]) for name, dtype in fields.items()}
+
+
+def _column(name: str, dtype: str, values: Sequence[Any]) -> np.ndarray:
+    if dtype == "BYTES":
+        return np.array([[_text(name, value)] for value in values], dtype=object)
+    return np.array([[_number(name, value)] for value in values], dtype=np.float64)
+
+
+def _text(name: str, value: Any) -> bytes:
+    if value is not None and not isinstance(value, str):
+        raise ValueError(f"field {name!r} is {value!r}; it takes text")
+    return (value or "").encode()
+
+
+def _number(name: str, value: Any) -> float:
+    if value is None or value == "":
+        return math.nan
+    try:
+        return seconds_of(value) if isinstance(value, datetime) else float(value)
+    except (TypeError, ValueError):
+        pass
+    try:
+        return seconds_of(datetime.fromisoformat(value))
+    except (TypeError, ValueError):
+        raise ValueError(
+            f"field {name!r} is {value!r}; it takes a number or a time such as 2013-10-03T17:15:00-04:00"
+        ) from None
+
+
+def seconds_of(instant: datetime) -> float:
+    """Return seconds since 1970-01-01T00:00, in UTC with a zone, on the instant's own wall clock without."""
+    return (instant if instant.tzinfo else instant.replace(tzinfo=UTC)).timestamp()
+
+
+def _left(until: float) -> float:
+    return max(until - time.monotonic(), 0.001)
+
+
+def _listed(fields: Mapping[str, str]) -> str:
+    return ", ".join(
+        f"{name} ({'text' if dtype == 'BYTES' else 'number or time'})" for name, dtype in fields.items()
+    )
+
+
+def _print(model: str, row: Mapping[str, str], prediction: Prediction) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(title=model, show_header=False)
+    for name, value in row.items():
+        table.add_row(name, value, style="dim")
+    table.add_row(
+        "probability", f"{prediction.probability:.4f}" + (" (degraded)" if prediction.degraded else "")
+    )
+    table.add_row("model_version", prediction.model_version)
+    table.add_row("prediction_id", prediction.prediction_id)
+    Console().print(table)
+
+
+def _parser(settings: Settings) -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m serving.client", description=__doc__)
+    parser.add_argument("model", help="name of the model, such as flight_delay")
+    parser.add_argument(
+        "fields", nargs="*", metavar="name=value", help="all fields of the model; name= is missing"
+    )
+    parser.add_argument(
+        "--url", default=f"127.0.0.1:{settings.triton_grpc_port}", help="Triton's gRPC (%(default)s)"
+    )
+    parser.add_argument("--timeout", type=float, default=2.0, help="seconds until it gives up (%(default)s)")
+    return parser
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the command line; return the exit code."""
+    parser = _parser(Settings())
+    options = parser.parse_args(arguments)
+    if any("=" not in field for field in options.fields):
+        parser.error("fields are given as name=value")
+    row = dict(field.split("=", 1) for field in options.fields)
+    try:
+        (prediction,) = HeadwaterClient(options.url, options.timeout).predict(options.model, [row])
+    except (OSError, LookupError, ValueError, RuntimeError) as error:
+        print(error, file=sys.stderr)
+        return 1
+    _print(options.model, row, prediction)
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,185 @@
+"""The deployed plan: all that the router needs to answer for one model, as data, kept as plan.json.
+
+Standard library only. Making a plan from a ModelSpec is in `build_plan`; keeping plans is in
+`model_repository`.
+"""
+
+import dataclasses
+import json
+import re
+import types
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
+
+from ml.packed import Field
+
+MAX_BATCH = 256  # rows that one request may hold
+PROBE = "headwater_probe"  # request parameter: answer, but do not log
+
+InputKind = Literal["numeric", "categorical", "time"]
+TritonType = Literal["BYTES", "FP64"]
+
+
+@dataclass(frozen=True)
+class Champion:
+    """The model version that answers, and the absolute path of its ONNX file."""
+
+    version: str
+    onnx: str
+
+
+@dataclass(frozen=True)
+class JoinKey:
+    """A join key's name and kind; the request has an input of the same name."""
+
+    name: str
+    kind: Literal["string", "int"]
+
+
+@dataclass(frozen=True)
+class View:
+    """An online feature view: join keys, time to live in seconds, fields in packed order."""
+
+    name: str
+    join_keys: tuple[JoinKey, ...]
+    ttl_seconds: float
+    fields: tuple[Field, ...]
+
+
+@dataclass(frozen=True)
+class Input:
+    """One input [N, 1] of the ONNX graph, and the view's field behind it (view None: the request field)."""
+
+    column: str
+    kind: InputKind
+    view: str | None
+    source: str
+
+
+@dataclass(frozen=True)
+class RequestInput:
+    """One input [N, 1] of the Triton model: a join key or a request field."""
+
+    name: str
+    dtype: TritonType
+
+
+@dataclass(frozen=True)
+class LogSettings:
+    """What the prediction log keeps besides id, time, version, keys, request fields and probability."""
+
+    enabled: bool = True
+    features: bool = True
+
+
+@dataclass(frozen=True)
+class Plan:
+    """One revision of one served model. Immutable: a change is a new revision.
+
+    `deadline_ms` bounds the reading of online features; `online_store` is the SQLite file, `clock_file`
+    exists only while time is replayed, `prediction_log` is the folder of the JSON-lines log.
+    """
+
+    model: str
+    revision: int
+    champion: Champion
+    views: tuple[View, ...]
+    inputs: tuple[Input, ...]
+    request: tuple[RequestInput, ...]
+    online_store: str
+    clock_file: str
+    prediction_log: str
+    deadline_ms: int
+    log: LogSettings = LogSettings()
+
+    def __post_init__(self) -> None:
+        problem = next(_problems(self), None)
+        if problem:
+            raise ValueError(f"plan of model {self.model!r}, revision {self.revision}: {problem}")
+
+    def to_json(self) -> str:
+        """Return the plan as JSON text, fields in order."""
+        return json.dumps(dataclasses.asdict(self), indent=1) + "\n"
+
+
+def parse_plan(text: str) -> Plan:
+    """Read a plan from JSON text. Raises ValueError naming the missing, unknown or wrongly typed field."""
+    try:
+        data = json.loads(text)
+    except ValueError as error:
+        raise ValueError(f"plan is not JSON: {error}") from error
+    return _decode(Plan, data, "plan")
+
+
+def load_plan(path: Path) -> Plan:
+    """Read plan.json. Raises ValueError that names the file and the field."""
+    try:
+        return parse_plan(path.read_text())
+    except (OSError, ValueError) as error:
+        raise ValueError(f"{path} holds no valid plan: {error}; deploy the model again") from error
+
+
+def _problems(plan: Plan) -> Iterator[str]:
+    if not re.fullmatch(r"[a-z][a-z0-9_]*", plan.model):
+        yield "the model's name is not lower_snake_case"
+    if plan.revision < 1 or plan.deadline_ms < 1:
+        yield "revision and deadline_ms must be positive"
+    sources: dict[str | None, set[str]] = {None: {field.name for field in plan.request}}
+    for view in plan.views:
+        sources[view.name] = {field.name for field in view.fields}
+        for key in view.join_keys:
+            if key.name not in sources[None]:
+                yield f"join key {key.name!r} of view {view.name!r} is not among the request's inputs"
+        if view.ttl_seconds <= 0:
+            yield f"ttl_seconds of view {view.name!r} is not positive"
+    for wanted in plan.inputs:
+        if wanted.source not in sources.get(wanted.view, set()):
+            owner = wanted.view or "the request"
+            yield f"input {wanted.column!r} reads {wanted.source!r} of {owner}, which lacks it"
+    for names in (
+        [i.column for i in plan.inputs],
+        [r.name for r in plan.request],
+        [v.name for v in plan.views],
+    ):
+        for name in {n for n in names if names.count(n) > 1}:
+            yield f"{name!r} is named more than once"
+
+
+def _decode(hint: Any, value: Any, where: str) -> Any:
+    if dataclasses.is_dataclass(hint):
+        return _decode_dataclass(hint, value, where)
+    if hint is Field:
+        pair = _decode(tuple[str, ...], value, where)
+        if len(pair) != 2:
+            raise ValueError(f"{where} is {value!r}; it must be a pair of name and kind")
+        return Field(pair[0], _decode(get_type_hints(Field)["kind"], pair[1], where))
+    origin, arguments = get_origin(hint), get_args(hint)
+    if origin is tuple:
+        if not isinstance(value, list):
+            raise ValueError(f"{where} is {value!r}; it must be a list")
+        return tuple(_decode(arguments[0], item, f"{where}[{index}]") for index, item in enumerate(value))
+    if origin is Literal:
+        accepted = value in arguments
+    elif origin in (Union, types.UnionType):
+        accepted = isinstance(value, arguments)
+    else:
+        accepted = isinstance(value, (int, float) if hint is float else hint) and isinstance(value, bool) == (
+            hint is bool
+        )
+    if not accepted:
+        raise ValueError(
+            f"{where} is {value!r}; it must be {getattr(hint, '__name__', None) if origin is None else hint}"
+        )
+    return value
+
+
+def _decode_dataclass(hint: Any, value: Any, where: str) -> Any:
+    if not isinstance(value, dict):
+        raise ValueError(f"{where} is {value!r}; it must be an object")
+    hints = get_type_hints(hint)
+    missing, unknown = sorted(hints.keys() - value.keys()), sorted(value.keys() - hints.keys())
+    if missing or unknown:
+        raise ValueError(f"{where} lacks {missing} and has unknown {unknown}")
+    return hint(**{name: _decode(kind, value[name], f"{where}.{name}") for name, kind in hints.items()})

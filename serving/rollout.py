@@ -1,0 +1,185 @@
+"""Brings a model version into service and back: `python -m serving.rollout status [NAME] | rollback NAME`.
+
+A revision is written, loaded, and verified by a real inference before it counts; until then, and whenever
+one of these fails, the old revision serves. Whether a version may be deployed is the gates' business.
+"""
+
+import argparse
+import dataclasses
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ml.settings import Settings
+from ml.spec import ModelSpec
+from serving.build_plan import build_plan
+from serving.control import Control, Probe
+from serving.model_repository import ModelRepository
+from serving.plan import Plan
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from ml.feature_views import FeatureView
+
+
+class DeploymentError(RuntimeError):
+    """A revision was refused; the message says why and who serves now."""
+
+
+@dataclass(frozen=True)
+class RolloutStatus:
+    """The deployed plans of a model, oldest first, and who answers now (None, with the reason, if nobody)."""
+
+    model: str
+    history: tuple[Plan, ...]
+    answering: Probe | None
+    reason: str = ""
+
+
+def deploy(
+    spec: ModelSpec, version: str, onnx: Path, views: "Sequence[FeatureView]", settings: Settings
+) -> Plan:
+    """Serve `version` of the model, whose graph is `onnx`, and return its plan once it has answered.
+
+    Raises ConnectionError if Triton does not run, LookupError or ValueError if spec, views and file do not
+    fit together, DeploymentError if Triton refuses the revision or it does not answer.
+    """
+    repository = ModelRepository(settings.serving_home)
+    with repository.lock(spec.name):
+
+        def plan(revision: int) -> Plan:
+            artifact = repository.write_artifact(spec.name, version, onnx)
+            return build_plan(spec, views, revision, version, artifact, settings)
+
+        return _switch(repository, _control(settings), spec.name, plan)
+
+
+def rollback(name: str, settings: Settings) -> Plan:
+    """Serve the previous champion again, as a new revision, and return its plan.
+
+    The previous champion is the newest earlier one of another version: a second rollback undoes the first.
+    Raises LookupError if there is none, otherwise what `deploy` raises.
+    """
+    repository = ModelRepository(settings.serving_home)
+    with repository.lock(name):
+        previous = _previous(repository, name)
+        return _switch(
+            repository,
+            _control(settings),
+            name,
+            lambda revision: dataclasses.replace(previous, revision=revision),
+        )
+
+
+def status(name: str, settings: Settings) -> RolloutStatus:
+    """Return the model's deployed plans and who answers. Raises LookupError if it was never deployed."""
+    history = tuple(ModelRepository(settings.serving_home).history(name))
+    if not history:
+        raise LookupError(f"model {name!r} was never deployed; run make demo")
+    try:
+        return RolloutStatus(name, history, _control(settings).probe(name))
+    except (OSError, LookupError, RuntimeError) as error:
+        return RolloutStatus(name, history, None, str(error))
+
+
+def _switch(
+    repository: ModelRepository, control: Control, name: str, make_plan: Callable[[int], Plan]
+) -> Plan:
+    control.require_live()
+    repository.discard_unverified(name)
+    old = repository.deployed(name)
+    revision = repository.next_revision(name)
+    try:
+        plan = make_plan(revision)
+        repository.write_revision(plan)
+        control.load(name)
+        _verify(control, plan)
+        repository.mark_deployed(plan)
+    except BaseException as error:
+        repository.discard_unverified(name, reason=f"{type(error).__name__}: {error}")
+        outcome = _restore(control, name, old)
+        if isinstance(error, (RuntimeError, TimeoutError)):
+            raise DeploymentError(
+                f"revision {revision} of {name!r} is refused: {error}; {outcome}"
+            ) from error
+        raise
+    return plan
+
+
+def _verify(control: Control, plan: Plan) -> None:
+    probe = control.probe(plan.model)
+    if probe != (plan.revision, plan.champion.version):
+        raise RuntimeError(
+            f"revision {probe.revision}, version {probe.model_version} answers in place of "
+            f"revision {plan.revision}, version {plan.champion.version}"
+        )
+
+
+def _restore(control: Control, name: str, old: Plan | None) -> str:
+    """Make Triton serve `old` again if it does not; return a sentence on who serves."""
+    try:
+        if old is None:
+            control.unload(name)
+            return "nothing serves"
+        if control.recover(name).revision != old.revision:
+            control.load(name)
+        probe = control.probe(name)
+        return f"revision {probe.revision}, version {probe.model_version}, keeps serving"
+    except (OSError, LookupError, RuntimeError) as error:
+        return f"and the old revision does not answer ({error}); run python -m serving.server start"
+
+
+def _previous(repository: ModelRepository, name: str) -> Plan:
+    history = repository.history(name)
+    if not history:
+        raise LookupError(f"model {name!r} was never deployed; run make demo")
+    for plan in reversed(history):
+        if plan.champion.version != history[-1].champion.version:
+            return plan
+    raise LookupError(f"model {name!r} has no champion before version {history[-1].champion.version}")
+
+
+def _control(settings: Settings) -> Control:
+    return Control(f"127.0.0.1:{settings.triton_grpc_port}")
+
+
+def _print(state: RolloutStatus) -> None:
+    for plan in state.history:
+        answers = state.answering is not None and state.answering.revision == plan.revision
+        print(
+            f"{state.model} revision {plan.revision}: version {plan.champion.version}"
+            + (" (answers)" * answers)
+        )
+    if state.answering is None:
+        print(f"nobody answers: {state.reason}")
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the command line; return the exit code (1: failed, or nobody answers)."""
+    parser = argparse.ArgumentParser(prog="python -m serving.rollout", description=__doc__)
+    parser.add_argument("action", choices=["status", "rollback"])
+    parser.add_argument("name", nargs="?", help="name of the model; status without one shows all")
+    options = parser.parse_args(arguments)
+    if options.action == "rollback" and options.name is None:
+        parser.error("rollback needs the model's name")
+    settings = Settings()
+    names = [options.name] if options.name else ModelRepository(settings.serving_home).deployed_models()
+    try:
+        if options.action == "rollback":
+            rollback(options.name, settings)
+        states = [status(name, settings) for name in names]
+    except (OSError, LookupError, ValueError, RuntimeError) as error:
+        print(error, file=sys.stderr)
+        return 1
+    for state in states:
+        _print(state)
+    if not states:
+        print("no model is deployed")
+    return 0 if all(state.answering is not None for state in states) else 1
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,196 @@
+"""The router: answers batched requests of one model by its plan. Runs inside Triton, and testable outside.
+
+Online features are read, the ONNX graph is fed and scored, the decision is logged. What Triton's Python
+backend wants of us is in `triton_model`; the shapes of the feeds are in `feeds`.
+"""
+
+import time
+import uuid
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+from itertools import chain
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import onnxruntime as ort
+
+from ml.clock import Clock, ReplayClock, open_clock
+from ml.packed import Value
+from serving.feeds import RequestError, RequestRow, check_graph, column_values, entity_of, feed, request_rows
+from serving.online_features import OnlineFeatures, OnlineRow
+from serving.plan import Plan
+from serving.prediction_log import PredictionLog
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+class Request(NamedTuple):
+    """One request: tensors [N, 1] by input name. A probe is answered but not logged."""
+
+    tensors: Mapping[str, np.ndarray]
+    probe: bool = False
+
+
+class Answer(NamedTuple):
+    """The answer to one request of N rows.
+
+    `degraded` marks rows answered without some view, because reading it took longer than the deadline.
+    """
+
+    probability: np.ndarray
+    prediction_ids: list[str]
+    degraded: list[bool]
+
+
+class Router:
+    """One model's plan at work: session, online features, clock and log."""
+
+    def __init__(self, plan: Plan) -> None:
+        """Open everything. Raises LookupError or ValueError if a file is missing or does not fit the plan."""
+        self.plan = plan
+        self._session = _open_session(plan)
+        self._features = OnlineFeatures(Path(plan.online_store))
+        self._clock: Clock = open_clock(Path(plan.clock_file))
+        self.log: PredictionLog | None = None
+        if plan.log.enabled:
+            self.log = PredictionLog(Path(plan.prediction_log), f"{plan.revision:06d}")
+
+    def self_test(self) -> None:
+        """Answer one row in which everything is missing. Raises whatever keeps the model from answering."""
+        missing = {
+            field.name: np.array([[b""]], dtype=object) if field.dtype == "BYTES" else np.array([[np.nan]])
+            for field in self.plan.request
+        }
+        answer = self.answer([Request(missing, probe=True)])[0]
+        if isinstance(answer, Exception):
+            raise answer
+
+    def answer(self, requests: Sequence[Request]) -> list[Answer | Exception]:
+        """Return an answer or the error for each request; one bad request does not spoil its batch."""
+        parsed = [self._parse(request) for request in requests]
+        rows = list(chain.from_iterable(rows for rows in parsed if not isinstance(rows, Exception)))
+        try:
+            scored = self._score(rows) if rows else _Scored([], [], np.empty(0), 0)
+        except Exception as error:
+            return [rows if isinstance(rows, Exception) else error for rows in parsed]
+        answers: list[Answer | Exception] = []
+        start = 0
+        for request, parsed_rows in zip(requests, parsed, strict=True):
+            if isinstance(parsed_rows, Exception):
+                answers.append(parsed_rows)
+                continue
+            part = slice(start, start + len(parsed_rows))
+            start = part.stop
+            answers.append(self._finish(request, parsed_rows, scored, part))
+        return answers
+
+    def close(self) -> None:
+        """Write out the log and close the online store."""
+        if self.log is not None:
+            self.log.close()
+        self._features.close()
+
+    def _parse(self, request: Request) -> list[RequestRow] | Exception:
+        try:
+            return request_rows(self.plan, request.tensors)
+        except RequestError as error:
+            return error
+
+    def _score(self, rows: Sequence[RequestRow]) -> "_Scored":
+        now = self._now()
+        deadline = time.perf_counter() + self.plan.deadline_ms / 1000
+        reads = {
+            view.name: self._features.read(view, [entity_of(view, row) for row in rows], now, deadline)
+            for view in self.plan.views
+        }
+        features = self._features_by_column(reads, len(rows))
+        feeds = {i.column: feed(i.kind, column_values(i, rows, features)) for i in self.plan.inputs}
+        (probability,) = self._session.run(["probability"], feeds)
+        if probability.shape != (len(rows), 1):
+            raise ValueError(f"{self.plan.champion.onnx} gave shape {probability.shape} for {len(rows)} rows")
+        by_row = [{name: read[index] for name, read in reads.items()} for index in range(len(rows))]
+        return _Scored(by_row, features, probability.reshape(-1), (now - _EPOCH) // timedelta(microseconds=1))
+
+    def _features_by_column(self, reads: Mapping[str, list[OnlineRow]], size: int) -> list[dict[str, Value]]:
+        places = {(v.name, f.name): place for v in self.plan.views for place, f in enumerate(v.fields)}
+        wanted = [
+            (i.column, i.view, places[i.view, i.source]) for i in self.plan.inputs if i.view is not None
+        ]
+        return [
+            {column: _without_nan(reads[view][row].values[place]) for column, view, place in wanted}
+            for row in range(size)
+        ]
+
+    def _finish(
+        self, request: Request, rows: Sequence[RequestRow], scored: "_Scored", part: slice
+    ) -> Answer | Exception:
+        probability = scored.probability[part]
+        if not np.all((probability >= 0) & (probability <= 1)):
+            return ValueError(
+                f"version {self.plan.champion.version} of {self.plan.model!r} gave {probability.tolist()}, "
+                "which are no probabilities; roll it back"
+            )
+        reads = scored.reads[part]
+        answer = Answer(
+            probability.astype(np.float32).reshape(-1, 1),
+            [uuid.uuid4().hex for _ in rows],
+            [any(row.status == "not_read" for row in read.values()) for read in reads],
+        )
+        if self.log is not None and not request.probe:
+            for index, row in enumerate(rows):
+                self.log.append(
+                    self._line(answer, index, row, reads[index], scored.features[part][index], scored.time_us)
+                )
+        return answer
+
+    def _line(
+        self,
+        answer: Answer,
+        index: int,
+        row: RequestRow,
+        reads: Mapping[str, OnlineRow],
+        features: Mapping[str, Value],
+        time_us: int,
+    ) -> dict[str, Any]:
+        keys = {name: value for view in self.plan.views for name, value in entity_of(view, row).items()}
+        return {
+            "prediction_id": answer.prediction_ids[index],
+            "time_us": time_us,
+            "model": self.plan.model,
+            "model_version": self.plan.champion.version,
+            "revision": self.plan.revision,
+            "keys": keys,
+            "request": {name: value for name, value in row.items() if name not in keys},
+            "features": features if self.plan.log.features else {},
+            "event_us": {name: read.event_us for name, read in reads.items()},
+            "probability": float(answer.probability[index, 0]),
+            "degraded": answer.degraded[index],
+        }
+
+    def _now(self) -> datetime:
+        path = Path(self.plan.clock_file)
+        if path.exists() != isinstance(self._clock, ReplayClock):
+            self._clock = open_clock(path)
+        return self._clock.now()
+
+
+class _Scored(NamedTuple):
+    reads: list[dict[str, OnlineRow]]
+    features: list[dict[str, Value]]
+    probability: np.ndarray
+    time_us: int
+
+
+def _without_nan(value: Value) -> Value:
+    return None if value != value else value
+
+
+def _open_session(plan: Plan) -> ort.InferenceSession:
+    if not Path(plan.champion.onnx).is_file():
+        raise LookupError(f"no ONNX file at {plan.champion.onnx}; deploy model {plan.model!r} again")
+    options = ort.SessionOptions()
+    options.intra_op_num_threads = options.inter_op_num_threads = 1
+    session = ort.InferenceSession(plan.champion.onnx, options, providers=["CPUExecutionProvider"])
+    check_graph(plan, {i.name: i.type for i in session.get_inputs()}, [o.name for o in session.get_outputs()])
+    return session

@@ -1,0 +1,195 @@
+"""The bundled Triton as a detached process: `python -m serving.server start|stop|status`.
+
+What it serves is the business of `model_repository` and `rollout`; where it and its Python live, of
+`triton_files`.
+"""
+
+import argparse
+import fcntl
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from subprocess import Popen
+
+from ml.settings import Settings
+from serving import process, triton_files
+from serving.control import Control, Probe
+from serving.model_repository import ModelRepository
+
+READY_SECONDS = 30.0
+STOP_SECONDS = 15.0
+
+
+@dataclass(frozen=True)
+class ServerStatus:
+    """Whether Triton runs and answers, who serves each deployed model, and what keeps the others from it."""
+
+    url: str
+    pid: int | None
+    live: bool
+    serving: dict[str, Probe]
+    failing: dict[str, str]
+
+
+class Server:
+    """The Triton of one serving home."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._home = settings.serving_home / "server"
+        self._pid_file = self._home / "triton.json"
+        self.log = self._home / "triton.log"
+        self.repository = ModelRepository(settings.serving_home)
+        self.url = f"127.0.0.1:{settings.triton_grpc_port}"
+
+    def start(self) -> ServerStatus:
+        """Start Triton unless it runs, load every deployed model, probe each and return when all were asked.
+
+        A model whose process was killed is loaded again; one that does not load is among `failing`, the
+        others serve. Raises LookupError if the binary or a library is missing, OSError if a port is
+        taken, RuntimeError with the log's last lines if Triton ends or does not get ready.
+        """
+        with self._lock():
+            if not self._serves():
+                self._end()
+                triton_files.require(self._settings)
+                triton_files.require_ports(self._settings)
+                self._launch()
+            return self._load_deployed()
+
+    def stop(self) -> bool:
+        """Stop Triton with all its processes, release its shared memory; return whether there was one."""
+        with self._lock():
+            return self._end()
+
+    def status(self) -> ServerStatus:
+        """Return who runs and serves, by a real inference each, without changing anything."""
+        running = self._running()
+        control = Control(self.url)
+        serving: dict[str, Probe] = {}
+        failing: dict[str, str] = {}
+        live = running is not None and control.live()
+        for model in self.repository.deployed_models():
+            try:
+                serving[model] = control.probe(model)
+            except Exception as error:
+                failing[model] = str(error)
+        control.close()
+        return ServerStatus(self.url, running.pid if running else None, live, serving, failing)
+
+    def _load_deployed(self) -> ServerStatus:
+        control = Control(self.url)
+        failing: dict[str, str] = {}
+        for model in self.repository.deployed_models():
+            try:
+                with self.repository.lock(model):
+                    self._load(control, model)
+            except Exception as error:
+                failing[model] = str(error)
+        control.close()
+        status = self.status()
+        return ServerStatus(
+            status.url, status.pid, status.live, status.serving, {**status.failing, **failing}
+        )
+
+    def _load(self, control: Control, model: str) -> None:
+        self.repository.discard_unverified(model)
+        if not control.ready(model):
+            control.load(model)
+        deployed = self.repository.deployed(model)
+        if deployed is not None and control.recover(model).revision != deployed.revision:
+            control.load(model)
+
+    def _running(self) -> process.Detached | None:
+        known = process.recall(self._pid_file)
+        return known if known is not None and known.alive() else None
+
+    def _serves(self) -> bool:
+        running = self._running()
+        if running is None or running.notes.get("url") != self.url:
+            return False
+        control = Control(self.url)
+        live = control.live()
+        control.close()
+        return live
+
+    def _launch(self) -> None:
+        self.repository.models.mkdir(parents=True, exist_ok=True)
+        command = triton_files.command(self._settings, self._shared_memory())
+        environment = triton_files.environment(self._settings)
+        started, child = process.spawn(command, environment, self.log, {"url": self.url})
+        process.save(started, self._pid_file)
+        try:
+            self._wait_live(child)
+        except BaseException:
+            self._end()
+            raise
+
+    def _wait_live(self, child: "Popen[bytes]") -> None:
+        control = Control(self.url)
+        until = time.monotonic() + READY_SECONDS
+        while not control.live(timeout=1.0):
+            if child.poll() is not None or time.monotonic() > until:
+                raise RuntimeError(
+                    f"Triton did not get ready; the last lines of {self.log}:\n{_tail(self.log)}"
+                )
+            time.sleep(0.05)
+        control.close()
+
+    def _end(self) -> bool:
+        known = process.recall(self._pid_file)
+        if known is None:
+            return False
+        was_alive = known.alive()
+        known.stop(self._settings.triton_root, STOP_SECONDS)
+        triton_files.release_shared_memory(self._shared_memory())
+        self._pid_file.unlink(missing_ok=True)
+        return was_alive
+
+    def _shared_memory(self) -> str:
+        return triton_files.shared_memory_prefix(self._settings)
+
+    @contextmanager
+    def _lock(self) -> Iterator[None]:
+        self._home.mkdir(parents=True, exist_ok=True)
+        with (self._home / ".lock").open("w") as file:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            yield
+
+
+def _tail(path: Path, lines: int = 15) -> str:
+    return "\n".join(path.read_text(errors="replace").splitlines()[-lines:])
+
+
+def _print(status: ServerStatus) -> None:
+    state = "live" if status.live else "down"
+    print(f"Triton {state} at {status.url}" + (f", pid {status.pid}" if status.pid else ""))
+    for model, probe in status.serving.items():
+        print(f"  {model}: version {probe.model_version}, revision {probe.revision}")
+    for model, reason in status.failing.items():
+        print(f"  {model}: FAILING: {reason}")
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the command line; return the exit code (1: down, or a model fails)."""
+    parser = argparse.ArgumentParser(prog="python -m serving.server", description=__doc__)
+    parser.add_argument("action", choices=["start", "stop", "status"])
+    action = parser.parse_args(arguments).action
+    server = Server(Settings())
+    try:
+        if action == "stop":
+            print("Triton stopped" if server.stop() else "Triton was not running")
+            return 0
+        status = server.start() if action == "start" else server.status()
+    except (OSError, LookupError, RuntimeError) as error:
+        print(error, file=sys.stderr)
+        return 1
+    _print(status)
+    return 0 if status.live and not status.failing else 1
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
