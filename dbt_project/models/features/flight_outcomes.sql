@@ -1,0 +1,20 @@
+-- What happened to each flight, as last corrected. By scheduled month, like raw: no outcome falls between months.
+select
+    flight_id,
+    tailnum,
+    origin,
+    dest,
+    carrier,
+    cast(distance as double) as distance,
+    epoch_us(scheduled_departure) // 1000000 as scheduled_departure,
+    epoch_us(scheduled_departure_local) // 1000000 as scheduled_departure_local,
+    scheduled_departure - interval 2 hours as prediction_time,
+    cast(arr_delay >= 30 as bigint) as arrived_late,
+    cast(arr_delay as double) as arr_delay,
+    case when arrived_at is not null then greatest(arrived_at, created_timestamp) end as label_timestamp,
+    event_timestamp,
+    created_timestamp,
+    partition_key
+from {{ ref('stg_nycflights__flights') }}
+where {{ in_months() }}
+qualify row_number() over (partition by flight_id order by created_timestamp desc) = 1

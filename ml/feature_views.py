@@ -1,0 +1,146 @@
+"""Feature views as dbt declares them, read from its manifest: the one source of truth for every store.
+
+A dbt model is a feature view if its `config.meta` has a `feature_view` with entity, join_keys, ttl, owner
+and online. No Feast here: what only needs names, keys and kinds stays light.
+"""
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+from ml.packed import Field, Kind
+
+TIME_COLUMNS = ("event_timestamp", "created_timestamp")
+BOOKKEEPING = (*TIME_COLUMNS, "partition_key")
+
+_KINDS: Mapping[str, Kind] = {
+    "double": "float",
+    "float": "float",
+    "real": "float",
+    "bigint": "int",
+    "integer": "int",
+    "smallint": "int",
+    "varchar": "string",
+    "text": "string",
+    "boolean": "bool",
+}
+_INSTANTS = ("timestamp with time zone", "timestamptz")
+_UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
+_META: Mapping[str, type] = {"entity": str, "join_keys": list, "ttl": str, "owner": str, "online": bool}
+
+
+@dataclass(frozen=True)
+class FeatureView:
+    """One feature table: whose features, valid for how long, owned by whom; `fields` in its order."""
+
+    name: str
+    entity: str
+    join_keys: tuple[str, ...]
+    join_key_kinds: tuple[Kind, ...]
+    ttl: timedelta
+    owner: str
+    online: bool
+    description: str
+    fields: tuple[Field, ...]
+
+
+def load_feature_views(manifest: Path) -> tuple[FeatureView, ...]:
+    """Return the feature views of a dbt manifest, by name.
+
+    Raises LookupError if there is no manifest, and ValueError with file and field if a view is wrong.
+    """
+    try:
+        nodes = json.loads(manifest.read_text())["nodes"].values()
+    except OSError as error:
+        raise LookupError(f"no dbt manifest at {manifest}; run dbt parse") from error
+    except (ValueError, KeyError) as error:
+        raise ValueError(f"{manifest} is not a dbt manifest ({error}); run dbt parse") from error
+    models = [
+        n for n in nodes if n["resource_type"] == "model" and "feature_view" in n["config"].get("meta", {})
+    ]
+    return tuple(sorted((_view(model) for model in models), key=lambda view: view.name))
+
+
+def parse_ttl(text: str) -> timedelta:
+    """Return the duration that "90s", "30m", "6h" or "3d" names. Raises ValueError on anything else."""
+    match = re.fullmatch(r"(\d+)([smhd])", text)
+    if match is None or int(match[1]) == 0:
+        raise ValueError(f"ttl {text!r} is not a duration such as 90s, 30m, 6h or 3d")
+    return timedelta(**{_UNITS[match[2]]: int(match[1])})
+
+
+def _view(model: Mapping[str, Any]) -> FeatureView:
+    # patch_path is "project://models/features/x.yml"; the SQL file stands in where there is no YAML.
+    file = (model.get("patch_path") or model["original_file_path"]).split("://")[-1]
+    meta = _meta(model["config"]["meta"]["feature_view"], file)
+    columns = model["columns"]
+    for required in (*meta["join_keys"], *TIME_COLUMNS):
+        if required not in columns:
+            raise ValueError(f"{file}: feature view {model['name']!r} has no column {required!r}; declare it")
+    for column in TIME_COLUMNS:
+        if _type(columns[column]) not in _INSTANTS:
+            found = columns[column].get("data_type")
+            raise ValueError(f"{file}: column {column!r} must have data_type {_INSTANTS[0]!r}, not {found!r}")
+    names = [name for name in columns if name not in (*meta["join_keys"], *BOOKKEEPING)]
+    if not names:
+        raise ValueError(
+            f"{file}: feature view {model['name']!r} has no feature columns; declare at least one"
+        )
+    return FeatureView(
+        name=model["name"],
+        entity=meta["entity"],
+        join_keys=tuple(meta["join_keys"]),
+        join_key_kinds=tuple(_key_kind(columns[key], file) for key in meta["join_keys"]),
+        ttl=meta["ttl"],
+        owner=meta["owner"],
+        online=meta["online"],
+        description=model["description"],
+        fields=tuple(Field(name, _kind(columns[name], file)) for name in names),
+    )
+
+
+def _meta(meta: Any, file: str) -> dict[str, Any]:
+    if not isinstance(meta, dict):
+        raise ValueError(f"{file}: config.meta.feature_view must be a mapping with {sorted(_META)}")
+    unknown = sorted(set(meta) - set(_META))
+    if unknown:
+        raise ValueError(f"{file}: config.meta.feature_view does not know {unknown}; it has {sorted(_META)}")
+    for field, kind in _META.items():
+        if not isinstance(meta.get(field), kind) or (kind is not bool and not meta[field]):
+            raise ValueError(
+                f"{file}: config.meta.feature_view.{field} must be a {kind.__name__}, not {meta.get(field)!r}"
+            )
+    if not all(isinstance(key, str) for key in meta["join_keys"]):
+        raise ValueError(
+            f"{file}: config.meta.feature_view.join_keys must be column names, not {meta['join_keys']!r}"
+        )
+    try:
+        return {**meta, "ttl": parse_ttl(meta["ttl"])}
+    except ValueError as error:
+        raise ValueError(f"{file}: config.meta.feature_view.ttl: {error}") from error
+
+
+def _type(column: Mapping[str, Any]) -> str:
+    return (column.get("data_type") or "").lower()
+
+
+def _kind(column: Mapping[str, Any], file: str) -> Kind:
+    if _type(column) not in _KINDS:
+        raise ValueError(
+            f"{file}: column {column['name']!r} has data_type {column.get('data_type')!r}; "
+            f"keys and features have one of {sorted(_KINDS)}"
+        )
+    return _KINDS[_type(column)]
+
+
+def _key_kind(column: Mapping[str, Any], file: str) -> Kind:
+    kind = _kind(column, file)
+    if kind not in ("string", "int"):
+        raise ValueError(
+            f"{file}: join key {column['name']!r} is {column['data_type']}; a key is a varchar or a bigint"
+        )
+    return kind

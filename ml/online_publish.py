@@ -1,0 +1,79 @@
+"""From published tables to the online store: a rebuild in batch, and the events that came since.
+
+Both go by knowledge time: what is online at an instant is what was known at it. Feast's own write path
+(`ml.online_store`) packs the same rows; this one takes frames: a rebuild needs no Feast and not a second.
+"""
+
+from collections.abc import Iterator, Sequence
+from datetime import datetime
+
+import polars as pl
+
+from ml.feature_views import FeatureView
+from ml.online_rows import OnlineRow, OnlineRows
+from ml.packed import entity_key, pack
+from ml.point_in_time import CREATED, EVENT, became_known, state_as_of
+from ml.publication import Publications
+
+
+def rebuild(
+    views: Sequence[FeatureView], publications: Publications, online: OnlineRows, as_of: datetime
+) -> dict[str, int]:
+    """Make the online rows of each view that is served online each entity's state as known at `as_of`.
+
+    Returns the rows written of each view; a view is replaced in one transaction, so readers never see a part.
+    Raises LookupError if nothing of a view is published.
+    """
+    return {
+        view.name: online.replace(
+            view.name, packed_rows(view, state_as_of(_read(view, publications), view.join_keys, as_of))
+        )
+        for view in views
+        if view.online
+    }
+
+
+def push_until(
+    views: Sequence[FeatureView],
+    publications: Publications,
+    online: OnlineRows,
+    after: datetime,
+    until: datetime,
+) -> dict[str, int]:
+    """Apply the versions that became known in (after, until] in the order in which they did.
+
+    Returns the events applied of each view. Applying an interval again changes nothing. Raises
+    ValueError if `until` lies before `after`: going back in time is a rebuild.
+    """
+    if until < after:
+        raise ValueError(f"cannot push from {after} back to {until}; rebuild as of {until}")
+    return {
+        view.name: online.upsert(
+            view.name, packed_rows(view, became_known(_read(view, publications), after, until))
+        )
+        for view in views
+        if view.online
+    }
+
+
+def packed_rows(view: FeatureView, frame: pl.DataFrame) -> Iterator[OnlineRow]:
+    """Yield the packed form of each row of `frame` (join keys, both instants in UTC us, features)."""
+    names = [field.name for field in view.fields]
+    keyed = frame.drop_nulls(list(view.join_keys))
+    times = keyed.select(pl.col(EVENT, CREATED).cast(pl.Int64))
+    rows = zip(
+        keyed.select(view.join_keys).iter_rows(),
+        keyed.select(names).iter_rows(),
+        times.iter_rows(),
+        strict=True,
+    )
+    for key, values, (event_us, created_us) in rows:
+        row = pack(view.fields, values, event_us, created_us)
+        yield OnlineRow(
+            entity_key(dict(zip(view.join_keys, key, strict=True))), row, max(event_us, created_us)
+        )
+
+
+def _read(view: FeatureView, publications: Publications) -> pl.DataFrame:
+    columns = [*view.join_keys, EVENT, CREATED, *[field.name for field in view.fields]]
+    return publications.read(view.name).select(columns).collect()

@@ -1,0 +1,247 @@
+"""dbt builds the feature tables on nine real days around month's ends and the beginning of summer time."""
+
+import dataclasses
+import shutil
+from dataclasses import dataclass
+from datetime import UTC, date, datetime
+from pathlib import Path
+
+import duckdb
+import polars as pl
+import pytest
+from dbt.adapters.duckdb.connections import DuckDBConnectionManager
+from dbt.cli.main import dbtRunner
+
+from ml.clock import ReplayClock
+from ml.feature_views import load_feature_views
+from ml.lake import Lake
+from ml.landing import land
+from ml.models.flight_delay import FLIGHT_DELAY
+from ml.sources import SOURCES, source_named
+
+PROJECT = Path(__file__).parents[2] / "dbt_project"
+DAYS = [date(2013, *d) for d in [(1, 30), (1, 31), (2, 1), (2, 2), (2, 27), (2, 28), (3, 1), (3, 9), (3, 10)]]
+MONTHS = ["2013-01", "2013-02", "2013-03"]
+TABLES = ["aircraft_state", "origin_congestion", "weather_observation", "flight_outcomes"]
+BUILD_FEATURES = ["run", "--select", "+path:models/features"]
+CORRECTED_AT = datetime(2013, 3, 20, tzinfo=UTC)
+
+
+@dataclass(frozen=True)
+class Frame:
+    """A reader of rows in memory."""
+
+    rows: pl.DataFrame
+
+    def read(self, schema):
+        return self.rows
+
+
+def sliced(name):
+    rows = source_named(name).read()
+    return (
+        rows.filter(pl.date("year", "month", "day").is_in(DAYS))
+        if {"month", "day"} <= set(rows.columns)
+        else rows
+    )
+
+
+def land_rows(home, name, rows, partitions=None):
+    source = dataclasses.replace(source_named(name), reader=Frame(rows))
+    partitions = None if source.partition is None else partitions or MONTHS
+    list(land(source, Lake(home / "lake"), ReplayClock(home / "clock.json"), partitions))
+
+
+def dbt(home, warehouse, command, start, end, **variables):
+    """Run dbt on the lake in `home`, into <home>/<warehouse>.duckdb; return status and message by node."""
+    given = {"start_month": start, "end_month": end, **variables}
+    environment = {
+        "HEADWATER_LAKE": str(home / "lake"),
+        "HEADWATER_WAREHOUSE": str(home / f"{warehouse}.duckdb"),
+        "DBT_TARGET_PATH": str(home / "target"),
+        "DBT_LOG_PATH": str(home / "logs"),
+        "DO_NOT_TRACK": "true",
+    }
+    where = ["--project-dir", str(PROJECT), "--profiles-dir", str(PROJECT), "--quiet"]
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in environment.items():
+            patch.setenv(name, value)
+        done = dbtRunner().invoke([*command, "--vars", str(given), *where])
+    DuckDBConnectionManager.close_all_connections()
+    assert done.exception is None
+    return {result.node.name: (str(result.status), result.message) for result in done.result}
+
+
+def built(results):
+    """Assert that no node failed."""
+    assert results
+    assert {name: result for name, result in results.items() if result[0] not in ("success", "pass")} == {}
+
+
+def table(home, warehouse, name, months=MONTHS):
+    with duckdb.connect(home / f"{warehouse}.duckdb", read_only=True) as connection:
+        connection.execute("SET TimeZone = 'UTC'")
+        frame = pl.from_arrow(connection.sql(f"select * from features.{name} order by all").to_arrow_table())
+    return frame.filter(pl.col("partition_key").is_in(months))
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory):
+    """Three months built at once and tested; February alone beside it."""
+    home = tmp_path_factory.mktemp("features")
+    ReplayClock(home / "clock.json").set(CORRECTED_AT)
+    for source in SOURCES:
+        land_rows(home, source.name, sliced(source.name))
+    built(dbt(home, "year", ["build"], "2013-01", "2013-03"))
+    built(dbt(home, "month", BUILD_FEATURES, "2013-02", "2013-02"))
+    return home
+
+
+def correct(home, minutes):
+    """Land a flight of February with an arrival so much later; return the raw table's version."""
+    delay = pl.col("arr_delay") + pl.when(CORRECTED).then(minutes).otherwise(0)
+    land_rows(home, "flights", sliced("flights").with_columns(arr_delay=delay), ["2013-02"])
+    return Lake(home / "lake").version("raw/flights")
+
+
+CORRECTED = (pl.date("year", "month", "day") == date(2013, 2, 2)) & (
+    pl.format("{}{}", "carrier", "flight") == "AA1141"
+)
+
+
+@pytest.fixture(scope="module")
+def rebuilt(home):
+    """February built again in a copy of the three months: a flight corrected, all weather of the month lost.
+
+    The flight is corrected once more after the version that dbt is told to read.
+    """
+    version = correct(home, 90)
+    correct(home, 120)
+    lake = Lake(home / "lake")
+    weather = lake.read("raw/weather").collect()
+    kept = weather.filter(pl.col("event_timestamp").dt.strftime("%Y-%m") != "2013-02")
+    lake.replace("raw/weather", kept, MONTHS)
+    shutil.copy(home / "year.duckdb", home / "again.duckdb")
+    built(dbt(home, "again", BUILD_FEATURES, "2013-02", "2013-02", raw_versions={"flights": version}))
+    return home
+
+
+@pytest.mark.parametrize("name", TABLES)
+def test_a_month_is_the_same_built_alone_or_with_others(home, name):
+    alone, together = table(home, "month", name), table(home, "year", name, ["2013-02"])
+    assert together.height > 50
+    assert alone.equals(together)
+
+
+@pytest.mark.parametrize("name", TABLES)
+def test_building_a_month_again_touches_no_other_month(rebuilt, name):
+    others = ["2013-01", "2013-03"]
+    assert table(rebuilt, "again", name, others).equals(table(rebuilt, "year", name, others))
+
+
+def test_a_month_without_rows_is_emptied(rebuilt):
+    assert table(rebuilt, "again", "weather_observation", ["2013-02"]).is_empty()
+
+
+def test_a_correction_is_one_more_version_of_the_leg_and_moves_no_window(rebuilt):
+    """And of the two corrections only the one in the pinned raw version is there."""
+    before, after = (table(rebuilt, w, "aircraft_state", ["2013-02"]) for w in ("year", "again"))
+    added = after.join(before, on=before.columns, how="anti", nulls_equal=True)
+    assert added.height == 1
+    assert after.height == before.height + 1
+    assert added["created_timestamp"][0] == CORRECTED_AT
+    original = before.join(added, on=["tailnum", "event_timestamp"], how="semi")
+    assert added["last_arr_delay"].to_list() == [original["last_arr_delay"][0] + 90]
+    windows = [table(rebuilt, w, "origin_congestion") for w in ("year", "again")]
+    assert windows[0].equals(windows[1])
+
+
+def test_a_corrected_outcome_stands_once_and_counts_from_its_correction(rebuilt):
+    outcome = table(rebuilt, "again", "flight_outcomes").filter(
+        pl.col("flight_id") == "2013-02-02/AA1141/JFK"
+    )
+    assert outcome["label_timestamp"].to_list() == [CORRECTED_AT]
+    assert outcome["arrived_late"].to_list() == [1]
+
+
+def test_a_congestion_row_worked_by_hand(home):
+    """LaGuardia, 21:57 on 28 February, in UTC 02:57 on 1 March; two flights left exactly 3 hours before."""
+    moment = datetime(2013, 3, 1, 2, 57, tzinfo=UTC)
+    delays = [-13, -3, 3, 0, 0, -6, -5, -9, -8, 7, -8, -7, 0, 4, 8, 19, -1, -6, -8, -3]
+    delays += [39, 0, -11, -3, 39, 2, -4, -15, -9, -8, -8, -8, -5, -3, 64, 108, 17, -8, -1, -2]
+    rows = table(home, "year", "origin_congestion").filter(
+        (pl.col("origin") == "LGA") & (pl.col("event_timestamp") == moment)
+    )
+    assert rows.to_dicts() == [
+        {
+            "origin": "LGA",
+            "departures_3h": 40,
+            "mean_dep_delay_3h": sum(delays) / 40,
+            "max_dep_delay_3h": 108.0,
+            "late_share_3h": 6 / 40,
+            "event_timestamp": moment,
+            "created_timestamp": moment,
+            "partition_key": "2013-03",
+        }
+    ]
+
+
+def test_flights_that_leave_in_one_minute_make_one_row(home):
+    congestion = table(home, "year", "origin_congestion")
+    assert not congestion.select("origin", "event_timestamp").is_duplicated().any()
+    assert congestion.height < sliced("flights")["dep_delay"].count()
+
+
+def test_an_outcome_is_asked_two_hours_ahead_also_on_the_day_that_loses_an_hour(home):
+    outcome = table(home, "year", "flight_outcomes").filter(
+        pl.col("flight_id").str.starts_with("2013-03-10/")
+    )
+    offsets = (outcome["scheduled_departure"] - outcome["scheduled_departure_local"]).unique().to_list()
+    assert offsets == [4 * 3600]
+    asked = outcome["prediction_time"].dt.epoch("s") + 7200
+    assert asked.to_list() == outcome["scheduled_departure"].to_list()
+
+
+def test_flights_that_never_arrived_have_no_label_and_no_leg(home):
+    outcomes = table(home, "year", "flight_outcomes")
+    missing = outcomes.filter(pl.col("arr_delay").is_null())
+    assert missing.height > 50
+    assert missing["arrived_late"].null_count() == missing["label_timestamp"].null_count() == missing.height
+
+
+def test_an_impossible_wind_is_unknown(home):
+    assert table(home, "year", "weather_observation")["wind_speed"].max() < 253
+
+
+DAMAGE = {
+    "not_null_aircraft_state_last_dest": "update aircraft_state set last_dest = null",
+    "within_its_month_weather_observation_": "update weather_observation set partition_key = '2013-07'",
+    "known_after_event_origin_congestion_": "update origin_congestion set created_timestamp = '2013-01-01'",
+    "in_range_origin_congestion_late_share_3h__1__0": "update origin_congestion set late_share_3h = 1.5",
+    "unique_combination_flight_outcomes_flight_id": "insert into flight_outcomes from flight_outcomes",
+    "flight_outcomes_label_has_its_instant": "update flight_outcomes set label_timestamp = null",
+}
+
+
+def test_gates_catch_damaged_tables(home):
+    shutil.copy(home / "year.duckdb", home / "damaged.duckdb")
+    with duckdb.connect(home / "damaged.duckdb") as connection:
+        connection.execute("use features")
+        for statement in DAMAGE.values():
+            connection.execute(statement)
+    results = dbt(home, "damaged", ["test", "--select", "path:models/features"], "2013-01", "2013-03")
+    assert {gate: results[gate][0] for gate in DAMAGE} == dict.fromkeys(DAMAGE, "fail")
+
+
+def test_the_manifest_declares_every_column_that_is_built_and_what_the_model_reads(home):
+    views = {view.name: view for view in load_feature_views(home / "target" / "manifest.json")}
+    assert sorted(views) == sorted(set(TABLES) - {"flight_outcomes"})
+    for name, view in views.items():
+        declared = [*view.join_keys, *[field.name for field in view.fields]]
+        built = (
+            table(home, "year", name).drop("event_timestamp", "created_timestamp", "partition_key").columns
+        )
+        assert built == declared
+    for reference in FLIGHT_DELAY.features:
+        view, feature = reference.split(":")
+        assert feature in [field.name for field in views[view].fields]

@@ -1,0 +1,159 @@
+from datetime import UTC, datetime, timedelta
+
+import polars as pl
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ml.point_in_time import became_known, point_in_time_join, state_as_of
+from tests.ml.pit_oracle import known_at, value_at
+
+START = datetime(2013, 7, 1, tzinfo=UTC)
+HISTORY = {
+    "key": pl.String,
+    "event_timestamp": pl.Datetime("us", "UTC"),
+    "created_timestamp": pl.Datetime("us", "UTC"),
+    "v": pl.Int64,
+}
+
+
+def minute(count):
+    return START + timedelta(minutes=count)
+
+
+def history(*versions):
+    """Versions as (key, event minute, created minute, value)."""
+    rows = [(key, minute(event), minute(created), value) for key, event, created, value in versions]
+    return pl.DataFrame(rows, schema=HISTORY, orient="row")
+
+
+def entities(*rows):
+    """Entity rows as (key, minute)."""
+    return pl.DataFrame(
+        [(key, minute(at)) for key, at in rows],
+        schema={"key": pl.String, "at": pl.Datetime("us", "UTC")},
+        orient="row",
+    )
+
+
+def joined(rows, versions, ttl=None):
+    limit = None if ttl is None else timedelta(minutes=ttl)
+    frame = point_in_time_join(
+        rows, versions, at="at", keys={"key": "key"}, features={"v": "view__v"}, ttl=limit
+    )
+    return frame["view__v"].to_list()
+
+
+versions_drawn = st.lists(
+    st.tuples(
+        st.sampled_from(["a", "b", None]),
+        st.integers(0, 8),
+        st.integers(-1, 6),
+        st.none() | st.integers(0, 99),
+    ).map(lambda row: (row[0], row[1], row[1] + row[2], row[3])),
+    max_size=14,
+)
+rows_drawn = st.lists(st.tuples(st.sampled_from(["a", "b", "c", None]), st.integers(-1, 15)), max_size=10)
+
+
+@given(rows_drawn, versions_drawn, st.sampled_from([None, 0, 1, 3, 7]))
+def test_every_value_is_the_one_that_the_obvious_implementation_finds(rows, versions, ttl):
+    table = history(*versions)
+    limit = None if ttl is None else timedelta(minutes=ttl)
+    expected = [value_at(table.to_dicts(), key, minute(at), limit) for key, at in rows]
+    assert joined(entities(*rows), table, ttl) == expected
+
+
+@given(versions_drawn, st.integers(-1, 15))
+def test_the_state_at_an_instant_is_what_a_join_at_that_instant_finds(versions, at):
+    table = history(*versions)
+    state = dict(state_as_of(table, ["key"], minute(at)).select("key", "v").iter_rows())
+    found = {key: value_at(table.to_dicts(), key, minute(at), None) for key in ("a", "b")}
+    assert {key: state.get(key) for key in ("a", "b")} == found
+
+
+@given(versions_drawn, st.integers(-1, 8), st.integers(0, 8))
+def test_events_of_an_interval_come_in_the_order_in_which_they_became_known(versions, after, length):
+    table = history(*versions)
+    events = became_known(table, minute(after), minute(after + length)).to_dicts()
+    instants = [known_at(event) for event in events]
+    assert instants == sorted(instants)
+    assert len(events) == sum(minute(after) < known_at(v) <= minute(after + length) for v in table.to_dicts())
+
+
+def test_late_correction_does_not_rewrite_the_past():
+    table = history(("a", 0, 0, 1), ("a", 0, 20, 2))
+    assert joined(entities(("a", 10), ("a", 20)), table) == [1, 2]
+
+
+def test_a_late_correction_of_an_old_event_does_not_hide_a_newer_event():
+    table = history(("a", 0, 0, 1), ("a", 5, 5, 2), ("a", 0, 20, 3))
+    assert joined(entities(("a", 30)), table) == [2]
+
+
+def test_an_event_that_arrives_late_is_unknown_before_it_arrived():
+    assert joined(entities(("a", 4), ("a", 5)), history(("a", 0, 5, 1))) == [None, 1]
+
+
+def test_a_value_as_old_as_its_ttl_counts_and_a_microsecond_later_it_does_not():
+    rows = (
+        entities(("a", 10), ("a", 10))
+        .with_row_index()
+        .with_columns(at=pl.col("at") + pl.col("index") * timedelta(microseconds=1))
+    )
+    assert joined(rows.drop("index"), history(("a", 0, 0, 1)), ttl=10) == [1, None]
+
+
+def test_a_correction_does_not_make_an_old_event_young():
+    assert joined(entities(("a", 20)), history(("a", 0, 15, 1)), ttl=10) == [None]
+
+
+def test_rows_keep_their_order_their_duplicates_and_those_without_history():
+    rows = entities(("b", 9), ("a", 5), (None, 5), ("a", 5), ("a", 1))
+    frame = point_in_time_join(
+        rows,
+        history(("a", 1, 1, 1), ("a", 5, 5, 2)),
+        at="at",
+        keys={"key": "key"},
+        features={"v": "v"},
+        ttl=None,
+    )
+    assert frame.drop("v").equals(rows)
+    assert frame["v"].to_list() == [None, 2, None, 2, 1]
+
+
+def test_entities_of_two_keys_match_only_in_both():
+    rows = pl.DataFrame({"x": ["a", "a"], "y": [1, 2], "at": [minute(5), minute(5)]})
+    table = pl.DataFrame({"left": ["a", "b"], "right": [1, 2], "v": [7, 8]}).with_columns(
+        event_timestamp=pl.lit(minute(0)), created_timestamp=pl.lit(minute(0))
+    )
+    frame = point_in_time_join(
+        rows, table, at="at", keys={"x": "left", "y": "right"}, features={"v": "v"}, ttl=None
+    )
+    assert frame["v"].to_list() == [7, None]
+
+
+def test_instants_of_any_unit_and_zone_mean_the_same_moment():
+    rows = entities(("a", 5)).with_columns(
+        pl.col("at").dt.convert_time_zone("America/New_York").dt.cast_time_unit("ms")
+    )
+    naive = history(("a", 5, 5, 1)).with_columns(
+        pl.col("event_timestamp").dt.replace_time_zone(None).cast(pl.Datetime("ns"))
+    )
+    assert joined(rows, naive) == [1]
+
+
+@pytest.mark.parametrize(
+    ("rows", "table", "message"),
+    [
+        (entities(("a", 1)).drop("key"), history(), "no column.*key"),
+        (entities(("a", 1)), history().drop("created_timestamp"), "no column.*created_timestamp"),
+        (entities(("a", 1)).with_columns(at=pl.lit(None, pl.Datetime("us", "UTC"))), history(), "1 nulls"),
+        (entities(("a", 1)).with_columns(key=pl.lit(1)), history(), "join key 'key' is Int32"),
+        (entities(("a", 1)).with_columns(view__v=pl.lit(1)), history(), "already have columns"),
+        (entities(("a", 1)).with_columns(at=pl.lit("noon")), history(), "not an instant"),
+    ],
+)
+def test_bad_input_is_refused_by_name(rows, table, message):
+    with pytest.raises(ValueError, match=message):
+        joined(rows, table)
