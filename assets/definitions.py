@@ -6,6 +6,7 @@ from assets.automation import drift_sensor, retraining_job
 from assets.deployment import deployment_asset
 from assets.features import dbt_resource, feature_assets
 from assets.monitoring import predictions_asset
+from assets.progress import progress_logger
 from assets.publishing import publishing_assets
 from assets.raw import raw_assets
 from assets.resources import Platform, platform_for
@@ -46,6 +47,7 @@ def definitions_for(platform: Platform) -> dg.Definitions:
         jobs=list(jobs.values()),
         sensors=[drift_sensor(spec, jobs[spec.name]) for spec in MODELS],
         resources={"platform": platform, "dbt": dbt_resource(platform), "pipes": dg.PipesSubprocessClient()},
+        loggers={"console": dg.colored_console_logger, "progress": progress_logger},
         executor=EXECUTOR,
     )
 

@@ -49,7 +49,9 @@ class Translator(DagsterDbtTranslator):
             return None
         return dg.TimeWindowPartitionMapping(start_offset=-1, allow_nonexistent_upstream_partitions=True)
 
-    def get_automation_condition(self, dbt_resource_props: Mapping[str, Any]) -> dg.AutomationCondition | None:
+    def get_automation_condition(
+        self, dbt_resource_props: Mapping[str, Any]
+    ) -> dg.AutomationCondition | None:
         """Run when inputs changed and their checks passed."""
         return WHEN_CHECKED
 
@@ -98,8 +100,12 @@ def feature_assets(platform: Platform, sources: Sequence[Source]) -> dg.AssetsDe
         _export(platform, context.run.run_id, build, months)
         problems = errors(build.get_artifact("run_results.json"))
         if problems:
-            yield from (event for event in events if isinstance(event, dg.AssetCheckResult | dg.AssetCheckEvaluation))
-            raise dg.Failure(f"dbt build of {months[0]} to {months[-1]}: " + "; ".join(problems[:5]), allow_retries=False)
+            yield from (
+                event for event in events if isinstance(event, dg.AssetCheckResult | dg.AssetCheckEvaluation)
+            )
+            raise dg.Failure(
+                f"dbt build of {months[0]} to {months[-1]}: " + "; ".join(problems[:5]), allow_retries=False
+            )
         yield from events
 
     return dbt_build
@@ -135,5 +141,11 @@ def _export(platform: Platform, run_id: str, build: DbtCliInvocation, months: li
         outcome = check_dbt_tests(platform.manifest, results, name)
         for month in months:
             record(
-                platform, run_id, outcome, table=f"features/{name}", version=version, check="dbt_tests", partition=month
+                platform,
+                run_id,
+                outcome,
+                table=f"features/{name}",
+                version=version,
+                check="dbt_tests",
+                partition=month,
             )

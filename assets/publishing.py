@@ -14,7 +14,7 @@ from assets.mirror import record
 from assets.partitions import MONTHS, with_look_back
 from assets.raw import preview
 from assets.resources import Platform
-from checks.drift import CHECK, check_drift
+from checks.drift import CHECK, Bounds, check_drift
 from checks.outcome import Outcome
 from ml.lake import PARTITION_KEY
 from ml.online_publish import rebuild
@@ -23,7 +23,7 @@ from ml.spec import ModelSpec
 
 GROUP = "publish"
 REFERENCE_MONTHS = 3
-DRIFTED_SHARE = 0.5  # Evidently's own default
+DRIFTED_SHARE = 0.5  # Evidently's own default for a table
 
 
 def publishing_assets(
@@ -33,8 +33,13 @@ def publishing_assets(
     views = {view.name: view for view in platform.feature_views}
     outcomes = {spec.outcome.table: spec for spec in models}
     assets = [_asset(name, view.online, view.owner, view.description) for name, view in views.items()]
-    assets += [_asset(name, False, spec.owner, f"Outcomes of {spec.name}.") for name, spec in outcomes.items()]
-    return [*assets, *(_drift_check(name, watched_columns(name, models)) for name in views)]
+    assets += [
+        _asset(name, False, spec.owner, f"Outcomes of {spec.name}.") for name, spec in outcomes.items()
+    ]
+    return [
+        *assets,
+        *(_drift_check(name, watched_columns(name, models), _bounds(name, models)) for name in views),
+    ]
 
 
 def watched_columns(view: str, models: Iterable[ModelSpec]) -> list[str]:
@@ -62,13 +67,17 @@ def _asset(name: str, online: bool, owner: str, description: str) -> dg.AssetsDe
         description=f"{description} Published: every check passed on the version it came from.",
         pool="publish",
     )
-    def published(context: dg.AssetExecutionContext, platform: dg.ResourceParam[Platform]) -> dg.MaterializeResult:
+    def published(
+        context: dg.AssetExecutionContext, platform: dg.ResourceParam[Platform]
+    ) -> dg.MaterializeResult:
         months = list(context.partition_keys)
         staged = platform.guard.admit(f"published/{name}", f"features/{name}", months)
         publication = platform.publications.publish(name, staged, actor=f"dagster run {context.run.run_id}")
         rows = platform.lake.read(f"published/{name}", publication.version, months)
         count = rows.select(pl.len()).collect().item()
-        context.log.info(f"published/{name}: {count} rows of {len(months)} months, version {publication.version}")
+        context.log.info(
+            f"published/{name}: {count} rows of {len(months)} months, version {publication.version}"
+        )
         metadata = {
             "dagster/partition_row_count": count,
             "dagster/column_schema": _column_schema(rows),
@@ -91,7 +100,13 @@ def _rebuild_online(platform: Platform, name: str) -> int:
     return rebuild(views, platform.publications, rows, platform.clock.now())[name]
 
 
-def _drift_check(name: str, columns: Sequence[str]) -> dg.AssetChecksDefinition:
+def _bounds(view: str, models: Sequence[ModelSpec]) -> Bounds:
+    """The strictest model that reads the view says when one of its columns has moved."""
+    distances = [spec.gates.max_feature_distance for spec in models if view in spec.views]
+    return Bounds(min(distances, default=0.1), DRIFTED_SHARE)
+
+
+def _drift_check(name: str, columns: Sequence[str], bounds: Bounds) -> dg.AssetChecksDefinition:
     @dg.asset_check(
         asset=["published", name],
         name=CHECK,
@@ -109,7 +124,7 @@ def _drift_check(name: str, columns: Sequence[str]) -> dg.AssetChecksDefinition:
         publication = platform.publications.current(name)
         if publication is None:
             raise LookupError(f"nothing is published of {name!r}; materialize published/{name} first")
-        outcome = _drift(platform, name, publication.version, columns, month)
+        outcome = _drift(platform, name, publication.version, columns, bounds, month)
         return record(
             platform,
             context.run.run_id,
@@ -124,16 +139,25 @@ def _drift_check(name: str, columns: Sequence[str]) -> dg.AssetChecksDefinition:
     return feature_drift
 
 
-def _drift(platform: Platform, name: str, version: int, columns: Sequence[str], month: str) -> Outcome:
+def _drift(
+    platform: Platform, name: str, version: int, columns: Sequence[str], bounds: Bounds, month: str
+) -> Outcome:
     before = [m for m in with_look_back([month], REFERENCE_MONTHS) if m != month]
-    rows = platform.lake.read(f"published/{name}", version, [*before, month]).select(*columns, PARTITION_KEY).collect()
-    current, reference = rows.filter(pl.col(PARTITION_KEY) == month), rows.filter(pl.col(PARTITION_KEY) != month)
+    rows = (
+        platform.lake.read(f"published/{name}", version, [*before, month])
+        .select(*columns, PARTITION_KEY)
+        .collect()
+    )
+    current, reference = (
+        rows.filter(pl.col(PARTITION_KEY) == month),
+        rows.filter(pl.col(PARTITION_KEY) != month),
+    )
     if not columns:
         return Outcome(True, f"no model watches a column of {name}: all move with the season by nature")
     if reference.is_empty():
         return Outcome(True, f"{month} has no earlier published month to compare with")
     report = platform.settings.reports / "drift" / f"{name}-{month}-v{version}.html"
-    return check_drift(reference, current, columns, DRIFTED_SHARE, report)
+    return check_drift(reference, current, columns, bounds, report)
 
 
 def _column_schema(rows: pl.LazyFrame) -> dg.TableSchema:

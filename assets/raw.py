@@ -38,11 +38,15 @@ def _asset(source: Source) -> dg.AssetsDefinition:
         code_version=json_hash([{n: str(t) for n, (t, _) in source.columns.items()}, source.key])[:12],
         metadata={"dagster/column_schema": _column_schema(source), "dagster/table_name": source.table},
     )
-    def landed(context: dg.AssetExecutionContext, platform: dg.ResourceParam[Platform]) -> dg.MaterializeResult:
+    def landed(
+        context: dg.AssetExecutionContext, platform: dg.ResourceParam[Platform]
+    ) -> dg.MaterializeResult:
         partition = context.partition_key if context.has_partition_key else WHOLE
         names = [partition] if partition else None
         (landing,) = land(source, platform.lake, platform.clock, names, _not_failed(platform, source.table))
-        context.log.info(f"{source.table} {partition}: {landing.rows} rows, {landing.added} new, version {landing.version}")
+        context.log.info(
+            f"{source.table} {partition}: {landing.rows} rows, {landing.added} new, version {landing.version}"
+        )
         rows = platform.lake.read(source.table, landing.version, names)
         return dg.MaterializeResult(
             data_version=dg.DataVersion(landing.content[:16]),
@@ -76,7 +80,13 @@ def _check(source: Source) -> dg.AssetChecksDefinition:
         rows = platform.lake.read(source.table, version, [partition] if partition else None).collect()
         outcome = check_expectations(source, rows)
         return record(
-            platform, context.run.run_id, outcome, table=source.table, version=version, check=CHECK, partition=partition
+            platform,
+            context.run.run_id,
+            outcome,
+            table=source.table,
+            version=version,
+            check=CHECK,
+            partition=partition,
         )
 
     return expectations
@@ -86,7 +96,10 @@ def preview(rows: pl.LazyFrame, count: int = 5, columns: Sequence[str] | None = 
     """Return the first rows as a Markdown table."""
     frame = rows.select(columns or pl.all()).head(count).collect()
     with pl.Config(
-        tbl_formatting="ASCII_MARKDOWN", tbl_hide_column_data_types=True, tbl_hide_dataframe_shape=True, tbl_cols=-1
+        tbl_formatting="ASCII_MARKDOWN",
+        tbl_hide_column_data_types=True,
+        tbl_hide_dataframe_shape=True,
+        tbl_cols=-1,
     ):
         return str(frame)
 

@@ -1,11 +1,13 @@
 """Runs in this process, recorded in the instance that the UI shows: one partition, a range, or whole assets."""
 
 from collections.abc import Sequence
+from contextlib import redirect_stdout
+from pathlib import Path
 
 import dagster as dg
 
 RANGE_START, RANGE_END = "dagster/asset_partition_range_start", "dagster/asset_partition_range_end"
-QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
+FOR_PEOPLE = {"loggers": {"progress": {}}}
 
 
 def materialize(
@@ -13,14 +15,16 @@ def materialize(
     instance: dg.DagsterInstance,
     keys: Sequence[dg.AssetKey],
     months: Sequence[str] = (),
+    output: Path | None = None,
 ) -> dg.ExecuteInProcessResult:
     """Materialize assets with their checks in one run: of one month, of a range of months, or unpartitioned.
 
-    Raises what the failing step raised. The run shows in the UI like any other.
+    What tools print goes to the file `output`, if given. Raises what the failing step raised.
     """
     job = definitions.resolve_implicit_global_asset_job_def()
     one = months[0] if len(months) == 1 else None
     tags = {RANGE_START: min(months), RANGE_END: max(months)} if len(months) > 1 else {}
-    return job.execute_in_process(
-        instance=instance, asset_selection=list(keys), partition_key=one, tags=tags, run_config=QUIET
-    )
+    with (output or Path("/dev/null")).open("a") as file, redirect_stdout(file):
+        return job.execute_in_process(
+            instance=instance, asset_selection=list(keys), partition_key=one, tags=tags, run_config=FOR_PEOPLE
+        )

@@ -8,10 +8,10 @@ import dagster as dg
 import polars as pl
 
 from assets.automation import WHEN_CHECKED
-from assets.mirror import markdown_table, record
+from assets.mirror import record
 from assets.raw import preview
 from assets.resources import Platform
-from checks.drift import check_drift
+from checks.drift import Bounds, check_drift
 from checks.promotion import CHECK as PROMOTION
 from checks.promotion import check_promotion
 from checks.training_rows import CHECK as TRAINING_ROWS
@@ -44,12 +44,16 @@ def _training_set(spec: ModelSpec) -> dg.AssetsDefinition:
             "prediction_time. Point-in-time join through Feast; an immutable version."
         ),
     )
-    def training_set(context: dg.AssetExecutionContext, platform: dg.ResourceParam[Platform]) -> dg.MaterializeResult:
+    def training_set(
+        context: dg.AssetExecutionContext, platform: dg.ResourceParam[Platform]
+    ) -> dg.MaterializeResult:
         from ml.training_set import build_training_set
 
         table = f"{spec.name}/training_set"
         sources = {name: platform.guard.admit_published(table, name) for name in tables}
-        outcomes = platform.lake.read(f"published/{spec.outcome.table}", sources[spec.outcome.table]).collect()
+        outcomes = platform.lake.read(
+            f"published/{spec.outcome.table}", sources[spec.outcome.table]
+        ).collect()
         rows = build_training_set(spec, outcomes, platform.feature_store())
         content = content_hash(rows)
         metadata = {
@@ -65,7 +69,9 @@ def _training_set(spec: ModelSpec) -> dg.AssetsDefinition:
             data_version=dg.DataVersion(content[:16]),
             metadata={
                 "dagster/row_count": rows.height,
-                "dagster/column_schema": dg.TableSchema([dg.TableColumn(n, str(t)) for n, t in rows.schema.items()]),
+                "dagster/column_schema": dg.TableSchema(
+                    [dg.TableColumn(n, str(t)) for n, t in rows.schema.items()]
+                ),
                 "dagster/table_name": table,
                 "table version": version,
                 "content hash": content,
@@ -104,7 +110,9 @@ def _training_rows(spec: ModelSpec) -> dg.AssetChecksDefinition:
         table = f"{spec.name}/training_set"
         version = platform.lake.version(table)
         outcome = check_training_rows(spec, platform.lake.read(table, version).collect())
-        return record(platform, context.run.run_id, outcome, table=table, version=version, check=TRAINING_ROWS)
+        return record(
+            platform, context.run.run_id, outcome, table=table, version=version, check=TRAINING_ROWS
+        )
 
     return training_rows
 
@@ -116,7 +124,9 @@ def _model(spec: ModelSpec) -> dg.AssetsDefinition:
         group_name="model",
         kinds={"pytorch", "mlflow", "onnx"},
         owners=[spec.owner],
-        code_version=json_hash(spec.model_dump(mode="json", include={"split", "network", "training", "elapsed"}))[:12],
+        code_version=json_hash(
+            spec.model_dump(mode="json", include={"split", "network", "training", "elapsed"})
+        )[:12],
         description=f"{spec.description} A registered candidate: one ONNX graph, raw values in, probability out.",
     )
     def model(
@@ -189,7 +199,7 @@ def _serving_drift(spec: ModelSpec) -> dg.AssetChecksDefinition:
             for window in (spec.split.train, spec.split.test)
         )
         report = platform.settings.reports / SERVING_DRIFT / f"{spec.name}-v{candidate.version}.html"
-        outcome = check_drift(learned, served, compared_columns(spec), spec.gates.max_drifted_share, report)
+        outcome = check_drift(learned, served, compared_columns(spec), drift_bounds(spec), report)
         return _record_on_model(platform, context, spec, candidate.version, outcome, SERVING_DRIFT)
 
     return serving_drift
@@ -199,7 +209,14 @@ def compared_columns(spec: ModelSpec) -> list[str]:
     """Return the columns whose distribution must hold: no times, and nothing declared seasonal."""
     times = {e.since for e in spec.elapsed}
     features = [f for f in spec.features if f not in times and f not in spec.gates.seasonal_features]
-    return [column_of(f) for f in features] + [f.name for f in spec.request if f.kind in ("numeric", "categorical")]
+    return [column_of(f) for f in features] + [
+        f.name for f in spec.request if f.kind in ("numeric", "categorical")
+    ]
+
+
+def drift_bounds(spec: ModelSpec) -> Bounds:
+    """Return how far features may move between what the model learned from and what it would serve."""
+    return Bounds(spec.gates.max_feature_distance, spec.gates.max_drifted_share)
 
 
 def _window(platform: Platform, spec: ModelSpec, version: int, window: Window) -> pl.DataFrame:

@@ -25,7 +25,9 @@ def check_expectations(source: Source, rows: pl.DataFrame) -> Outcome:
     summary = f"{len(results) - len(failed)} of {len(results)} expectations hold on {rows.height} rows"
     if failed:
         summary += "; " + "; ".join(_describe(r) for r in failed[:3])
-    return Outcome(not failed, summary, {"rows": rows.height, "expectations": results}, tuple(_row(r) for r in results))
+    return Outcome(
+        not failed, summary, {"rows": rows.height, "expectations": results}, tuple(_row(r) for r in results)
+    )
 
 
 def suite_for(source: Source) -> list[dict[str, Any]]:
@@ -103,7 +105,8 @@ def _row(result: Mapping[str, Any]) -> dict[str, Any]:
 def _describe(result: Mapping[str, Any]) -> str:
     expected = ", ".join(f"{k}={v}" for k, v in result["expected"].items())
     seen = result["error"] or (
-        f"observed {result['observed']}" if result["unexpected_count"] is None else
-        f"{result['unexpected_count']} rows do not, such as {', '.join(result['worst'][:3])}"
+        f"observed {result['observed']}"
+        if result["unexpected_count"] is None
+        else f"{result['unexpected_count']} rows do not, such as {', '.join(result['worst'][:3])}"
     )
     return f"{result['expectation']}({expected}): {seen}"

@@ -5,6 +5,7 @@ and a model's training rows against the rows it would serve (a breach blocks pro
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,16 +16,23 @@ from checks.outcome import Outcome
 CHECK = "feature_drift"
 SAMPLE_ROWS = 5_000
 SEED = 20130101
-# Evidently's own defaults for large samples: normed Wasserstein distance and Jensen-Shannon distance.
-THRESHOLD = 0.1
+
+
+@dataclass(frozen=True)
+class Bounds:
+    """A column has drifted from `distance` on; the whole has if at least `share` of its columns did."""
+
+    distance: float
+    share: float
 
 
 def check_drift(
-    reference: pl.DataFrame, current: pl.DataFrame, columns: Sequence[str], max_share: float, report: Path
+    reference: pl.DataFrame, current: pl.DataFrame, columns: Sequence[str], bounds: Bounds, report: Path
 ) -> Outcome:
     """Compare `columns` of two frames on a seeded sample of at most 5,000 rows each.
 
-    Fails if at least `max_share` of the columns moved by a distance of 0.1 or more. A column that is
+    Distances are Evidently's own for large samples: Wasserstein divided by the reference's standard
+    deviation for numbers, Jensen-Shannon for categories. A column that is
     all null on one side only has drifted; one that is null on both sides has not. The Evidently page
     is written to `report`.
     """
@@ -36,14 +44,14 @@ def check_drift(
     one_sided = [
         c for c in columns if (old[c].null_count() == old.height) != (new[c].null_count() == new.height)
     ]
-    distances = {**_distances(old, new, full, max_share, report), **dict.fromkeys(one_sided, float("inf"))}
-    drifted = sorted((c for c, d in distances.items() if d >= THRESHOLD), key=lambda c: -distances[c])
+    distances = {**_distances(old, new, full, bounds, report), **dict.fromkeys(one_sided, float("inf"))}
+    drifted = sorted((c for c, d in distances.items() if d >= bounds.distance), key=lambda c: -distances[c])
     share = len(drifted) / max(len(columns), 1)
-    summary = f"{len(drifted)} of {len(columns)} columns moved (limit {max_share:.0%})"
+    summary = f"{len(drifted)} of {len(columns)} columns moved by {bounds.distance} or more (limit {bounds.share:.0%})"
     if drifted:
         summary += ": " + ", ".join(f"{c} {distances[c]:.2f}" for c in drifted[:5])
     evidence = {"share": share, "distances": distances, "rows": [old.height, new.height]}
-    return Outcome(share < max_share, summary, evidence, _table(old, new, distances), report)
+    return Outcome(share < bounds.share, summary, evidence, _table(old, new, distances, bounds), report)
 
 
 def _sample(frame: pl.DataFrame, columns: Sequence[str]) -> pl.DataFrame:
@@ -51,7 +59,7 @@ def _sample(frame: pl.DataFrame, columns: Sequence[str]) -> pl.DataFrame:
 
 
 def _distances(
-    old: pl.DataFrame, new: pl.DataFrame, columns: Sequence[str], max_share: float, report: Path
+    old: pl.DataFrame, new: pl.DataFrame, columns: Sequence[str], bounds: Bounds, report: Path
 ) -> dict[str, float]:
     from evidently import DataDefinition, Dataset, Report
     from evidently.presets import DataDriftPreset
@@ -63,11 +71,11 @@ def _distances(
         numerical_columns=numeric, categorical_columns=[c for c in columns if c not in numeric]
     )
     preset = DataDriftPreset(
-        drift_share=max_share,
+        drift_share=bounds.share,
         num_method="wasserstein",
-        num_threshold=THRESHOLD,
+        num_threshold=bounds.distance,
         cat_method="jensenshannon",
-        cat_threshold=THRESHOLD,
+        cat_threshold=bounds.distance,
     )
     snapshot = Report([preset]).run(
         *(Dataset.from_pandas(f.select(columns).to_pandas(), data_definition=definition) for f in (new, old))
@@ -82,13 +90,13 @@ def _distances(
 
 
 def _table(
-    old: pl.DataFrame, new: pl.DataFrame, distances: Mapping[str, float]
+    old: pl.DataFrame, new: pl.DataFrame, distances: Mapping[str, float], bounds: Bounds
 ) -> tuple[Mapping[str, Any], ...]:
     return tuple(
         {
             "column": column,
             "distance": round(distance, 4),
-            "drifted": distance >= THRESHOLD,
+            "drifted": distance >= bounds.distance,
             "reference": _describe(old[column]),
             "current": _describe(new[column]),
         }

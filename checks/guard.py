@@ -35,7 +35,9 @@ class Guard:
         versions = self.lake.partition_versions(table, wanted)
         missing = [p for p in wanted if p not in versions]
         if missing:
-            raise GateClosed(f"{reader} cannot read {_name(table, missing[0])}: not materialized; materialize it first")
+            raise GateClosed(
+                f"{reader} cannot read {_name(table, missing[0])}: not materialized; materialize it first"
+            )
         for partition, version in versions.items():
             self.require(reader, table, version, partition)
         return versions
@@ -44,7 +46,9 @@ class Guard:
         """Return the published version of a feature table, its checks asked again on the data it came from."""
         current = self.publications.current(name)
         if current is None:
-            raise GateClosed(f"{reader} cannot read published/{name}: nothing published; materialize published/{name} first")
+            raise GateClosed(
+                f"{reader} cannot read published/{name}: nothing published; materialize published/{name} first"
+            )
         for partition, version in current.staged.items():
             self.require(reader, f"features/{name}", version, partition)
         return current.version
@@ -57,10 +61,15 @@ class Guard:
                 raise GateClosed(_refusal(reader, table, version, partition, check, verdict))
 
 
-def _refusal(reader: str, table: str, version: int, partition: str, check: str, verdict: Verdict | None) -> str:
+def _refusal(
+    reader: str, table: str, version: int, partition: str, check: str, verdict: Verdict | None
+) -> str:
     what = f"{reader} refuses to read {_name(table, partition)} version {version}: check {check!r} "
     if verdict is None:
-        return what + f"has no verdict on it; run the check on {_name(table, partition)}, then run {reader} again"
+        return (
+            what
+            + f"has no verdict on it; run the check on {_name(table, partition)}, then run {reader} again"
+        )
     evidence = verdict.evidence.get("summary", "see the check's evidence")
     return (
         what + f"failed in run {verdict.run_id or 'unknown'} ({evidence}); correct the data, materialize "

@@ -27,14 +27,22 @@ def check_promotion(
         rules.append(_against_champion(spec, rows, candidate, champion))
     failed = [rule for rule in rules if not rule["passed"]]
     summary = f"test ROC AUC {metrics.roc_auc:.4f}, calibration error {metrics.calibration_error:.4f}"
-    summary += "; refused: " + "; ".join(str(rule["reason"]) for rule in failed) if failed else "; every rule holds"
+    summary += (
+        "; refused: " + "; ".join(str(rule["reason"]) for rule in failed) if failed else "; every rule holds"
+    )
     return Outcome(not failed, summary, {"metrics": metrics.as_dict(), "rules": rules}, tuple(rules))
 
 
 def _absolute(spec: ModelSpec, metrics: Metrics) -> list[dict[str, Any]]:
     auc, gap, gates = metrics.roc_auc, metrics.calibration_error, spec.gates
     return [
-        _rule("ROC AUC is high enough", f"{auc:.4f}", f">= {gates.min_auc}", auc >= gates.min_auc, "too weak to be of use"),
+        _rule(
+            "ROC AUC is high enough",
+            f"{auc:.4f}",
+            f">= {gates.min_auc}",
+            auc >= gates.min_auc,
+            "too weak to be of use",
+        ),
         _rule(
             "ROC AUC is believable",
             f"{auc:.4f}",
@@ -60,7 +68,9 @@ def _against_champion(
     Whole days are drawn: flights of one day share their storm and are not independent.
     """
     days = rows[spec.outcome.prediction_time].dt.date().to_numpy()
-    found = compare(rows[spec.outcome.label].to_numpy(), champion, candidate, days, confidence=spec.gates.confidence)
+    found = compare(
+        rows[spec.outcome.label].to_numpy(), champion, candidate, days, confidence=spec.gates.confidence
+    )
     seen = f"{found.difference:+.4f} [{found.low:+.4f}, {found.high:+.4f}]"
     return _rule(
         "better than the champion",

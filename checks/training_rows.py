@@ -19,7 +19,8 @@ def check_training_rows(spec: ModelSpec, rows: pl.DataFrame) -> Outcome:
         "label is not 0 or 1": label.is_null() | ~label.is_in([0, 1]),
         "label was known before the question": pl.col(spec.outcome.label_timestamp) <= asked,
         **{
-            f"{column_of(e.since)} is later than the question": pl.col(column_of(e.since)) > asked.dt.epoch("s")
+            f"{column_of(e.since)} is later than the question": pl.col(column_of(e.since))
+            > asked.dt.epoch("s")
             for e in spec.elapsed
         },
     }

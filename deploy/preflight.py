@@ -39,7 +39,11 @@ def _disk(root: Path) -> str | None:
 
 
 def _writable(root: Path) -> str | None:
-    return None if os.access(root, os.W_OK) else f"the folder {root.name}/ is not writable; correct its permissions"
+    return (
+        None
+        if os.access(root, os.W_OK)
+        else f"the folder {root.name}/ is not writable; correct its permissions"
+    )
 
 
 if __name__ == "__main__":

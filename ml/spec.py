@@ -25,7 +25,9 @@ class Outcome(Frozen):
     """
 
     table: str
-    row_id: str = Field(description="Column that names a row uniquely, for people and for joins with outcomes.")
+    row_id: str = Field(
+        description="Column that names a row uniquely, for people and for joins with outcomes."
+    )
     label: str = Field(description="Column with 0, 1 or null (no label: the row is not trained on).")
     label_timestamp: str = Field(description="Column with the instant at which the label became known (UTC).")
     prediction_time: str = "prediction_time"
@@ -89,6 +91,7 @@ class NetworkSettings(Frozen):
     dropout: Share = 0.1
     embedding_size: int = Field(16, gt=0, description="Upper bound on a categorical embedding's width.")
     min_category_count: int = Field(20, ge=1, description="Rarer categories share the 'unknown' embedding.")
+    bins: int = Field(16, gt=0, description="Quantile bins of a number's piecewise linear encoding.")
 
 
 class TrainingSettings(Frozen):
@@ -109,6 +112,11 @@ class Gates(Frozen):
     max_auc: Share = Field(description="Held-out ROC AUC above this is a leak until proven otherwise.")
     max_calibration_error: Share = Field(0.05, description="Expected calibration error, 10 equal-mass bins.")
     confidence: Share = Field(0.95, description="Confidence of the paired bootstrap against the champion.")
+    max_feature_distance: float = Field(
+        0.1,
+        gt=0,
+        description="A feature has drifted from this distance on (normed Wasserstein, or Jensen-Shannon).",
+    )
     max_drifted_share: Share = Field(
         0.5, description="Share of features that may differ between training set and serving window."
     )
@@ -120,7 +128,9 @@ class Gates(Frozen):
 class ServingSettings(Frozen):
     """How the model is served."""
 
-    mode: Literal["pooled", "own"] = Field("pooled", description="Inside the router, or a Triton model of its own.")
+    mode: Literal["pooled", "own"] = Field(
+        "pooled", description="Inside the router, or a Triton model of its own."
+    )
     deadline_ms: int = Field(100, gt=0, description="Deadline for reading online features, in milliseconds.")
 
 
@@ -144,7 +154,9 @@ class ModelSpec(Frozen):
     def _references_resolve(self) -> Self:
         for reference in self.features:
             if reference.count(":") != 1:
-                raise ValueError(f"feature {reference!r} of model {self.name!r} is not of the form view:feature")
+                raise ValueError(
+                    f"feature {reference!r} of model {self.name!r} is not of the form view:feature"
+                )
         columns = [column_of(reference) for reference in self.features] + [f.name for f in self.request]
         doubled = sorted({name for name in columns if columns.count(name) > 1})
         if doubled:

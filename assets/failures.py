@@ -1,0 +1,35 @@
+"""Failures as one line for people: what happened and what to do, without a traceback."""
+
+import errno
+
+LONGEST = 600
+
+
+def one_line(error: BaseException) -> str:
+    """Return the innermost cause of `error` that says something, on one line, with a remedy where one is known."""
+    if _disk_full(error):
+        return "the disk is full; free some room and run the command again (what was published stays whole)"
+    text = " ".join(str(_cause(error)).split()) or type(error).__name__
+    return text if len(text) <= LONGEST else text[:LONGEST] + " ..."
+
+
+def _disk_full(error: BaseException) -> bool:
+    chain = list(_chain(error))
+    return any(
+        (isinstance(e, OSError) and e.errno == errno.ENOSPC) or "No space left on device" in str(e)
+        for e in chain
+    )
+
+
+def _cause(error: BaseException) -> BaseException:
+    """Dagster wraps what a step raised: the wrapper says only which step it was."""
+    cause = getattr(error, "user_exception", None) or error
+    return cause if cause is error else _cause(cause)
+
+
+def _chain(error: BaseException | None) -> list[BaseException]:
+    found: list[BaseException] = []
+    while error is not None and error not in found:
+        found.append(error)
+        error = getattr(error, "user_exception", None) or error.__cause__ or error.__context__
+    return found
