@@ -20,7 +20,8 @@ def test_no_installed_distribution_owns_one_of_our_names():
     owners = {
         name: d.metadata["Name"]
         for d in distributions()
-        for name in (d.read_text("top_level.txt") or "").split() + [str(f).split("/")[0] for f in d.files or []]
+        for name in (d.read_text("top_level.txt") or "").split()
+        + [str(f).split("/")[0] for f in d.files or []]
         if name.removesuffix(".py") in OURS
     }
     assert not owners
@@ -59,7 +60,11 @@ def test_the_environments_readme_names_are_the_settings():
     from ml.settings import Settings
 
     documented = (ROOT / "docs" / "settings.md").read_text()
-    missing = [f"HEADWATER_{name.upper()}" for name in Settings.model_fields if f"HEADWATER_{name.upper()}" not in documented]
+    missing = [
+        f"HEADWATER_{name.upper()}"
+        for name in Settings.model_fields
+        if f"HEADWATER_{name.upper()}" not in documented
+    ]
     assert not missing
 
 

@@ -16,7 +16,9 @@ COLUMNS = {
 
 
 def known_next_day(frame):
-    return frame.select(pl.col("day").cast(pl.Datetime("us")).dt.replace_time_zone("UTC") + timedelta(days=1)).to_series()
+    return frame.select(
+        pl.col("day").cast(pl.Datetime("us")).dt.replace_time_zone("UTC") + timedelta(days=1)
+    ).to_series()
 
 
 def gauges(reader, **changes):
