@@ -49,7 +49,7 @@ imports: setup ## The one-way rule: ml, serving, checks, assets
 format: setup ## Format the code
 	.venv/bin/ruff check --fix . && .venv/bin/ruff format .
 
-bench: setup ## Run one benchmark: make bench NAME=version_swap; without NAME, list them
+bench: setup ## Run one benchmark: make bench NAME=online_read; without NAME, list them
 	@$(PY) -m benchmarks $(NAME)
 
 setup: preflight .venv/.ready .venv-serving/.ready .triton/.ready $(MANIFEST) $(DAGSTER_HOME)/dagster.yaml ## Install everything; does only what is missing

@@ -1,5 +1,7 @@
 """The one assembly: everything is wired here and nowhere else. Nothing connects to anything at import."""
 
+from collections.abc import Sequence
+
 import dagster as dg
 
 from assets.automation import drift_sensor, retraining_job
@@ -13,7 +15,9 @@ from assets.resources import Platform, platform_for
 from assets.training import training_assets
 from ml.models import MODELS
 from ml.settings import Settings
+from ml.source import Source
 from ml.sources import SOURCES
+from ml.spec import ModelSpec
 
 # Steps import the definitions once and fork, which is much faster than importing in each.
 EXECUTOR = dg.multiprocess_executor.configured(
@@ -30,22 +34,24 @@ def build_definitions(environment: str | None = None) -> dg.Definitions:
     return definitions_for(platform_for(settings))
 
 
-def definitions_for(platform: Platform) -> dg.Definitions:
-    """Return the whole lineage on the given parts."""
-    jobs = {spec.name: retraining_job(spec) for spec in MODELS}
+def definitions_for(
+    platform: Platform, sources: Sequence[Source] = SOURCES, models: Sequence[ModelSpec] = MODELS
+) -> dg.Definitions:
+    """Return the whole lineage of `sources` and `models` on the given parts."""
+    jobs = {spec.name: retraining_job(spec) for spec in models}
     everything = [
-        *raw_assets(SOURCES),
-        feature_assets(platform, SOURCES),
-        *publishing_assets(platform, MODELS),
-        *(part for spec in MODELS for part in training_assets(spec)),
-        *(deployment_asset(spec) for spec in MODELS),
-        *(predictions_asset(spec) for spec in MODELS),
+        *raw_assets(sources),
+        feature_assets(platform, sources),
+        *publishing_assets(platform, models),
+        *(part for spec in models for part in training_assets(spec)),
+        *(deployment_asset(spec) for spec in models),
+        *(predictions_asset(spec) for spec in models),
     ]
     return dg.Definitions(
         assets=[item for item in everything if not isinstance(item, dg.AssetChecksDefinition)],
         asset_checks=[item for item in everything if isinstance(item, dg.AssetChecksDefinition)],
         jobs=list(jobs.values()),
-        sensors=[drift_sensor(spec, jobs[spec.name]) for spec in MODELS],
+        sensors=[drift_sensor(spec, jobs[spec.name]) for spec in models],
         resources={"platform": platform, "dbt": dbt_resource(platform), "pipes": dg.PipesSubprocessClient()},
         loggers={"console": dg.colored_console_logger, "progress": progress_logger},
         executor=EXECUTOR,

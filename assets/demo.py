@@ -1,13 +1,15 @@
-"""`make demo`: the whole line on the real year, to predictions served by Triton. A second run does what is out of date.
+"""`make demo`: the whole line on the real year, to predictions served by Triton. It does what is out of date.
 
 Models are built when the year is over: the clock stands at its end. Then the clock goes back to October and
 forward with ten flights, and events are pushed up to each request's moment.
 """
 
 import logging
+import os
 import signal
 import sys
 import time
+import traceback
 import warnings
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -25,6 +27,7 @@ from checks.guard import GateClosed
 from ml.clock import ReplayClock
 from ml.models import model_named
 from ml.scoring import score
+from ml.settings import Settings
 from serving.server import Server
 
 YEAR_END = datetime(2014, 1, 2, tzinfo=UTC)  # the last flight of 2013 has landed
@@ -47,9 +50,7 @@ class Demo:
         started = time.monotonic()
         ReplayClock(self.platform.settings.clock_file).set(YEAR_END)
         self._raw()
-        self._stage(
-            ("staging", "features"), "dbt on DuckDB: staging, feature tables and tests, the year in one run"
-        )
+        self._stage(("staging", "features"), "dbt on DuckDB: staging, feature tables and tests, the year in one run")
         self._stage(("published",), "write-audit-publish to the offline and online stores; drift checks")
         self._stage(("training_set",), "point-in-time join through Feast, checked")
         self._candidate()
@@ -78,7 +79,7 @@ class Demo:
 
     def _stage(self, stages: tuple[str, ...], what: str, always: bool = False) -> None:
         keys = self._keys(stages)
-        stale = dict.fromkeys(keys, [""]) if always else out_of_date(self.definitions, self.instance, keys)
+        stale = {key: [""] for key in keys} if always else out_of_date(self.definitions, self.instance, keys)
         if not stale:
             _say(stages[-1], "up to date")
             return
@@ -89,9 +90,7 @@ class Demo:
     def _candidate(self) -> None:
         """Train, gate and deploy. A refused candidate leaves the champion where it is."""
         try:
-            self._stage(
-                ("model",), "train in torch, export one ONNX graph, register in MLflow; promotion gates"
-            )
+            self._stage(("model",), "train in torch, export one ONNX graph, register in MLflow; promotion gates")
             self._stage(("deployment",), "to Triton, verified by a real inference")
         except Exception as error:
             champion = self.platform.registry.champion(SPEC.name)
@@ -122,14 +121,10 @@ class Demo:
         served = [a.prediction.probability for a in answers]
         gap = max(abs(float(a) - b) for a, b in zip(offline, served, strict=True))
         print(_table(answers))
-        print(
-            f"Model version {champion.version} answered. Served and offline probabilities differ by at most {gap:.1e}."
-        )
+        print(f"Version {champion.version} answered. Served and offline probabilities differ by at most {gap:.1e}.")
         print(_WHERE_NEXT.format(home=self.platform.settings.home, example=_example(answers[-1])))
         auc = champion.metrics["test_roc_auc"]
-        print(
-            f"Test ROC AUC {auc:.3f} on October to December, trained on January to September ({seconds:.0f} s in all)."
-        )
+        print(f"Test ROC AUC {auc:.3f} on October to December, learned from January to September ({seconds:.0f} s).")
 
 
 def _table(answers: list[Answered]) -> str:
@@ -141,15 +136,13 @@ def _table(answers: list[Answered]) -> str:
         row, late = answer.row, answer.row[SPEC.outcome.label]
         lines.append(
             f"{row[SPEC.outcome.row_id]:<24}{row[SPEC.outcome.prediction_time]:%Y-%m-%d %H:%M}    "
-            f"{answer.prediction.probability:>12.3f}   "
-            f"{'30 minutes late or more' if late else 'on time or nearly':<22} {answer.prediction.prediction_id}"
+            f"{answer.prediction.probability:>11.3f}  "
+            f"{'late (30 min +)' if late else 'not late':<18}{answer.prediction.prediction_id}"
         )
     return "\n".join([*lines, ""])
 
 
 def _example(answer: Answered) -> str:
-    from serving.client import HeadwaterClient  # noqa: F401
-
     fields = ("tailnum", *(f.name for f in SPEC.request))
     return " ".join(f"{name}={answer.row[name]}" for name in fields)
 
@@ -174,16 +167,14 @@ def _refused(error: BaseException) -> bool:
 
 
 def main() -> int:
-    """Run the demo. Returns 0, 1 after one line on what failed, or 130 when interrupted (nothing stays running)."""
+    """Run the demo. Returns 0, 1 after one line on what failed, 130 when interrupted (nothing stays running)."""
     warnings.simplefilter("ignore")
     logging.getLogger().setLevel(logging.ERROR)
     signal.signal(signal.SIGTERM, signal.default_int_handler)
-    from ml.settings import Settings
-
-    server = None
+    settings = Settings()
+    server = Server(settings)
+    was_running = True
     try:
-        settings = Settings()
-        server = Server(settings)
         was_running = server.status().live
         from assets.definitions import definitions_for
         from assets.resources import platform_for
@@ -194,16 +185,29 @@ def main() -> int:
         with dg.DagsterInstance.get() as instance:
             Demo(platform, definitions_for(platform), instance, log).run()
     except KeyboardInterrupt:
-        if server is not None and not was_running:
+        if not was_running:
             server.stop()
         print("\nheadwater: interrupted; nothing is left running that this run started", file=sys.stderr)
         return 130
     except Exception as error:
-        logging.getLogger("headwater").debug("demo failed", exc_info=error)
-        print(f"headwater: {one_line(error)}", file=sys.stderr)
+        print(f"headwater: {one_line(error)}{_traceback(settings, error)}", file=sys.stderr)
         return 1
     return 0
 
 
+def _traceback(settings: Settings, error: Exception) -> str:
+    """Keep the traceback in a file, if the disk takes it, and return where."""
+    path = settings.root / "logs" / "demo-error.log"
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("".join(traceback.format_exception(error)))
+    except OSError:
+        return ""
+    return f" (details: {path})"
+
+
 if __name__ == "__main__":
-    sys.exit(main())
+    status = main()
+    sys.stdout.flush()
+    # DuckDB's binding reports objects that are still alive at exit; they are not leaks, and nobody can act on them.
+    os._exit(status)

@@ -22,9 +22,7 @@ def deployment_asset(spec: ModelSpec) -> dg.AssetsDefinition:
         ),
         pool="triton",
     )
-    def deployment(
-        context: dg.AssetExecutionContext, platform: dg.ResourceParam[Platform]
-    ) -> dg.MaterializeResult:
+    def deployment(context: dg.AssetExecutionContext, platform: dg.ResourceParam[Platform]) -> dg.MaterializeResult:
         from serving.rollout import deploy
         from serving.server import Server
 
@@ -32,9 +30,7 @@ def deployment_asset(spec: ModelSpec) -> dg.AssetsDefinition:
         candidate = registry.newest(spec.name)
         platform.guard.require(f"{spec.name}/deployment", f"{spec.name}/model", int(candidate.version))
         server = Server(settings).start()
-        plan = deploy(
-            spec, candidate.version, registry.onnx_path(candidate), platform.feature_views, settings
-        )
+        plan = deploy(spec, candidate.version, registry.onnx_path(candidate), platform.feature_views, settings)
         registry.promote(spec.name, candidate.version)
         context.log.info(f"{spec.name}: version {candidate.version} serves as plan revision {plan.revision}")
         return dg.MaterializeResult(

@@ -16,8 +16,7 @@ def one_line(error: BaseException) -> str:
 def _disk_full(error: BaseException) -> bool:
     chain = list(_chain(error))
     return any(
-        (isinstance(e, OSError) and e.errno == errno.ENOSPC) or "No space left on device" in str(e)
-        for e in chain
+        (isinstance(e, OSError) and e.errno == errno.ENOSPC) or "No space left on device" in str(e) for e in chain
     )
 
 

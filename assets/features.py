@@ -49,9 +49,7 @@ class Translator(DagsterDbtTranslator):
             return None
         return dg.TimeWindowPartitionMapping(start_offset=-1, allow_nonexistent_upstream_partitions=True)
 
-    def get_automation_condition(
-        self, dbt_resource_props: Mapping[str, Any]
-    ) -> dg.AutomationCondition | None:
+    def get_automation_condition(self, dbt_resource_props: Mapping[str, Any]) -> dg.AutomationCondition | None:
         """Run when inputs changed and their checks passed."""
         return WHEN_CHECKED
 
@@ -65,9 +63,7 @@ def dbt_resource(platform: Platform) -> DbtCliResource:
         DO_NOT_TRACK="true",
     )
     executable = Path(sys.executable).parent / "dbt"
-    return DbtCliResource(
-        project_dir=str(DBT_PROJECT), profiles_dir=str(DBT_PROJECT), dbt_executable=str(executable)
-    )
+    return DbtCliResource(project_dir=str(DBT_PROJECT), profiles_dir=str(DBT_PROJECT), dbt_executable=str(executable))
 
 
 def feature_assets(platform: Platform, sources: Sequence[Source]) -> dg.AssetsDefinition:
@@ -100,9 +96,7 @@ def feature_assets(platform: Platform, sources: Sequence[Source]) -> dg.AssetsDe
         _export(platform, context.run.run_id, build, months)
         problems = errors(build.get_artifact("run_results.json"))
         if problems:
-            yield from (
-                event for event in events if isinstance(event, dg.AssetCheckResult | dg.AssetCheckEvaluation)
-            )
+            yield from (event for event in events if isinstance(event, dg.AssetCheckResult | dg.AssetCheckEvaluation))
             raise dg.Failure(
                 f"dbt build of {months[0]} to {months[-1]}: " + "; ".join(problems[:5]), allow_retries=False
             )

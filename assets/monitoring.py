@@ -24,9 +24,7 @@ def predictions_asset(spec: ModelSpec) -> dg.AssetsDefinition:
             "of their rows, probability. Appended from the serving log, each line once."
         ),
     )
-    def predictions(
-        context: dg.AssetExecutionContext, platform: dg.ResourceParam[Platform]
-    ) -> dg.MaterializeResult:
+    def predictions(context: dg.AssetExecutionContext, platform: dg.ResourceParam[Platform]) -> dg.MaterializeResult:
         from serving.log_reader import log_schema, read_new
         from serving.model_repository import ModelRepository
 
@@ -35,9 +33,7 @@ def predictions_asset(spec: ModelSpec) -> dg.AssetsDefinition:
             raise dg.Failure(f"{spec.name} is not deployed; materialize {spec.name}/deployment first")
         commits = platform.lake.history(table)
         cursor = commits[0]["metadata"]["cursor"] if commits else None
-        lines, cursor = read_new(
-            platform.settings.serving_home / "predictions" / spec.name, log_schema(plan), cursor
-        )
+        lines, cursor = read_new(platform.settings.serving_home / "predictions" / spec.name, log_schema(plan), cursor)
         if lines.height or not commits:
             platform.lake.append(table, lines, {"cursor": cursor})
         rows = platform.lake.read(table)
@@ -45,9 +41,7 @@ def predictions_asset(spec: ModelSpec) -> dg.AssetsDefinition:
         return dg.MaterializeResult(
             metadata={
                 "dagster/row_count": rows.select(pl.len()).collect().item(),
-                "dagster/column_schema": dg.TableSchema(
-                    [dg.TableColumn(n, str(t)) for n, t in lines.schema.items()]
-                ),
+                "dagster/column_schema": dg.TableSchema([dg.TableColumn(n, str(t)) for n, t in lines.schema.items()]),
                 "dagster/table_name": table,
                 "new answers": lines.height,
                 "preview": dg.MetadataValue.md(preview(rows.sort("time", descending=True))),

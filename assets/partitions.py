@@ -7,6 +7,6 @@ MONTHS = MonthlyPartitionsDefinition(start_date="2013-01", end_date="2014-01", f
 
 def with_look_back(months: list[str], look_back: int = 1) -> list[str]:
     """Return `months` and the `look_back` months before the first, as far as partitions go back."""
-    known = MONTHS.get_partition_keys()
+    known = list(MONTHS.get_partition_keys())
     first = known.index(min(months))
     return known[max(0, first - look_back) : known.index(max(months)) + 1]

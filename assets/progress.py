@@ -16,7 +16,7 @@ class _AssetMessages(logging.Handler):
             print(f"{INDENT}{meta.get('orig_message', record.getMessage())}", file=sys.__stdout__, flush=True)
 
 
-@dg.logger(description="Messages of assets only, for the command line.")
+@dg.logger({}, description="Messages of assets only, for the command line.")
 def progress_logger(_context: dg.InitLoggerContext) -> logging.Logger:
     """Return a logger that prints what assets log at INFO and above."""
     logger = logging.Logger("headwater.progress", logging.INFO)

@@ -33,9 +33,7 @@ def publishing_assets(
     views = {view.name: view for view in platform.feature_views}
     outcomes = {spec.outcome.table: spec for spec in models}
     assets = [_asset(name, view.online, view.owner, view.description) for name, view in views.items()]
-    assets += [
-        _asset(name, False, spec.owner, f"Outcomes of {spec.name}.") for name, spec in outcomes.items()
-    ]
+    assets += [_asset(name, False, spec.owner, f"Outcomes of {spec.name}.") for name, spec in outcomes.items()]
     return [
         *assets,
         *(_drift_check(name, watched_columns(name, models), _bounds(name, models)) for name in views),
@@ -67,17 +65,13 @@ def _asset(name: str, online: bool, owner: str, description: str) -> dg.AssetsDe
         description=f"{description} Published: every check passed on the version it came from.",
         pool="publish",
     )
-    def published(
-        context: dg.AssetExecutionContext, platform: dg.ResourceParam[Platform]
-    ) -> dg.MaterializeResult:
+    def published(context: dg.AssetExecutionContext, platform: dg.ResourceParam[Platform]) -> dg.MaterializeResult:
         months = list(context.partition_keys)
         staged = platform.guard.admit(f"published/{name}", f"features/{name}", months)
         publication = platform.publications.publish(name, staged, actor=f"dagster run {context.run.run_id}")
         rows = platform.lake.read(f"published/{name}", publication.version, months)
         count = rows.select(pl.len()).collect().item()
-        context.log.info(
-            f"published/{name}: {count} rows of {len(months)} months, version {publication.version}"
-        )
+        context.log.info(f"published/{name}: {count} rows of {len(months)} months, version {publication.version}")
         metadata = {
             "dagster/partition_row_count": count,
             "dagster/column_schema": _column_schema(rows),
@@ -139,15 +133,9 @@ def _drift_check(name: str, columns: Sequence[str], bounds: Bounds) -> dg.AssetC
     return feature_drift
 
 
-def _drift(
-    platform: Platform, name: str, version: int, columns: Sequence[str], bounds: Bounds, month: str
-) -> Outcome:
+def _drift(platform: Platform, name: str, version: int, columns: Sequence[str], bounds: Bounds, month: str) -> Outcome:
     before = [m for m in with_look_back([month], REFERENCE_MONTHS) if m != month]
-    rows = (
-        platform.lake.read(f"published/{name}", version, [*before, month])
-        .select(*columns, PARTITION_KEY)
-        .collect()
-    )
+    rows = platform.lake.read(f"published/{name}", version, [*before, month]).select(*columns, PARTITION_KEY).collect()
     current, reference = (
         rows.filter(pl.col(PARTITION_KEY) == month),
         rows.filter(pl.col(PARTITION_KEY) != month),

@@ -38,9 +38,7 @@ def _asset(source: Source) -> dg.AssetsDefinition:
         code_version=json_hash([{n: str(t) for n, (t, _) in source.columns.items()}, source.key])[:12],
         metadata={"dagster/column_schema": _column_schema(source), "dagster/table_name": source.table},
     )
-    def landed(
-        context: dg.AssetExecutionContext, platform: dg.ResourceParam[Platform]
-    ) -> dg.MaterializeResult:
+    def landed(context: dg.AssetExecutionContext, platform: dg.ResourceParam[Platform]) -> dg.MaterializeResult:
         partition = context.partition_key if context.has_partition_key else WHOLE
         names = [partition] if partition else None
         (landing,) = land(source, platform.lake, platform.clock, names, _not_failed(platform, source.table))
@@ -106,9 +104,7 @@ def preview(rows: pl.LazyFrame, count: int = 5, columns: Sequence[str] | None = 
 
 def _column_schema(source: Source) -> dg.TableSchema:
     columns = {name: (str(dtype), text) for name, (dtype, text) in source.columns.items()} | TIMES
-    return dg.TableSchema(
-        [dg.TableColumn(name, dtype, description=text) for name, (dtype, text) in columns.items()]
-    )
+    return dg.TableSchema([dg.TableColumn(name, dtype, description=text) for name, (dtype, text) in columns.items()])
 
 
 def _not_failed(platform: Platform, table: str) -> Callable[[int, str], bool]:

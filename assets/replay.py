@@ -24,9 +24,7 @@ class Answered:
     events: int
 
 
-def ask_in_order(
-    platform: Platform, spec: ModelSpec, rows: pl.DataFrame, timeout: float = 5.0
-) -> Iterator[Answered]:
+def ask_in_order(platform: Platform, spec: ModelSpec, rows: pl.DataFrame, timeout: float = 5.0) -> Iterator[Answered]:
     """Ask for each row of a training set, in order of prediction time, and yield the answers.
 
     The online store is rebuilt as of the first moment, then events are pushed in the order in which they

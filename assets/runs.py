@@ -3,11 +3,12 @@
 from collections.abc import Sequence
 from contextlib import redirect_stdout
 from pathlib import Path
+from typing import Any
 
 import dagster as dg
 
 RANGE_START, RANGE_END = "dagster/asset_partition_range_start", "dagster/asset_partition_range_end"
-FOR_PEOPLE = {"loggers": {"progress": {}}}
+FOR_PEOPLE: dict[str, Any] = {"loggers": {"progress": {}}}
 
 
 def materialize(

@@ -44,16 +44,12 @@ def _training_set(spec: ModelSpec) -> dg.AssetsDefinition:
             "prediction_time. Point-in-time join through Feast; an immutable version."
         ),
     )
-    def training_set(
-        context: dg.AssetExecutionContext, platform: dg.ResourceParam[Platform]
-    ) -> dg.MaterializeResult:
+    def training_set(context: dg.AssetExecutionContext, platform: dg.ResourceParam[Platform]) -> dg.MaterializeResult:
         from ml.training_set import build_training_set
 
         table = f"{spec.name}/training_set"
         sources = {name: platform.guard.admit_published(table, name) for name in tables}
-        outcomes = platform.lake.read(
-            f"published/{spec.outcome.table}", sources[spec.outcome.table]
-        ).collect()
+        outcomes = platform.lake.read(f"published/{spec.outcome.table}", sources[spec.outcome.table]).collect()
         rows = build_training_set(spec, outcomes, platform.feature_store())
         content = content_hash(rows)
         metadata = {
@@ -69,14 +65,12 @@ def _training_set(spec: ModelSpec) -> dg.AssetsDefinition:
             data_version=dg.DataVersion(content[:16]),
             metadata={
                 "dagster/row_count": rows.height,
-                "dagster/column_schema": dg.TableSchema(
-                    [dg.TableColumn(n, str(t)) for n, t in rows.schema.items()]
-                ),
+                "dagster/column_schema": dg.TableSchema([dg.TableColumn(n, str(t)) for n, t in rows.schema.items()]),
                 "dagster/table_name": table,
                 "table version": version,
                 "content hash": content,
                 "source versions": sources,
-                "positive share": rows[spec.outcome.label].mean(),
+                "positive share": rows.select(pl.col(spec.outcome.label).mean()).item(),
                 "preview": dg.MetadataValue.md(preview(rows.lazy())),
             },
         )
@@ -110,9 +104,7 @@ def _training_rows(spec: ModelSpec) -> dg.AssetChecksDefinition:
         table = f"{spec.name}/training_set"
         version = platform.lake.version(table)
         outcome = check_training_rows(spec, platform.lake.read(table, version).collect())
-        return record(
-            platform, context.run.run_id, outcome, table=table, version=version, check=TRAINING_ROWS
-        )
+        return record(platform, context.run.run_id, outcome, table=table, version=version, check=TRAINING_ROWS)
 
     return training_rows
 
@@ -124,9 +116,7 @@ def _model(spec: ModelSpec) -> dg.AssetsDefinition:
         group_name="model",
         kinds={"pytorch", "mlflow", "onnx"},
         owners=[spec.owner],
-        code_version=json_hash(
-            spec.model_dump(mode="json", include={"split", "network", "training", "elapsed"})
-        )[:12],
+        code_version=json_hash(spec.model_dump(mode="json", include={"split", "network", "training", "elapsed"}))[:12],
         description=f"{spec.description} A registered candidate: one ONNX graph, raw values in, probability out.",
     )
     def model(
@@ -164,9 +154,7 @@ def _promotion(spec: ModelSpec) -> dg.AssetChecksDefinition:
         blocking=True,
         description="Candidate against absolute bounds and against the champion, on the same held-out rows.",
     )
-    def promotion(
-        context: dg.AssetCheckExecutionContext, platform: dg.ResourceParam[Platform]
-    ) -> dg.AssetCheckResult:
+    def promotion(context: dg.AssetCheckExecutionContext, platform: dg.ResourceParam[Platform]) -> dg.AssetCheckResult:
         from ml.scoring import score
 
         registry = platform.registry
@@ -188,7 +176,7 @@ def _serving_drift(spec: ModelSpec) -> dg.AssetChecksDefinition:
         asset=[spec.name, "model"],
         name=SERVING_DRIFT,
         blocking=True,
-        description="Evidently: the rows it learned from against the newest rows it would serve. A breach blocks promotion.",
+        description="Evidently: the rows it learned from against the newest rows it would serve. Blocks promotion.",
     )
     def serving_drift(
         context: dg.AssetCheckExecutionContext, platform: dg.ResourceParam[Platform]
@@ -209,9 +197,7 @@ def compared_columns(spec: ModelSpec) -> list[str]:
     """Return the columns whose distribution must hold: no times, and nothing declared seasonal."""
     times = {e.since for e in spec.elapsed}
     features = [f for f in spec.features if f not in times and f not in spec.gates.seasonal_features]
-    return [column_of(f) for f in features] + [
-        f.name for f in spec.request if f.kind in ("numeric", "categorical")
-    ]
+    return [column_of(f) for f in features] + [f.name for f in spec.request if f.kind in ("numeric", "categorical")]
 
 
 def drift_bounds(spec: ModelSpec) -> Bounds:

@@ -25,9 +25,7 @@ def check_expectations(source: Source, rows: pl.DataFrame) -> Outcome:
     summary = f"{len(results) - len(failed)} of {len(results)} expectations hold on {rows.height} rows"
     if failed:
         summary += "; " + "; ".join(_describe(r) for r in failed[:3])
-    return Outcome(
-        not failed, summary, {"rows": rows.height, "expectations": results}, tuple(_row(r) for r in results)
-    )
+    return Outcome(not failed, summary, {"rows": rows.height, "expectations": results}, tuple(_row(r) for r in results))
 
 
 def suite_for(source: Source) -> list[dict[str, Any]]:
@@ -54,10 +52,11 @@ def _not_null(column: str) -> dict[str, Any]:
 
 def _validate(source: Source, rows: pl.DataFrame) -> list[dict[str, Any]]:
     import great_expectations as gx
+    from great_expectations.data_context.types.base import ProgressBarsConfig
     from great_expectations.expectations.expectation_configuration import ExpectationConfiguration
 
     context = gx.get_context(mode="ephemeral")
-    context.variables.progress_bars = {"globally": False, "metric_calculations": False}
+    context.variables.progress_bars = ProgressBarsConfig(globally=False, metric_calculations=False)
     suite = gx.ExpectationSuite(
         name=f"raw_{source.name}",
         expectations=[ExpectationConfiguration(**item) for item in suite_for(source)],

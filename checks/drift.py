@@ -41,9 +41,7 @@ def check_drift(
         return Outcome(False, f"drift cannot be measured: the {' and '.join(empty)} window has no rows")
     old, new = _sample(reference, columns), _sample(current, columns)
     full = [c for c in columns if old[c].null_count() < old.height and new[c].null_count() < new.height]
-    one_sided = [
-        c for c in columns if (old[c].null_count() == old.height) != (new[c].null_count() == new.height)
-    ]
+    one_sided = [c for c in columns if (old[c].null_count() == old.height) != (new[c].null_count() == new.height)]
     distances = {**_distances(old, new, full, bounds, report), **dict.fromkeys(one_sided, float("inf"))}
     drifted = sorted((c for c, d in distances.items() if d >= bounds.distance), key=lambda c: -distances[c])
     share = len(drifted) / max(len(columns), 1)
@@ -67,9 +65,7 @@ def _distances(
     if not columns:
         return {}
     numeric = [c for c in columns if old.schema[c].is_numeric()]
-    definition = DataDefinition(
-        numerical_columns=numeric, categorical_columns=[c for c in columns if c not in numeric]
-    )
+    definition = DataDefinition(numerical_columns=numeric, categorical_columns=[c for c in columns if c not in numeric])
     preset = DataDriftPreset(
         drift_share=bounds.share,
         num_method="wasserstein",
@@ -107,6 +103,7 @@ def _table(
 def _describe(values: pl.Series) -> str:
     nulls = f"{values.null_count() / max(len(values), 1):.1%} null"
     if values.dtype.is_numeric():
-        return f"mean {values.mean():.4g}, {nulls}" if values.null_count() < len(values) else nulls
+        mean = values.cast(pl.Float64).to_frame("v").select(pl.col("v").mean()).item()
+        return nulls if mean is None else f"mean {mean:.4g}, {nulls}"
     top = values.drop_nulls().value_counts(sort=True).head(3)[values.name].to_list()
     return f"most often {', '.join(map(str, top))}; {nulls}"

@@ -35,9 +35,7 @@ class Guard:
         versions = self.lake.partition_versions(table, wanted)
         missing = [p for p in wanted if p not in versions]
         if missing:
-            raise GateClosed(
-                f"{reader} cannot read {_name(table, missing[0])}: not materialized; materialize it first"
-            )
+            raise GateClosed(f"{reader} cannot read {_name(table, missing[0])}: not materialized; materialize it first")
         for partition, version in versions.items():
             self.require(reader, table, version, partition)
         return versions
@@ -61,15 +59,10 @@ class Guard:
                 raise GateClosed(_refusal(reader, table, version, partition, check, verdict))
 
 
-def _refusal(
-    reader: str, table: str, version: int, partition: str, check: str, verdict: Verdict | None
-) -> str:
+def _refusal(reader: str, table: str, version: int, partition: str, check: str, verdict: Verdict | None) -> str:
     what = f"{reader} refuses to read {_name(table, partition)} version {version}: check {check!r} "
     if verdict is None:
-        return (
-            what
-            + f"has no verdict on it; run the check on {_name(table, partition)}, then run {reader} again"
-        )
+        return what + f"has no verdict on it; run the check on {_name(table, partition)}, then run {reader} again"
     evidence = verdict.evidence.get("summary", "see the check's evidence")
     return (
         what + f"failed in run {verdict.run_id or 'unknown'} ({evidence}); correct the data, materialize "

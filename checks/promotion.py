@@ -27,9 +27,7 @@ def check_promotion(
         rules.append(_against_champion(spec, rows, candidate, champion))
     failed = [rule for rule in rules if not rule["passed"]]
     summary = f"test ROC AUC {metrics.roc_auc:.4f}, calibration error {metrics.calibration_error:.4f}"
-    summary += (
-        "; refused: " + "; ".join(str(rule["reason"]) for rule in failed) if failed else "; every rule holds"
-    )
+    summary += "; refused: " + "; ".join(str(rule["reason"]) for rule in failed) if failed else "; every rule holds"
     return Outcome(not failed, summary, {"metrics": metrics.as_dict(), "rules": rules}, tuple(rules))
 
 
@@ -68,9 +66,7 @@ def _against_champion(
     Whole days are drawn: flights of one day share their storm and are not independent.
     """
     days = rows[spec.outcome.prediction_time].dt.date().to_numpy()
-    found = compare(
-        rows[spec.outcome.label].to_numpy(), champion, candidate, days, confidence=spec.gates.confidence
-    )
+    found = compare(rows[spec.outcome.label].to_numpy(), champion, candidate, days, confidence=spec.gates.confidence)
     seen = f"{found.difference:+.4f} [{found.low:+.4f}, {found.high:+.4f}]"
     return _rule(
         "better than the champion",

@@ -7,7 +7,7 @@ MODEL = ("promotion", "serving_drift")
 
 
 def required_checks(table: str) -> tuple[str, ...]:
-    """Return the names of the blocking checks of `table` (raw/flights, features/x, <model>/training_set, <model>/model).
+    """Return the blocking checks of `table`: raw/flights, features/x, <model>/training_set or <model>/model.
 
     Raises LookupError for a table nobody gates: an ungated table is never read by another stage.
     """

@@ -19,8 +19,7 @@ def check_training_rows(spec: ModelSpec, rows: pl.DataFrame) -> Outcome:
         "label is not 0 or 1": label.is_null() | ~label.is_in([0, 1]),
         "label was known before the question": pl.col(spec.outcome.label_timestamp) <= asked,
         **{
-            f"{column_of(e.since)} is later than the question": pl.col(column_of(e.since))
-            > asked.dt.epoch("s")
+            f"{column_of(e.since)} is later than the question": pl.col(column_of(e.since)) > asked.dt.epoch("s")
             for e in spec.elapsed
         },
     }
@@ -32,7 +31,8 @@ def check_training_rows(spec: ModelSpec, rows: pl.DataFrame) -> Outcome:
         problems = ["no rows"]
     worst = [rows.filter(test).head(WORST_ROWS) for name, test in broken.items() if counts[name]]
     shown = tuple(pl.concat(worst).with_columns(pl.all().cast(pl.String)).to_dicts()) if worst else ()
-    summary = "; ".join(problems) or f"{rows.height} rows, {rows[spec.outcome.label].mean():.1%} positive"
+    share = rows.select(label.cast(pl.Float64).mean()).item()
+    summary = "; ".join(problems) or f"{rows.height} rows, {share:.1%} positive"
     return Outcome(not problems, summary, {"rows": rows.height, **counts}, shown)
 
 

@@ -35,15 +35,13 @@ def _disk(root: Path) -> str | None:
     needed, free = RUN_GB if installed else INSTALL_GB, shutil.disk_usage(root).free / 1e9
     if free >= needed:
         return None
-    return f"{free:.1f} GB free on the disk of {root.name}/, needs {needed:.0f}; free some room, or clone to another disk"
+    return (
+        f"{free:.1f} GB free on the disk of {root.name}/, needs {needed:.0f}; free some room, or clone to another disk"
+    )
 
 
 def _writable(root: Path) -> str | None:
-    return (
-        None
-        if os.access(root, os.W_OK)
-        else f"the folder {root.name}/ is not writable; correct its permissions"
-    )
+    return None if os.access(root, os.W_OK) else f"the folder {root.name}/ is not writable; correct its permissions"
 
 
 if __name__ == "__main__":

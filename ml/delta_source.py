@@ -58,9 +58,7 @@ class DeltaSource(DataSource):
 
     def get_table_column_names_and_types(self, config: RepoConfig) -> Iterable[tuple[str, str]]:
         """Refuse: columns and types are declared, never inferred from data."""
-        raise NotImplementedError(
-            f"columns of {self.table!r} are declared in dbt; give the feature view its schema"
-        )
+        raise NotImplementedError(f"columns of {self.table!r} are declared in dbt; give the feature view its schema")
 
     @staticmethod
     def source_datatype_to_feast_value_type() -> Callable[[str], ValueType]:

@@ -108,17 +108,11 @@ def _entities(views: Sequence[FeatureView]) -> dict[str, feast.Entity]:
     keys: dict[str, tuple[str, str]] = {}
     for view in views:
         if len(view.join_keys) != 1:
-            raise ValueError(
-                f"feature view {view.name!r} has join keys {view.join_keys}; an entity of Feast has one"
-            )
+            raise ValueError(f"feature view {view.name!r} has join keys {view.join_keys}; an entity of Feast has one")
         key = (view.join_keys[0], view.join_key_kinds[0])
         if keys.setdefault(view.entity, key) != key:
-            raise ValueError(
-                f"entity {view.entity!r} has join key {keys[view.entity]} and {key}; give it one"
-            )
-    return {
-        name: Entity(name=name, join_keys=[key], value_type=kinds[kind]) for name, (key, kind) in keys.items()
-    }
+            raise ValueError(f"entity {view.entity!r} has join key {keys[view.entity]} and {key}; give it one")
+    return {name: Entity(name=name, join_keys=[key], value_type=kinds[kind]) for name, (key, kind) in keys.items()}
 
 
 def _feast_view(view: FeatureView, entity: feast.Entity, fingerprint: str) -> feast.FeatureView:

@@ -59,9 +59,7 @@ def load_feature_views(manifest: Path) -> tuple[FeatureView, ...]:
         raise LookupError(f"no dbt manifest at {manifest}; run dbt parse") from error
     except (ValueError, KeyError) as error:
         raise ValueError(f"{manifest} is not a dbt manifest ({error}); run dbt parse") from error
-    models = [
-        n for n in nodes if n["resource_type"] == "model" and "feature_view" in n["config"].get("meta", {})
-    ]
+    models = [n for n in nodes if n["resource_type"] == "model" and "feature_view" in n["config"].get("meta", {})]
     return tuple(sorted((_view(model) for model in models), key=lambda view: view.name))
 
 
@@ -87,9 +85,7 @@ def _view(model: Mapping[str, Any]) -> FeatureView:
             raise ValueError(f"{file}: column {column!r} must have data_type {_INSTANTS[0]!r}, not {found!r}")
     names = [name for name in columns if name not in (*meta["join_keys"], *BOOKKEEPING)]
     if not names:
-        raise ValueError(
-            f"{file}: feature view {model['name']!r} has no feature columns; declare at least one"
-        )
+        raise ValueError(f"{file}: feature view {model['name']!r} has no feature columns; declare at least one")
     return FeatureView(
         name=model["name"],
         entity=meta["entity"],
@@ -115,9 +111,7 @@ def _meta(meta: Any, file: str) -> dict[str, Any]:
                 f"{file}: config.meta.feature_view.{field} must be a {kind.__name__}, not {meta.get(field)!r}"
             )
     if not all(isinstance(key, str) for key in meta["join_keys"]):
-        raise ValueError(
-            f"{file}: config.meta.feature_view.join_keys must be column names, not {meta['join_keys']!r}"
-        )
+        raise ValueError(f"{file}: config.meta.feature_view.join_keys must be column names, not {meta['join_keys']!r}")
     try:
         return {**meta, "ttl": parse_ttl(meta["ttl"])}
     except ValueError as error:

@@ -50,7 +50,9 @@ class Lake:
             return self._write(table, frame, "overwrite", [WHOLE], metadata, None)
         strangers = sorted(set(frame[PARTITION_KEY].unique()) - set(partitions))
         if strangers:
-            raise ValueError(f"{table}: rows of partition {strangers} in a write of {list(partitions)}; nothing written")
+            raise ValueError(
+                f"{table}: rows of partition {strangers} in a write of {list(partitions)}; nothing written"
+            )
         listed = ", ".join(f"'{name}'" for name in partitions)
         predicate = f"{PARTITION_KEY} in ({listed})" if self.exists(table) else None
         return self._write(table, frame, "overwrite", partitions, metadata, predicate)
@@ -59,9 +61,7 @@ class Lake:
         """Append rows to an unpartitioned table and return its new version."""
         return self._write(table, frame, "append", [WHOLE], metadata, None)
 
-    def read(
-        self, table: str, version: int | None = None, partitions: Sequence[str] | None = None
-    ) -> pl.LazyFrame:
+    def read(self, table: str, version: int | None = None, partitions: Sequence[str] | None = None) -> pl.LazyFrame:
         """Return the table as of `version` (default: newest), lazily, or only some of its partitions."""
         frame = pl.scan_delta(self.open(table, version))
         if partitions is not None:
@@ -85,7 +85,9 @@ class Lake:
             raise LookupError(f"no table {table!r} in the lake {self.root}; materialize it first") from error
         except (DeltaError, OSError) as error:
             at = "" if version is None else f" at version {version}"
-            raise LookupError(f"table {table!r}{at} cannot be read: {error}; restore the folder {self.path(table)}") from error
+            raise LookupError(
+                f"table {table!r}{at} cannot be read: {error}; restore the folder {self.path(table)}"
+            ) from error
 
     def version(self, table: str) -> int:
         """Return the newest version of the table."""

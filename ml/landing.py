@@ -75,9 +75,7 @@ def _land_partition(
     return Landing(partition, after.height, added, vanished, version, content)
 
 
-def _merged(
-    source: Source, before: pl.DataFrame, rows: pl.DataFrame, clock: Clock
-) -> tuple[pl.DataFrame, int, int]:
+def _merged(source: Source, before: pl.DataFrame, rows: pl.DataFrame, clock: Clock) -> tuple[pl.DataFrame, int, int]:
     """Return the history with the new versions appended, how many were added and how many vanished."""
     key, order = list(source.key), [*source.key, "created_timestamp"]
     if before.is_empty():

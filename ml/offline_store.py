@@ -129,9 +129,7 @@ class DeltaOfflineStore(OfflineStore):
         def evaluate() -> pl.DataFrame:
             rows = _read(config, data_source, [*join_key_columns, *feature_name_columns])
             rows = state_as_of(rows, join_key_columns, _aware(end_date))
-            return _named(
-                rows.filter(pl.col(EVENT) >= _aware(start_date)), timestamp_field, created_timestamp_column
-            )
+            return _named(rows.filter(pl.col(EVENT) >= _aware(start_date)), timestamp_field, created_timestamp_column)
 
         return PolarsRetrievalJob(evaluate, full_feature_names=False)
 
@@ -168,9 +166,7 @@ def _join_view(
     full_names: bool,
 ) -> pl.DataFrame:
     name = view.projection.name_to_use()
-    features = {
-        f: f"{name}__{f}" if full_names else f for ref, f in (r.split(":") for r in refs) if ref == name
-    }
+    features = {f: f"{name}__{f}" if full_names else f for ref, f in (r.split(":") for r in refs) if ref == name}
     keys = {view.projection.join_key_map.get(key, key): key for key in view.join_keys}
     history = _read(config, view.batch_source, [*keys.values(), *features])
     try:
@@ -187,9 +183,7 @@ def _read(config: RepoConfig, source: DataSource | None, columns: Sequence[str])
         )
     versions: Mapping[str, int] = config.offline_store.versions
     if source.table not in versions:
-        raise LookupError(
-            f"no version of {source.table!r} is published; materialize published/{source.table} first"
-        )
+        raise LookupError(f"no version of {source.table!r} is published; materialize published/{source.table} first")
     table = Lake(Path(config.offline_store.lake)).read(f"published/{source.table}", versions[source.table])
     times = [
         pl.col(source.timestamp_field).alias(EVENT),

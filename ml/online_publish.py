@@ -48,9 +48,7 @@ def push_until(
     if until < after:
         raise ValueError(f"cannot push from {after} back to {until}; rebuild as of {until}")
     return {
-        view.name: online.upsert(
-            view.name, packed_rows(view, became_known(_read(view, publications), after, until))
-        )
+        view.name: online.upsert(view.name, packed_rows(view, became_known(_read(view, publications), after, until)))
         for view in views
         if view.online
     }
@@ -69,9 +67,7 @@ def packed_rows(view: FeatureView, frame: pl.DataFrame) -> Iterator[OnlineRow]:
     )
     for key, values, (event_us, created_us) in rows:
         row = pack(view.fields, values, event_us, created_us)
-        yield OnlineRow(
-            entity_key(dict(zip(view.join_keys, key, strict=True))), row, max(event_us, created_us)
-        )
+        yield OnlineRow(entity_key(dict(zip(view.join_keys, key, strict=True))), row, max(event_us, created_us))
 
 
 def _read(view: FeatureView, publications: Publications) -> pl.DataFrame:

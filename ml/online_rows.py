@@ -62,11 +62,7 @@ class OnlineRows:
 
     def count(self, view: str) -> int:
         """Return the number of entities of `view`."""
-        return (
-            self._connection()
-            .execute("SELECT count(*) FROM online_rows WHERE view = ?", (view,))
-            .fetchone()[0]
-        )
+        return self._connection().execute("SELECT count(*) FROM online_rows WHERE view = ?", (view,)).fetchone()[0]
 
     def delete(self, views: Iterable[str]) -> None:
         """Remove all rows of `views`."""

@@ -138,9 +138,7 @@ def _value(kind: Kind, value: Any) -> Value:
 
 
 def _key(key: EntityKey) -> bytes:
-    return entity_key(
-        {name: _python(value) for name, value in zip(key.join_keys, key.entity_values, strict=True)}
-    )
+    return entity_key({name: _python(value) for name, value in zip(key.join_keys, key.entity_values, strict=True)})
 
 
 def _python(value: Value | None) -> Any:

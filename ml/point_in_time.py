@@ -53,9 +53,9 @@ def point_in_time_join(
     left = _utc(left, _KNOWN).with_row_index(_ROW).sort(_KNOWN)
     right = running_winners(history.drop_nulls(list(by)), list(by))
     right = right.select(_KNOWN, EVENT, *[pl.col(k).alias(name) for k, name in by.items()], *features)
-    joined = left.join_asof(
-        right, on=_KNOWN, by=list(by.values()), strategy="backward", check_sortedness=False
-    ).sort(_ROW)
+    joined = left.join_asof(right, on=_KNOWN, by=list(by.values()), strategy="backward", check_sortedness=False).sort(
+        _ROW
+    )
     values = [pl.col(column).alias(name) for column, name in features.items()]
     if ttl:
         fresh = pl.col(_KNOWN) - pl.col(EVENT) <= ttl
@@ -108,9 +108,7 @@ def _utc(frame: pl.DataFrame, *columns: str) -> pl.DataFrame:
     for column in columns:
         dtype = frame.schema[column]
         if not isinstance(dtype, pl.Datetime):
-            raise ValueError(
-                f"column {column!r} is {dtype}, not an instant; cast it to Datetime('us', 'UTC')"
-            )
+            raise ValueError(f"column {column!r} is {dtype}, not an instant; cast it to Datetime('us', 'UTC')")
         naive = dtype.time_zone is None
         casts.append((pl.col(column).dt.replace_time_zone("UTC") if naive else pl.col(column)).cast(INSTANT))
     return frame.with_columns(casts)
@@ -132,14 +130,10 @@ def _refuse_bad_input(
             raise ValueError(f"the {what} have no column {missing}; columns are {frame.columns}")
     for frame, column in ((entities, at), (history, EVENT), (history, CREATED)):
         if frame[column].null_count():
-            raise ValueError(
-                f"column {column!r} has {frame[column].null_count()} nulls; every row needs its instant"
-            )
+            raise ValueError(f"column {column!r} has {frame[column].null_count()} nulls; every row needs its instant")
     doubled = sorted(set(features.values()) & set(entities.columns))
     if doubled:
-        raise ValueError(
-            f"the entity rows already have columns {doubled}; rename them or use full feature names"
-        )
+        raise ValueError(f"the entity rows already have columns {doubled}; rename them or use full feature names")
     for column, key in keys.items():
         if entities.schema[column] not in (history.schema[key], pl.Null):
             raise ValueError(

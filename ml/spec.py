@@ -25,9 +25,7 @@ class Outcome(Frozen):
     """
 
     table: str
-    row_id: str = Field(
-        description="Column that names a row uniquely, for people and for joins with outcomes."
-    )
+    row_id: str = Field(description="Column that names a row uniquely, for people and for joins with outcomes.")
     label: str = Field(description="Column with 0, 1 or null (no label: the row is not trained on).")
     label_timestamp: str = Field(description="Column with the instant at which the label became known (UTC).")
     prediction_time: str = "prediction_time"
@@ -102,6 +100,9 @@ class TrainingSettings(Frozen):
     learning_rate: float = Field(2e-3, gt=0)
     weight_decay: float = Field(1e-2, ge=0)
     patience: int = Field(4, gt=0, description="Epochs without a better validation loss before stopping.")
+    shift_kept: Share = Field(
+        0.5, description="Share of the validation window's deviation in base rate that calibration keeps."
+    )
     seed: int = 7
 
 
@@ -128,9 +129,7 @@ class Gates(Frozen):
 class ServingSettings(Frozen):
     """How the model is served."""
 
-    mode: Literal["pooled", "own"] = Field(
-        "pooled", description="Inside the router, or a Triton model of its own."
-    )
+    mode: Literal["pooled", "own"] = Field("pooled", description="Inside the router, or a Triton model of its own.")
     deadline_ms: int = Field(100, gt=0, description="Deadline for reading online features, in milliseconds.")
 
 
@@ -154,9 +153,7 @@ class ModelSpec(Frozen):
     def _references_resolve(self) -> Self:
         for reference in self.features:
             if reference.count(":") != 1:
-                raise ValueError(
-                    f"feature {reference!r} of model {self.name!r} is not of the form view:feature"
-                )
+                raise ValueError(f"feature {reference!r} of model {self.name!r} is not of the form view:feature")
         columns = [column_of(reference) for reference in self.features] + [f.name for f in self.request]
         doubled = sorted({name for name in columns if columns.count(name) > 1})
         if doubled:

@@ -52,9 +52,7 @@ def _refuse_bad_labels(spec: ModelSpec, rows: pl.DataFrame) -> None:
     outcome = spec.outcome
     if rows[outcome.row_id].is_duplicated().any():
         doubled = rows.filter(pl.col(outcome.row_id).is_duplicated())[outcome.row_id][0]
-        raise ValueError(
-            f"outcome table {outcome.table!r} has row {doubled!r} more than once; keep one version a row"
-        )
+        raise ValueError(f"outcome table {outcome.table!r} has row {doubled!r} more than once; keep one version a row")
     undated = rows.filter(pl.col(outcome.label_timestamp).is_null())
     if undated.height:
         raise ValueError(

@@ -16,7 +16,7 @@ from ml.lake import WHOLE, Lake
 
 TABLE = "audit/verdicts"
 
-_SCHEMA = {
+_SCHEMA: dict[str, Any] = {
     "table": pl.String,
     "version": pl.Int64,
     "partition": pl.String,
@@ -73,7 +73,10 @@ class Verdicts:
         if rows.is_empty():
             return None
         row = rows.row(0, named=True)
-        return Verdict(**{k: v for k, v in row.items() if k not in ("at", "order", "evidence")}, evidence=json.loads(row["evidence"]))
+        return Verdict(
+            **{k: v for k, v in row.items() if k not in ("at", "order", "evidence")},
+            evidence=json.loads(row["evidence"]),
+        )
 
     def rows(self, table: str) -> pl.DataFrame:
         """Return all verdicts on a table, oldest first, one row a verdict."""

@@ -60,13 +60,9 @@ def _view(name: str, views: "Sequence[FeatureView]") -> View:
         if view.name == name:
             break
     else:
-        raise LookupError(
-            f"no feature view {name!r} among {sorted(v.name for v in views)}; build dbt's manifest again"
-        )
+        raise LookupError(f"no feature view {name!r} among {sorted(v.name for v in views)}; build dbt's manifest again")
     if not view.online:
-        raise ValueError(
-            f"feature view {name!r} is not online; set `online: true` in its dbt model's config.meta"
-        )
+        raise ValueError(f"feature view {name!r} is not online; set `online: true` in its dbt model's config.meta")
     return View(name, _join_keys(view), view.ttl.total_seconds(), tuple(view.fields))
 
 
@@ -74,9 +70,7 @@ def _join_keys(view: "FeatureView") -> tuple[JoinKey, ...]:
     keys = []
     for name, kind in zip(view.join_keys, view.join_key_kinds, strict=True):
         if kind != "string" and kind != "int":
-            raise ValueError(
-                f"join key {name!r} of feature view {view.name!r} is a {kind}; it must be string or int"
-            )
+            raise ValueError(f"join key {name!r} of feature view {view.name!r} is a {kind}; it must be string or int")
         keys.append(JoinKey(name, kind))
     return tuple(keys)
 
@@ -88,9 +82,7 @@ def _feature_inputs(spec: ModelSpec, views: tuple[View, ...]) -> list[Input]:
     for reference in spec.features:
         view, name = reference.split(":")
         if (view, name) not in fields:
-            raise LookupError(
-                f"feature view {view!r} has no feature {name!r}, which model {spec.name!r} reads"
-            )
+            raise LookupError(f"feature view {view!r} has no feature {name!r}, which model {spec.name!r} reads")
         kind = _feature_kind(fields[view, name], reference in times)
         inputs.append(Input(column_of(reference), kind, view, name))
     return inputs

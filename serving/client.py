@@ -83,9 +83,7 @@ class HeadwaterClient:
             predictions += self._infer(model, part, min(MAX_BATCH, len(rows) - start), until)
         return predictions
 
-    def _infer(
-        self, model: str, columns: Mapping[str, np.ndarray], rows: int, until: float
-    ) -> list[Prediction]:
+    def _infer(self, model: str, columns: Mapping[str, np.ndarray], rows: int, until: float) -> list[Prediction]:
         inputs = []
         for name, column in columns.items():
             tensor = InferInput(name, list(column.shape), self._fields[model][name])
@@ -93,29 +91,22 @@ class HeadwaterClient:
             inputs.append(tensor)
         with translated(self.url, model, self.timeout):
             result = self._triton.infer(model, inputs, client_timeout=_left(until))
-        outputs = [
-            result.as_numpy(name) for name in ("probability", "model_version", "prediction_id", "degraded")
-        ]
+        outputs = [result.as_numpy(name) for name in ("probability", "model_version", "prediction_id", "degraded")]
         for output in outputs:
             if output is None or output.size != rows:
                 raise RuntimeError(_EMPTY.format(got=0 if output is None else output.size, rows=rows))
         return [
             Prediction(float(probability), version.decode(), identity.decode(), bool(degraded))
-            for probability, version, identity, degraded in zip(
-                *(o.reshape(-1) for o in outputs), strict=True
-            )
+            for probability, version, identity, degraded in zip(*(o.reshape(-1) for o in outputs), strict=True)
         ]
 
 
-def _columns(
-    model: str, fields: Mapping[str, str], rows: Sequence[Mapping[str, Any]]
-) -> dict[str, np.ndarray]:
+def _columns(model: str, fields: Mapping[str, str], rows: Sequence[Mapping[str, Any]]) -> dict[str, np.ndarray]:
     for index, row in enumerate(rows):
         missing, unknown = sorted(fields.keys() - row.keys()), sorted(row.keys() - fields.keys())
         if missing or unknown:
             raise ValueError(
-                f"row {index} for model {model!r} lacks {missing} and has unknown {unknown}; "
-                f"it takes {_listed(fields)}"
+                f"row {index} for model {model!r} lacks {missing} and has unknown {unknown}; it takes {_listed(fields)}"
             )
     return {name: _column(name, dtype, [row[name] for row in rows]) for name, dtype in fields.items()}
 
@@ -157,9 +148,7 @@ def _left(until: float) -> float:
 
 
 def _listed(fields: Mapping[str, str]) -> str:
-    return ", ".join(
-        f"{name} ({'text' if dtype == 'BYTES' else 'number or time'})" for name, dtype in fields.items()
-    )
+    return ", ".join(f"{name} ({'text' if dtype == 'BYTES' else 'number or time'})" for name, dtype in fields.items())
 
 
 def _print(model: str, row: Mapping[str, str], prediction: Prediction) -> None:
@@ -169,9 +158,7 @@ def _print(model: str, row: Mapping[str, str], prediction: Prediction) -> None:
     table = Table(title=model, show_header=False)
     for name, value in row.items():
         table.add_row(name, value, style="dim")
-    table.add_row(
-        "probability", f"{prediction.probability:.4f}" + (" (degraded)" if prediction.degraded else "")
-    )
+    table.add_row("probability", f"{prediction.probability:.4f}" + (" (degraded)" if prediction.degraded else ""))
     table.add_row("model_version", prediction.model_version)
     table.add_row("prediction_id", prediction.prediction_id)
     Console().print(table)
@@ -180,12 +167,8 @@ def _print(model: str, row: Mapping[str, str], prediction: Prediction) -> None:
 def _parser(settings: Settings) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m serving.client", description=__doc__)
     parser.add_argument("model", help="name of the model, such as flight_delay")
-    parser.add_argument(
-        "fields", nargs="*", metavar="name=value", help="all fields of the model; name= is missing"
-    )
-    parser.add_argument(
-        "--url", default=f"127.0.0.1:{settings.triton_grpc_port}", help="Triton's gRPC (%(default)s)"
-    )
+    parser.add_argument("fields", nargs="*", metavar="name=value", help="all fields of the model; name= is missing")
+    parser.add_argument("--url", default=f"127.0.0.1:{settings.triton_grpc_port}", help="Triton's gRPC (%(default)s)")
     parser.add_argument("--timeout", type=float, default=2.0, help="seconds until it gives up (%(default)s)")
     return parser
 

@@ -92,7 +92,5 @@ class Control:
 
 def _missing(name: str, datatype: str) -> InferInput:
     tensor = InferInput(name, [1, 1], datatype)
-    tensor.set_data_from_numpy(
-        np.array([[b""]], dtype=object) if datatype == "BYTES" else np.array([[np.nan]])
-    )
+    tensor.set_data_from_numpy(np.array([[b""]], dtype=object) if datatype == "BYTES" else np.array([[np.nan]]))
     return tensor

@@ -66,16 +66,10 @@ def check_graph(plan: Plan, inputs: Mapping[str, str], outputs: Sequence[str]) -
     wanted: dict[str, str] = {field.column: ONNX_TYPES[field.kind] for field in plan.inputs}
     wrong = sorted(name for name in wanted.keys() | inputs.keys() if wanted.get(name) != inputs.get(name))
     if wrong:
-        detail = ", ".join(
-            f"{n}: plan {wanted.get(n, 'lacks it')}, graph {inputs.get(n, 'lacks it')}" for n in wrong
-        )
-        raise ValueError(
-            f"{plan.champion.onnx} does not fit model {plan.model!r} ({detail}); export it again"
-        )
+        detail = ", ".join(f"{n}: plan {wanted.get(n, 'lacks it')}, graph {inputs.get(n, 'lacks it')}" for n in wrong)
+        raise ValueError(f"{plan.champion.onnx} does not fit model {plan.model!r} ({detail}); export it again")
     if "probability" not in outputs:
-        raise ValueError(
-            f"{plan.champion.onnx} has no output 'probability' but {list(outputs)}; export it again"
-        )
+        raise ValueError(f"{plan.champion.onnx} has no output 'probability' but {list(outputs)}; export it again")
 
 
 def _column(name: str, dtype: str, tensors: Mapping[str, np.ndarray]) -> list[str | float | None]:
@@ -97,9 +91,7 @@ def _check_integer(name: str, value: str | float | None) -> None:
         raise RequestError(f"input {name!r} is {value}; the join key is a whole number up to 2**53")
 
 
-def column_values(
-    field: Input, request: Sequence[RequestRow], features: Sequence[Mapping[str, Value]]
-) -> list[Value]:
+def column_values(field: Input, request: Sequence[RequestRow], features: Sequence[Mapping[str, Value]]) -> list[Value]:
     """Return one graph input's raw values, a row each, from the request or the features by column."""
     if field.view is None:
         return [row[field.source] for row in request]

@@ -61,9 +61,7 @@ def read_new(
         seen[path.name] = start + (1 if whole else 0)
     frame = pl.DataFrame(rows, schema={name: _raw(kind) for name, kind in schema.items()}, orient="row")
     instants = [name for name, kind in schema.items() if kind == INSTANT]
-    return frame.with_columns(pl.from_epoch(pl.col(instants), "us").dt.replace_time_zone("UTC")).sort(
-        "time"
-    ), seen
+    return frame.with_columns(pl.from_epoch(pl.col(instants), "us").dt.replace_time_zone("UTC")).sort("time"), seen
 
 
 def _raw(kind: Any) -> Any:
@@ -77,7 +75,5 @@ def _flat(path: Path, start: int, line: bytes) -> dict[str, Any]:
         times = {f"{view}__event_timestamp": instant for view, instant in nested.pop("event_us").items()}
         data["time"] = data.pop("time_us")
     except (ValueError, KeyError, AttributeError) as error:
-        raise ValueError(
-            f"{path} holds a damaged line at byte {start}: {error}; move the file away"
-        ) from error
+        raise ValueError(f"{path} holds a damaged line at byte {start}: {error}; move the file away") from error
     return {**data, **{k: v for part in nested.values() for k, v in part.items()}, **times}

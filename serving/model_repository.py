@@ -16,9 +16,7 @@ from pathlib import Path
 
 from serving.plan import MAX_BATCH, Plan, load_plan
 
-_MODEL = (
-    '"""A deployed revision."""\n\nfrom serving.triton_model import TritonPythonModel as TritonPythonModel\n'
-)
+_MODEL = '"""A deployed revision."""\n\nfrom serving.triton_model import TritonPythonModel as TritonPythonModel\n'
 _OUTPUTS = {
     "probability": "TYPE_FP32",
     "model_version": "TYPE_STRING",
@@ -53,9 +51,7 @@ class ModelRepository:
         target = self._artifact(model, version)
         if target.exists():
             if target.read_bytes() != onnx.read_bytes():
-                raise ValueError(
-                    f"{target} holds another graph; register the new one of {model!r} as a new version"
-                )
+                raise ValueError(f"{target} holds another graph; register the new one of {model!r} as a new version")
             return target
         self._appear(target.parent, lambda folder: shutil.copyfile(onnx, folder / target.name))
         return target
@@ -68,9 +64,7 @@ class ModelRepository:
         """Write the plan as a new revision, together with the model's config.pbtxt, and return its folder."""
         target = self.models / plan.model / str(plan.revision)
         if target.exists():
-            raise ValueError(
-                f"revision {plan.revision} of {plan.model!r} exists and is immutable; deploy again"
-            )
+            raise ValueError(f"revision {plan.revision} of {plan.model!r} exists and is immutable; deploy again")
         target.parent.mkdir(parents=True, exist_ok=True)
 
         def fill(folder: Path) -> None:
@@ -87,9 +81,7 @@ class ModelRepository:
 
     def mark_deployed(self, plan: Plan) -> None:
         """Record that the revision was verified and serves."""
-        _replace(
-            self.home / "deployed" / f"{plan.model}.json", json.dumps({"revision": plan.revision}) + "\n"
-        )
+        _replace(self.home / "deployed" / f"{plan.model}.json", json.dumps({"revision": plan.revision}) + "\n")
 
     def deployed(self, model: str) -> Plan | None:
         """Return the plan that serves, or None if the model was never deployed."""

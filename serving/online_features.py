@@ -84,25 +84,19 @@ class OnlineFeatures:
                 f"online store {self._path} cannot be read: {error}; publish the features again"
             ) from error
         except sqlite3.DatabaseError as error:
-            raise LookupError(
-                f"online store {self._path} is damaged: {error}; publish the features again"
-            ) from error
+            raise LookupError(f"online store {self._path} is damaged: {error}; publish the features again") from error
         return found
 
     def _open(self) -> sqlite3.Connection:
         try:
             stat = os.stat(self._path)
         except OSError as error:
-            raise LookupError(
-                f"no online store at {self._path}; publish the features first (make demo)"
-            ) from error
+            raise LookupError(f"no online store at {self._path}; publish the features first (make demo)") from error
         if self._connection is None or self._identity != (stat.st_dev, stat.st_ino):
             self.close()
             self._identity = (stat.st_dev, stat.st_ino)
             address = f"{self._path.absolute().as_uri()}?mode=ro"
-            self._connection = sqlite3.connect(
-                address, uri=True, isolation_level=None, check_same_thread=False
-            )
+            self._connection = sqlite3.connect(address, uri=True, isolation_level=None, check_same_thread=False)
         return self._connection
 
 
@@ -118,9 +112,7 @@ def _as_of(view: View, row: bytes, now_us: int) -> OnlineRow:
     try:
         packed: PackedRow = unpack(view.fields, row)
     except ValueError as error:
-        raise ValueError(
-            f"view {view.name!r}: {error}; deploy the model again for the view's new fields"
-        ) from error
+        raise ValueError(f"view {view.name!r}: {error}; deploy the model again for the view's new fields") from error
     if max(packed.event_us, packed.created_us) > now_us:
         return OnlineRow(_nulls(view), None, "not_found")
     if now_us - packed.event_us > view.ttl_seconds * 1_000_000:

@@ -39,9 +39,7 @@ class RolloutStatus:
     reason: str = ""
 
 
-def deploy(
-    spec: ModelSpec, version: str, onnx: Path, views: "Sequence[FeatureView]", settings: Settings
-) -> Plan:
+def deploy(spec: ModelSpec, version: str, onnx: Path, views: "Sequence[FeatureView]", settings: Settings) -> Plan:
     """Serve `version` of the model, whose graph is `onnx`, and return its plan once it has answered.
 
     Raises ConnectionError if Triton does not run, LookupError or ValueError if spec, views and file do not
@@ -85,9 +83,7 @@ def status(name: str, settings: Settings) -> RolloutStatus:
         return RolloutStatus(name, history, None, str(error))
 
 
-def _switch(
-    repository: ModelRepository, control: Control, name: str, make_plan: Callable[[int], Plan]
-) -> Plan:
+def _switch(repository: ModelRepository, control: Control, name: str, make_plan: Callable[[int], Plan]) -> Plan:
     control.require_live()
     repository.discard_unverified(name)
     old = repository.deployed(name)
@@ -102,9 +98,7 @@ def _switch(
         repository.discard_unverified(name, reason=f"{type(error).__name__}: {error}")
         outcome = _restore(control, name, old)
         if isinstance(error, (RuntimeError, TimeoutError)):
-            raise DeploymentError(
-                f"revision {revision} of {name!r} is refused: {error}; {outcome}"
-            ) from error
+            raise DeploymentError(f"revision {revision} of {name!r} is refused: {error}; {outcome}") from error
         raise
     return plan
 
@@ -149,10 +143,7 @@ def _control(settings: Settings) -> Control:
 def _print(state: RolloutStatus) -> None:
     for plan in state.history:
         answers = state.answering is not None and state.answering.revision == plan.revision
-        print(
-            f"{state.model} revision {plan.revision}: version {plan.champion.version}"
-            + (" (answers)" * answers)
-        )
+        print(f"{state.model} revision {plan.revision}: version {plan.champion.version}" + (" (answers)" * answers))
     if state.answering is None:
         print(f"nobody answers: {state.reason}")
 

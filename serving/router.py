@@ -114,9 +114,7 @@ class Router:
 
     def _features_by_column(self, reads: Mapping[str, list[OnlineRow]], size: int) -> list[dict[str, Value]]:
         places = {(v.name, f.name): place for v in self.plan.views for place, f in enumerate(v.fields)}
-        wanted = [
-            (i.column, i.view, places[i.view, i.source]) for i in self.plan.inputs if i.view is not None
-        ]
+        wanted = [(i.column, i.view, places[i.view, i.source]) for i in self.plan.inputs if i.view is not None]
         return [
             {column: _without_nan(reads[view][row].values[place]) for column, view, place in wanted}
             for row in range(size)

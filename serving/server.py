@@ -91,9 +91,7 @@ class Server:
                 failing[model] = str(error)
         control.close()
         status = self.status()
-        return ServerStatus(
-            status.url, status.pid, status.live, status.serving, {**status.failing, **failing}
-        )
+        return ServerStatus(status.url, status.pid, status.live, status.serving, {**status.failing, **failing})
 
     def _load(self, control: Control, model: str) -> None:
         self.repository.discard_unverified(model)
@@ -133,9 +131,7 @@ class Server:
         until = time.monotonic() + READY_SECONDS
         while not control.live(timeout=1.0):
             if child.poll() is not None or time.monotonic() > until:
-                raise RuntimeError(
-                    f"Triton did not get ready; the last lines of {self.log}:\n{_tail(self.log)}"
-                )
+                raise RuntimeError(f"Triton did not get ready; the last lines of {self.log}:\n{_tail(self.log)}")
             time.sleep(0.05)
         control.close()
 

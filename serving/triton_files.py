@@ -28,19 +28,14 @@ def require(settings: Settings) -> None:
     """Put the stub in place. Raises LookupError with the remedy if server, Python or libpython is missing."""
     home = triton_home(settings)
     if not (home / "bin" / "tritonserver").is_file():
-        raise LookupError(
-            f"no Triton under {settings.triton_root}; run make setup or set HEADWATER_TRITON_ROOT"
-        )
+        raise LookupError(f"no Triton under {settings.triton_root}; run make setup or set HEADWATER_TRITON_ROOT")
     if not settings.serving_python.exists():
         raise LookupError(
-            f"no serving environment at {settings.serving_python}; "
-            "run make setup or set HEADWATER_SERVING_PYTHON"
+            f"no serving environment at {settings.serving_python}; run make setup or set HEADWATER_SERVING_PYTHON"
         )
     _place_stub(home)
     if _python_library(settings) is None and find_library("python3.11") is None:
-        raise LookupError(
-            f"{_LIBRARY} is missing, which Triton's Python backend needs; apt-get install libpython3.11"
-        )
+        raise LookupError(f"{_LIBRARY} is missing, which Triton's Python backend needs; apt-get install libpython3.11")
 
 
 def require_ports(settings: Settings) -> None:
@@ -81,11 +76,7 @@ def command(settings: Settings, shared_memory: str) -> list[str]:
 
 def environment(settings: Settings) -> dict[str, str]:
     """Return Triton's environment: serving Python first, repository importable, one thread a library."""
-    env = {
-        k: v
-        for k, v in os.environ.items()
-        if k not in ("PYTHONHOME", "PYTHONDONTWRITEBYTECODE", "VIRTUAL_ENV")
-    }
+    env = {k: v for k, v in os.environ.items() if k not in ("PYTHONHOME", "PYTHONDONTWRITEBYTECODE", "VIRTUAL_ENV")}
     env["PATH"] = f"{settings.serving_python.absolute().parent}:{env.get('PATH', os.defpath)}"
     env["PYTHONPATH"] = str(_REPOSITORY_ROOT)
     env["PYTHONPYCACHEPREFIX"] = str(settings.serving_home / "server" / "pycache")  # revisions are immutable

@@ -40,9 +40,7 @@ class TritonPythonModel:
     def _response(self, answer: Answer | Exception) -> Any:
         if isinstance(answer, Exception):
             code = (
-                pb_utils.TritonError.INVALID_ARG
-                if isinstance(answer, RequestError)
-                else pb_utils.TritonError.INTERNAL
+                pb_utils.TritonError.INVALID_ARG if isinstance(answer, RequestError) else pb_utils.TritonError.INTERNAL
             )
             return pb_utils.InferenceResponse(error=pb_utils.TritonError(str(answer), code))
         versions = [self.router.plan.champion.version] * len(answer.prediction_ids)

@@ -20,8 +20,7 @@ def test_no_installed_distribution_owns_one_of_our_names():
     owners = {
         name: d.metadata["Name"]
         for d in distributions()
-        for name in (d.read_text("top_level.txt") or "").split()
-        + [str(f).split("/")[0] for f in d.files or []]
+        for name in (d.read_text("top_level.txt") or "").split() + [str(f).split("/")[0] for f in d.files or []]
         if name.removesuffix(".py") in OURS
     }
     assert not owners
@@ -61,9 +60,7 @@ def test_the_environments_readme_names_are_the_settings():
 
     documented = (ROOT / "docs" / "settings.md").read_text()
     missing = [
-        f"HEADWATER_{name.upper()}"
-        for name in Settings.model_fields
-        if f"HEADWATER_{name.upper()}" not in documented
+        f"HEADWATER_{name.upper()}" for name in Settings.model_fields if f"HEADWATER_{name.upper()}" not in documented
     ]
     assert not missing
 

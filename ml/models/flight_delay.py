@@ -6,9 +6,7 @@ from ml.spec import Elapsed, Gates, ModelSpec, Outcome, RequestField, Split, Win
 
 
 def _window(start_month: int, end_year: int, end_month: int) -> Window:
-    return Window(
-        start=datetime(2013, start_month, 1, tzinfo=UTC), end=datetime(end_year, end_month, 1, tzinfo=UTC)
-    )
+    return Window(start=datetime(2013, start_month, 1, tzinfo=UTC), end=datetime(end_year, end_month, 1, tzinfo=UTC))
 
 
 WEATHER = tuple(

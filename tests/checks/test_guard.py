@@ -55,7 +55,15 @@ def test_a_refusal_names_reader_table_month_version_check_run_evidence_and_remed
     gate.judge(gate.land("2013-01"), "2013-01", passed=False)
     with pytest.raises(GateClosed) as refusal:
         gate.guard.admit("features", "raw/flights", ["2013-01"])
-    for part in ("features", "raw/flights[2013-01]", "version 0", "expectations", "run-7", "3 of 29", "materialize"):
+    for part in (
+        "features",
+        "raw/flights[2013-01]",
+        "version 0",
+        "expectations",
+        "run-7",
+        "3 of 29",
+        "materialize",
+    ):
         assert part in str(refusal.value)
 
 

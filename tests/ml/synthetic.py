@@ -1,4 +1,4 @@
-"""A small training set made up for any ModelSpec: half of the signal in the first number, some in a category."""
+"""A small training set made up for any ModelSpec: the signal is in its first number and first category."""
 
 from datetime import UTC, datetime, timedelta
 
@@ -82,9 +82,7 @@ def _inputs(spec: ModelSpec, times: set[str]) -> list[tuple[str, str]]:
     return kinds + [(field.name, field.kind) for field in spec.request]
 
 
-def _values(
-    kind: str, signal: np.ndarray, epoch: np.ndarray, random: np.random.Generator, missing: float
-) -> pl.Series:
+def _values(kind: str, signal: np.ndarray, epoch: np.ndarray, random: np.random.Generator, missing: float) -> pl.Series:
     count = len(signal)
     if kind == "categorical":
         values = pl.Series(random.choice(["a", "b", "c"], count))

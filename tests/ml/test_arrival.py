@@ -81,9 +81,7 @@ def test_every_arrival_of_the_year_agrees_with_the_recorded_local_time_and_the_t
         zone=pl.col("dest").replace_strict(zones, default="America/Puerto_Rico"),
     ).drop_nulls("arr_delay")
     local = pl.concat(
-        part.with_columns(
-            local=pl.col("arrival").dt.convert_time_zone(str(zone)).dt.strftime("%H%M").cast(pl.Int64)
-        )
+        part.with_columns(local=pl.col("arrival").dt.convert_time_zone(str(zone)).dt.strftime("%H%M").cast(pl.Int64))
         for (zone,), part in flights.group_by(["zone"])
     )
     # One flight of 327,346 differs: due 00:34 on 10 March and 89 minutes late, recorded as 02:03, an hour

@@ -39,11 +39,7 @@ class Frame:
 
 def sliced(name):
     rows = source_named(name).read()
-    return (
-        rows.filter(pl.date("year", "month", "day").is_in(DAYS))
-        if {"month", "day"} <= set(rows.columns)
-        else rows
-    )
+    return rows.filter(pl.date("year", "month", "day").is_in(DAYS)) if {"month", "day"} <= set(rows.columns) else rows
 
 
 def land_rows(home, name, rows, partitions=None):
@@ -104,9 +100,7 @@ def correct(home, minutes):
     return Lake(home / "lake").version("raw/flights")
 
 
-CORRECTED = (pl.date("year", "month", "day") == date(2013, 2, 2)) & (
-    pl.format("{}{}", "carrier", "flight") == "AA1141"
-)
+CORRECTED = (pl.date("year", "month", "day") == date(2013, 2, 2)) & (pl.format("{}{}", "carrier", "flight") == "AA1141")
 
 
 @pytest.fixture(scope="module")
@@ -157,9 +151,7 @@ def test_a_correction_is_one_more_version_of_the_leg_and_moves_no_window(rebuilt
 
 
 def test_a_corrected_outcome_stands_once_and_counts_from_its_correction(rebuilt):
-    outcome = table(rebuilt, "again", "flight_outcomes").filter(
-        pl.col("flight_id") == "2013-02-02/AA1141/JFK"
-    )
+    outcome = table(rebuilt, "again", "flight_outcomes").filter(pl.col("flight_id") == "2013-02-02/AA1141/JFK")
     assert outcome["label_timestamp"].to_list() == [CORRECTED_AT]
     assert outcome["arrived_late"].to_list() == [1]
 
@@ -193,9 +185,7 @@ def test_flights_that_leave_in_one_minute_make_one_row(home):
 
 
 def test_an_outcome_is_asked_two_hours_ahead_also_on_the_day_that_loses_an_hour(home):
-    outcome = table(home, "year", "flight_outcomes").filter(
-        pl.col("flight_id").str.starts_with("2013-03-10/")
-    )
+    outcome = table(home, "year", "flight_outcomes").filter(pl.col("flight_id").str.starts_with("2013-03-10/"))
     offsets = (outcome["scheduled_departure"] - outcome["scheduled_departure_local"]).unique().to_list()
     assert offsets == [4 * 3600]
     asked = outcome["prediction_time"].dt.epoch("s") + 7200
@@ -238,9 +228,7 @@ def test_the_manifest_declares_every_column_that_is_built_and_what_the_model_rea
     assert sorted(views) == sorted(set(TABLES) - {"flight_outcomes"})
     for name, view in views.items():
         declared = [*view.join_keys, *[field.name for field in view.fields]]
-        built = (
-            table(home, "year", name).drop("event_timestamp", "created_timestamp", "partition_key").columns
-        )
+        built = table(home, "year", name).drop("event_timestamp", "created_timestamp", "partition_key").columns
         assert built == declared
     for reference in FLIGHT_DELAY.features:
         view, feature = reference.split(":")

@@ -64,5 +64,5 @@ def test_a_missing_column_is_named():
 
 def test_a_column_that_cannot_be_an_input_is_named():
     rows = ROWS.with_columns(pl.col("prediction_time").alias("weather__gust"))
-    with pytest.raises(ValueError, match="weather__gust.*Datetime"):
+    with pytest.raises(ValueError, match=r"weather__gust.*Datetime"):
         learn_encoding(SPEC, rows)

@@ -98,7 +98,11 @@ def test_three_hundred_resamples_of_eighty_thousand_rows_take_seconds():
 def test_slices_are_measured_largest_first_and_small_ones_left_out():
     label = RANDOM.integers(0, 2, 1000)
     rows = pl.DataFrame(
-        {"origin": ["JFK"] * 600 + ["EWR"] * 395 + ["LGA"] * 5, "label": label, "probability": _model(label, 1, 1)}
+        {
+            "origin": ["JFK"] * 600 + ["EWR"] * 395 + ["LGA"] * 5,
+            "label": label,
+            "probability": _model(label, 1, 1),
+        }
     )
     found = slices(rows, "origin")
     assert found["value"].to_list() == ["JFK", "EWR"]

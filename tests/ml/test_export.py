@@ -26,7 +26,7 @@ assert numpy.__version__.startswith("1."), numpy.__version__
 kinds = {"tensor(float)": "float32", "tensor(double)": "float64", "tensor(string)": object}
 session = onnxruntime.InferenceSession(sys.argv[1])
 columns = json.load(sys.stdin)
-values = {i.name: numpy.array(columns[i.name], dtype=kinds[i.type]).reshape(-1, 1) for i in session.get_inputs()}
+values = {i.name: numpy.array(columns[i.name], kinds[i.type])[:, None] for i in session.get_inputs()}
 json.dump(session.run(["probability"], values)[0][:, 0].tolist(), sys.stdout)
 """
 
@@ -104,7 +104,11 @@ def test_the_serving_environment_gives_the_same_probabilities(model, file):
     types = {entry.name: entry.type for entry in open_session(file).get_inputs()}
     columns = {name: values[:, 0].tolist() for name, values in feed(types, asked).items()}
     done = subprocess.run(
-        [SERVING_PYTHON, "-c", IN_SERVING, file], input=json.dumps(columns), capture_output=True, text=True, check=True
+        [SERVING_PYTHON, "-c", IN_SERVING, file],
+        input=json.dumps(columns),
+        capture_output=True,
+        text=True,
+        check=True,
     )
     np.testing.assert_allclose(json.loads(done.stdout), score(file, asked), atol=1e-6)
 
@@ -116,7 +120,7 @@ def test_rows_that_lack_an_input_are_refused_by_name(file):
 
 def test_a_damaged_file_is_refused_with_the_remedy(tmp_path):
     (tmp_path / "model.onnx").write_bytes(b"nothing")
-    with pytest.raises(LookupError, match="cannot be opened.*train or register"):
+    with pytest.raises(LookupError, match=r"cannot be opened.*train or register"):
         score(tmp_path / "model.onnx", ROWS)
 
 

@@ -118,9 +118,7 @@ def test_a_batch_that_failed_its_checks_leaves_no_trace_in_the_next(csv, lake, c
     csv.write_text(CSV.replace("101.5", "-1"))
     (bad,) = land(gauges(CsvReader(csv)), lake, clock, ["2013-01"])
     csv.write_text(CSV)
-    (mended,) = land(
-        gauges(CsvReader(csv)), lake, clock, ["2013-01"], good=lambda version, _: version != bad.version
-    )
+    (mended,) = land(gauges(CsvReader(csv)), lake, clock, ["2013-01"], good=lambda version, _: version != bad.version)
     rows = lake.read("raw/river_gauges", partitions=["2013-01"]).collect()
     assert mended.version == bad.version + 1
     assert rows["level"].to_list() == [101.5]

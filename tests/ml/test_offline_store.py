@@ -57,9 +57,7 @@ def test_a_correction_stays_unknown_without_the_callers_asking(small):
 def test_pandas_rows_give_the_same_values(small):
     rows = rows_at(("a", 4), ("a", 1))
     found = (
-        small.open()
-        .get_historical_features(entity_df=rows.to_pandas(), features=[LEVEL, "gauge_state:alarm"])
-        .to_df()
+        small.open().get_historical_features(entity_df=rows.to_pandas(), features=[LEVEL, "gauge_state:alarm"]).to_df()
     )
     assert isinstance(found, pd.DataFrame)
     assert found[["level", "alarm"]].to_dict("list") == {"level": [3.0, 1.0], "alarm": [True, False]}
@@ -101,11 +99,7 @@ def test_pulling_the_latest_gives_each_entity_as_known_at_the_end(small):
     store = small.open()
     source = store.get_feature_view("gauge_state").batch_source
     arguments = (store.config, source, ["gauge_id"], ["level"], "event_timestamp", "created_timestamp")
-    pulled = (
-        store._get_provider()
-        .offline_store.pull_latest_from_table_or_query(*arguments, hour(0), hour(3))
-        .to_df()
-    )
+    pulled = store._get_provider().offline_store.pull_latest_from_table_or_query(*arguments, hour(0), hour(3)).to_df()
     assert dict(
         zip(
             pulled["gauge_id"],

@@ -38,9 +38,7 @@ def entities(*rows):
 
 def joined(rows, versions, ttl=None):
     limit = None if ttl is None else timedelta(minutes=ttl)
-    frame = point_in_time_join(
-        rows, versions, at="at", keys={"key": "key"}, features={"v": "view__v"}, ttl=limit
-    )
+    frame = point_in_time_join(rows, versions, at="at", keys={"key": "key"}, features={"v": "view__v"}, ttl=limit)
     return frame["view__v"].to_list()
 
 
@@ -127,9 +125,7 @@ def test_entities_of_two_keys_match_only_in_both():
     table = pl.DataFrame({"left": ["a", "b"], "right": [1, 2], "v": [7, 8]}).with_columns(
         event_timestamp=pl.lit(minute(0)), created_timestamp=pl.lit(minute(0))
     )
-    frame = point_in_time_join(
-        rows, table, at="at", keys={"x": "left", "y": "right"}, features={"v": "v"}, ttl=None
-    )
+    frame = point_in_time_join(rows, table, at="at", keys={"x": "left", "y": "right"}, features={"v": "v"}, ttl=None)
     assert frame["v"].to_list() == [7, None]
 
 

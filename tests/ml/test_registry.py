@@ -99,17 +99,17 @@ def test_an_interrupted_run_is_marked_killed(registry):
 
 
 def test_what_is_missing_is_named_with_the_remedy(registry, register):
-    with pytest.raises(LookupError, match="no version of model 'nothing'.*materialize nothing/model"):
+    with pytest.raises(LookupError, match=r"no version of model 'nothing'.*materialize nothing/model"):
         registry.newest("nothing")
     found = registry.version("named", register("named"))
-    with pytest.raises(LookupError, match="no version 9 of model 'named'.*it has 1"):
+    with pytest.raises(LookupError, match=r"no version 9 of model 'named'.*it has 1"):
         registry.promote("named", "9")
     with pytest.raises(LookupError, match=r"lacks .*predictions.parquet"):
         registry.artifact(found, "predictions.parquet")
     with pytest.raises(LookupError, match="no tag 'training_set_version'"):
         _ = found.training_set_version
     registry.onnx_path(found).unlink()
-    with pytest.raises(LookupError, match="lacks .*restore it or train again"):
+    with pytest.raises(LookupError, match=r"lacks .*restore it or train again"):
         registry.onnx_path(found)
 
 
@@ -124,5 +124,5 @@ def test_asking_an_empty_home_for_its_champion_creates_no_database(tmp_path):
 
 def test_a_damaged_database_is_refused_with_the_remedy(tmp_path):
     (tmp_path / "mlflow.db").write_bytes(b"no database " * 100)
-    with pytest.raises(LookupError, match="cannot be opened.*restore"):
+    with pytest.raises(LookupError, match=r"cannot be opened.*restore"):
         Registry(f"sqlite:///{tmp_path}/mlflow.db", tmp_path / "artifacts").champion("lateness")

@@ -24,8 +24,10 @@ def test_rows_go_to_the_window_of_their_prediction_time():
 def test_no_label_from_the_future_is_learned_from():
     in_train = (pl.col(ASKED) >= SPEC.split.train.start) & (pl.col(ASKED) < SPEC.split.train.end)
     start = SPEC.split.validation.start
-    last = ROWS.filter(in_train).tail(2).with_columns(
-        pl.Series(KNOWN, [start, start + timedelta(microseconds=1)], dtype=pl.Datetime("us", "UTC"))
+    last = (
+        ROWS.filter(in_train)
+        .tail(2)
+        .with_columns(pl.Series(KNOWN, [start, start + timedelta(microseconds=1)], dtype=pl.Datetime("us", "UTC")))
     )
     rows = pl.concat([ROWS.filter(~in_train), ROWS.filter(in_train).head(100), last])
     parts = split_rows(SPEC, rows)
@@ -35,12 +37,16 @@ def test_no_label_from_the_future_is_learned_from():
 
 
 def test_rows_without_label_are_left_out():
-    rows = ROWS.with_columns(pl.when(pl.col("row_id") == "row-000000").then(None).otherwise(pl.col("late")).alias("late"))
+    rows = ROWS.with_columns(
+        pl.when(pl.col("row_id") == "row-000000").then(None).otherwise(pl.col("late")).alias("late")
+    )
     assert "row-000000" not in split_rows(SPEC, rows).train["row_id"]
 
 
 def test_an_empty_window_is_named():
-    with pytest.raises(ValueError, match=r"validation window \[2013-04-01, 2013-05-01\) of model 'lateness'.*no labelled"):
+    with pytest.raises(
+        ValueError, match=r"validation window \[2013-04-01, 2013-05-01\) of model 'lateness'.*no labelled"
+    ):
         split_rows(SPEC, ROWS.filter(pl.col(ASKED) < SPEC.split.validation.start))
 
 
@@ -48,7 +54,7 @@ def test_a_window_with_one_class_is_named():
     rows = ROWS.with_columns(
         pl.when(pl.col(ASKED) < SPEC.split.train.end).then(0).otherwise(pl.col("late")).alias("late")
     )
-    with pytest.raises(ValueError, match="train window.*only the class 0"):
+    with pytest.raises(ValueError, match=r"train window.*only the class 0"):
         split_rows(SPEC, rows)
 
 

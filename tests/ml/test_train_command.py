@@ -43,7 +43,12 @@ def _command(home: Path, version: int = 0, **flags: str) -> list[str]:
         "out": str(home / "out"),
         **{name.replace("_", "-"): value for name, value in flags.items()},
     }
-    return [sys.executable, "-m", "ml.train", *(word for name, value in given.items() for word in (f"--{name}", value))]
+    return [
+        sys.executable,
+        "-m",
+        "ml.train",
+        *(word for name, value in given.items() for word in (f"--{name}", value)),
+    ]
 
 
 def test_one_command_leaves_a_registered_proved_and_traceable_version(home):

@@ -1,4 +1,5 @@
 import numpy as np
+import polars as pl
 import pytest
 import torch
 
@@ -19,9 +20,19 @@ def test_the_network_learns_what_is_there_to_learn_and_is_calibrated():
     model = fit(SPEC, PARTS.train, PARTS.validation, CPU)
     found = evaluate(PARTS.test["late"], model.predict(PARTS.test))
     assert found.roc_auc > 0.75
-    assert abs(found.mean_probability - found.positive_share) < 0.06
-    validation = evaluate(PARTS.validation["late"], model.predict(PARTS.validation))
-    assert validation.mean_probability == pytest.approx(validation.positive_share, abs=1e-3)
+    assert found.calibration_error < 0.06
+
+
+def test_calibration_keeps_the_share_of_the_validation_base_rate_that_is_asked():
+    def gap(share):
+        model = fit(_with(shift_kept=share), PARTS.train, rare, CPU)
+        found = evaluate(rare["late"], model.predict(rare))
+        return found.mean_probability - found.positive_share
+
+    late = PARTS.validation.filter(pl.col("late") == 1).head(60)
+    rare = pl.concat([PARTS.validation.filter(pl.col("late") == 0), late]).sort("row_id")
+    assert gap(1.0) == pytest.approx(0, abs=1e-3)
+    assert gap(0.0) > gap(0.5) > 0.01
 
 
 def test_the_same_seed_gives_the_same_model_and_leaves_the_callers_random_state_alone():

@@ -14,9 +14,7 @@ SPEC = ModelSpec(
     name="flood",
     description="Probability that a gauge floods within the day.",
     owner="team:hydrology",
-    outcome=Outcome(
-        table="flood_outcomes", row_id="case", label="flooded", label_timestamp="label_timestamp"
-    ),
+    outcome=Outcome(table="flood_outcomes", row_id="case", label="flooded", label_timestamp="label_timestamp"),
     features=("gauge_state:level", "gauge_state:river"),
     request=(RequestField(name="rain", kind="numeric"),),
     split=FLIGHT_DELAY.split,
@@ -76,9 +74,7 @@ def test_a_missing_column_a_doubled_row_and_an_undated_label_are_refused(store):
     with pytest.raises(ValueError, match="'x' more than once"):
         build_training_set(SPEC, pl.concat([good, good]), store)
     with pytest.raises(ValueError, match="1 labels without 'label_timestamp', such as row 'x'"):
-        build_training_set(
-            SPEC, good.with_columns(label_timestamp=pl.lit(None, pl.Datetime("us", "UTC"))), store
-        )
+        build_training_set(SPEC, good.with_columns(label_timestamp=pl.lit(None, pl.Datetime("us", "UTC"))), store)
 
 
 def test_the_same_inputs_in_any_order_give_the_same_content(store):
@@ -91,7 +87,5 @@ def test_the_same_inputs_in_any_order_give_the_same_content(store):
 def test_content_has_the_same_hash_in_another_process():
     text = "pl.DataFrame({'a': [1.5, None], 'b': ['x', None], 'c': [True, False]})"
     script = f"import polars as pl; from ml.training_set import content_hash; print(content_hash({text}))"
-    other = subprocess.run(
-        [sys.executable, "-c", script], capture_output=True, text=True, check=True
-    ).stdout.strip()
+    other = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True).stdout.strip()
     assert other == content_hash(pl.DataFrame({"a": [1.5, None], "b": ["x", None], "c": [True, False]}))

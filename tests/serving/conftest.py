@@ -25,9 +25,7 @@ class Served:
     def graph(self, bias: float, scale: float = 1.0) -> tuple[str, Path]:
         self.versions += 1
         version = str(self.versions)
-        self.graphs[version] = write_graph(
-            self.settings.root / "trained" / f"{version}.onnx", bias, scale=scale
-        )
+        self.graphs[version] = write_graph(self.settings.root / "trained" / f"{version}.onnx", bias, scale=scale)
         return version, self.graphs[version]
 
     def deploy(self, bias: float = -3.0) -> Plan:

@@ -180,10 +180,7 @@ def write_graph(path: Path, bias: float, inputs: Sequence[Input] | None = None, 
         "example",
         values,
         [helper.make_tensor_value_info("probability", TensorProto.FLOAT, ["N", 1])],
-        [
-            numpy_helper.from_array(np.array(value, dtype=np.float32), name)
-            for name, value in constants.items()
-        ],
+        [numpy_helper.from_array(np.array(value, dtype=np.float32), name) for name, value in constants.items()],
     )
     opsets = [helper.make_opsetid("", 17), helper.make_opsetid("ai.onnx.ml", 3)]
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -28,9 +28,7 @@ def deploy(repository: ModelRepository, home: Path, version: str) -> Plan:
     return plan
 
 
-def test_history_keeps_every_deployed_plan_and_its_artifact(
-    repository: ModelRepository, tmp_path: Path
-) -> None:
+def test_history_keeps_every_deployed_plan_and_its_artifact(repository: ModelRepository, tmp_path: Path) -> None:
     plans = [deploy(repository, tmp_path, version) for version in ("1", "2", "1")]
     assert repository.history("example") == plans
     assert [plan.revision for plan in plans] == [1, 2, 3]
@@ -79,9 +77,7 @@ def test_killed_between_any_two_steps_the_old_revision_stays(
     serving = repository.deployed("example")
     assert serving is not None
     assert serving.champion.version == ("2" if finished else "1")
-    assert (
-        max(int(p.name) for p in (repository.models / "example").iterdir() if p.is_dir()) == serving.revision
-    )
+    assert max(int(p.name) for p in (repository.models / "example").iterdir() if p.is_dir()) == serving.revision
     assert finished or repository.history("example") == [old]
     assert Path(serving.champion.onnx).is_file()
 

@@ -44,9 +44,7 @@ def test_lines_written_are_lines_read(tmp_path: Path, schema: dict[str, Any]) ->
     assert log.dropped == 0
 
 
-def test_a_full_queue_drops_and_counts_and_never_waits(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_full_queue_drops_and_counts_and_never_waits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     gate = threading.Event()
     write = PredictionLog._write
     monkeypatch.setattr(PredictionLog, "_write", lambda self, lines: (gate.wait(10), write(self, lines))[1])

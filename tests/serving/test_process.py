@@ -24,9 +24,7 @@ def sleeper(tmp_path: Path) -> Iterator[tuple[Detached, "subprocess.Popen[bytes]
     child.wait()
 
 
-def test_a_process_is_recalled_and_stopped(
-    sleeper: tuple[Detached, "subprocess.Popen[bytes]"], tmp_path: Path
-) -> None:
+def test_a_process_is_recalled_and_stopped(sleeper: tuple[Detached, "subprocess.Popen[bytes]"], tmp_path: Path) -> None:
     process, _ = sleeper
     save(process, tmp_path / "pid.json")
     known = recall(tmp_path / "pid.json")
@@ -36,9 +34,7 @@ def test_a_process_is_recalled_and_stopped(
     assert not known.alive()
 
 
-def test_a_recycled_pid_is_never_killed(
-    sleeper: tuple[Detached, "subprocess.Popen[bytes]"], tmp_path: Path
-) -> None:
+def test_a_recycled_pid_is_never_killed(sleeper: tuple[Detached, "subprocess.Popen[bytes]"], tmp_path: Path) -> None:
     process, child = sleeper
     stranger = replace(process, started=process.started - 1)
     assert not stranger.alive()

@@ -111,9 +111,7 @@ def test_a_broken_version_is_refused_and_the_old_one_keeps_serving(running: Serv
     if fault == "other inputs":
         request = [*SPEC.model_dump()["request"], {"name": "new_field", "kind": "numeric"}]
         spec = SPEC.model_validate({**SPEC.model_dump(), "request": request})
-    with pytest.raises(
-        DeploymentError, match=f"revision {good.revision}, version {good.champion.version}, keeps"
-    ):
+    with pytest.raises(DeploymentError, match=f"revision {good.revision}, version {good.champion.version}, keeps"):
         deploy(spec, version, graph, VIEWS, running.settings)
     assert running.client().predict("example", [ROW])[0].model_version == good.champion.version
     assert running.server.repository.history("example")[-1] == good
@@ -211,9 +209,7 @@ def test_client_names_what_is_wrong(running: Served) -> None:
     client = running.client()
     with pytest.raises(LookupError, match="serves no model 'nobody'"):
         client.predict("nobody", [ROW])
-    with pytest.raises(
-        ValueError, match=r"lacks \['tailnum'\] and has unknown \['tail'\]; it takes tailnum \(text\)"
-    ):
+    with pytest.raises(ValueError, match=r"lacks \['tailnum'\] and has unknown \['tail'\]; it takes tailnum \(text\)"):
         client.predict("example", [{**{k: v for k, v in ROW.items() if k != "tailnum"}, "tail": "N1"}])
     with pytest.raises(ValueError, match="field 'distance' is 'far'"):
         client.predict("example", [{**ROW, "distance": "far"}])
@@ -240,9 +236,7 @@ def test_command_lines_answer_and_fail_in_one_line(
 
 
 def test_a_taken_port_is_named_with_its_setting(running: Served) -> None:
-    with pytest.raises(
-        OSError, match=f"port {running.settings.triton_http_port} .* HEADWATER_TRITON_HTTP_PORT"
-    ):
+    with pytest.raises(OSError, match=f"port {running.settings.triton_http_port} .* HEADWATER_TRITON_HTTP_PORT"):
         triton_files.require_ports(running.settings)
 
 

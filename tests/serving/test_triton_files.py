@@ -18,9 +18,7 @@ def test_a_missing_serving_environment_is_named_with_the_remedy(tmp_path: Path) 
         triton_files.require(settings_at(tmp_path, serving_python=tmp_path / "python"))
 
 
-def test_a_missing_libpython_is_named_with_the_package(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_missing_libpython_is_named_with_the_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(triton_files, "find_library", lambda name: None)
     monkeypatch.setattr(triton_files, "_python_library", lambda settings: None)
     with pytest.raises(LookupError, match=r"apt-get install libpython3\.11"):
@@ -31,9 +29,7 @@ def test_a_taken_port_is_named_with_its_setting(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         settings = settings_at(tmp_path, triton_http_port=port)
-        with pytest.raises(
-            OSError, match=f"port {port} for Triton's http is taken .* HEADWATER_TRITON_HTTP_PORT"
-        ):
+        with pytest.raises(OSError, match=f"port {port} for Triton's http is taken .* HEADWATER_TRITON_HTTP_PORT"):
             triton_files.require_ports(settings)
 
 
@@ -49,6 +45,4 @@ def test_triton_s_python_is_the_serving_one_and_finds_the_repository(tmp_path: P
     environment = triton_files.environment(settings)
     assert environment["PATH"].split(":")[0] == str(settings.serving_python.absolute().parent)
     assert (Path(environment["PYTHONPATH"]) / "serving" / "router.py").is_file()
-    assert triton_files.shared_memory_prefix(settings) != triton_files.shared_memory_prefix(
-        settings_at(tmp_path)
-    )
+    assert triton_files.shared_memory_prefix(settings) != triton_files.shared_memory_prefix(settings_at(tmp_path))

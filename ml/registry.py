@@ -1,0 +1,258 @@
+"""The registry of models: versions and the aliases champion, challenger and previous, in MLflow.
+
+Here: finding and promoting versions, opening runs (written to in ml/recording.py), and the MLflow page
+(`python -m ml.registry ui`). Not here: deciding which version is promoted (checks/) or what Triton serves
+(serving/). Nothing global is set: two registries live side by side in one process.
+"""
+
+import logging
+import os
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote, urlparse
+
+from ml.recording import ONNX_FILE, Recording, as_text
+
+if TYPE_CHECKING:
+    from mlflow.tracking import MlflowClient
+
+CHAMPION, CHALLENGER, PREVIOUS = "champion", "challenger", "previous"
+TRAINING_SET_VERSION = "training_set_version"  # tag of a version: the Delta version it learned from
+
+
+@dataclass(frozen=True)
+class ModelVersion:
+    """A registered version: number, run, that run's last metrics, and the tags and aliases it bears."""
+
+    name: str
+    version: str
+    run_id: str
+    tags: dict[str, str]
+    metrics: dict[str, float]
+    aliases: tuple[str, ...]
+
+    @property
+    def training_set_version(self) -> int:
+        """The Delta version of the training set that it learned from. Raises LookupError if unrecorded."""
+        if TRAINING_SET_VERSION not in self.tags:
+            raise LookupError(
+                f"version {self.version} of model {self.name!r} bears no tag {TRAINING_SET_VERSION!r}; "
+                "register versions through ml.train"
+            )
+        return int(self.tags[TRAINING_SET_VERSION])
+
+
+class Registry:
+    """MLflow's tracking store and registry at `tracking_uri`, with files under `artifact_root`."""
+
+    def __init__(self, tracking_uri: str, artifact_root: Path) -> None:
+        self.tracking_uri = tracking_uri
+        self.artifact_root = artifact_root
+
+    @cached_property
+    def client(self) -> "MlflowClient":
+        """MLflow's client; connects, and creates a missing database, on first use.
+
+        Raises LookupError if the store cannot be opened.
+        """
+        from mlflow.exceptions import MlflowException
+        from mlflow.tracking import MlflowClient
+        from sqlalchemy.exc import SQLAlchemyError
+
+        for noisy in ("mlflow.store.db.utils", "mlflow.utils.environment", "alembic"):
+            logging.getLogger(noisy).setLevel(logging.ERROR)
+        try:
+            self.artifact_root.mkdir(parents=True, exist_ok=True)
+            if self._file is not None:
+                self._file.parent.mkdir(parents=True, exist_ok=True)
+            client = MlflowClient(self.tracking_uri, self.tracking_uri)
+            client.search_registered_models(max_results=1)
+        except (MlflowException, SQLAlchemyError, OSError) as error:
+            raise LookupError(
+                f"registry {self.tracking_uri} cannot be opened ({str(error).splitlines()[0]}); "
+                "check the address and the disk, or restore the database from a copy"
+            ) from error
+        return client
+
+    @contextmanager
+    def recording(self, name: str, tags: Mapping[str, Any] | None = None) -> Iterator[Recording]:
+        """Open a run of the model `name`; it ends as FINISHED, FAILED or (interrupted) KILLED."""
+        run = self.client.create_run(self._experiment(name), tags=as_text(tags or {}), run_name=name)
+        status = "KILLED"
+        try:
+            yield Recording(self.client, name, run.info.run_id)
+            status = "FINISHED"
+        except Exception:
+            status = "FAILED"
+            raise
+        finally:
+            self.client.set_terminated(run.info.run_id, status)
+
+    def champion(self, name: str) -> ModelVersion | None:
+        """Return the champion of the model, None if it has none."""
+        return self.by_alias(name, CHAMPION)
+
+    def by_alias(self, name: str, alias: str) -> ModelVersion | None:
+        """Return the version that bears `alias`, None if none does."""
+        found = self._aliases(name).get(alias)
+        return None if found is None else self.version(name, found)
+
+    def newest(self, name: str) -> ModelVersion:
+        """Return the newest version. Raises LookupError with the remedy if there is none."""
+        numbers = self._numbers(name)
+        if not numbers:
+            raise LookupError(
+                f"no version of model {name!r} in the registry {self.tracking_uri}; materialize {name}/model"
+            )
+        return self.version(name, numbers[0])
+
+    def versions(self, name: str) -> tuple[ModelVersion, ...]:
+        """Return all versions of the model, newest first; none if the model is unknown."""
+        return tuple(self.version(name, number) for number in self._numbers(name))
+
+    def version(self, name: str, version: str) -> ModelVersion:
+        """Return a version. Raises LookupError if it does not exist."""
+        entry = self._entry(name, version)
+        return ModelVersion(
+            name=name,
+            version=str(entry.version),
+            run_id=entry.run_id,
+            tags=dict(entry.tags),
+            metrics=dict(self.client.get_run(entry.run_id).data.metrics),
+            aliases=tuple(sorted(alias for alias, held in self._aliases(name).items() if held == str(entry.version))),
+        )
+
+    def onnx_path(self, version: ModelVersion) -> Path:
+        """Return the version's ONNX file. Raises LookupError if it is missing."""
+        return _present(self._folder(version) / ONNX_FILE, version)
+
+    def artifact(self, version: ModelVersion, file: str) -> Path:
+        """Return a file kept with the version's run. Raises LookupError if it is missing."""
+        run = self.client.get_run(version.run_id)
+        return _present(_local(run.info.artifact_uri) / file, version)
+
+    def challenge(self, name: str, version: str) -> ModelVersion:
+        """Give the version the alias challenger. Raises LookupError if it does not exist."""
+        self._entry(name, version)
+        self.client.set_registered_model_alias(name, CHALLENGER, version)
+        return self.version(name, version)
+
+    def promote(self, name: str, version: str) -> ModelVersion:
+        """Make the version champion and the champion so far previous; it is no longer challenger.
+
+        Promoting the champion again changes nothing. Raises LookupError if the version does not exist.
+        """
+        self._entry(name, version)
+        aliases = self._aliases(name)
+        old = aliases.get(CHAMPION)
+        if old is not None and old != version:
+            self.client.set_registered_model_alias(name, PREVIOUS, old)
+        if old != version:
+            self.client.set_registered_model_alias(name, CHAMPION, version)
+        if aliases.get(CHALLENGER) == version:
+            self.client.delete_registered_model_alias(name, CHALLENGER)
+        return self.version(name, version)
+
+    @property
+    def _file(self) -> Path | None:
+        address = self.tracking_uri.removeprefix("sqlite:///")
+        return None if address == self.tracking_uri else Path(address)
+
+    @property
+    def _exists(self) -> bool:
+        """Whether there is a store to ask; asking must not create a database."""
+        return self._file is None or self._file.exists()
+
+    def _folder(self, version: ModelVersion) -> Path:
+        return _local(self.client.get_model_version_download_uri(version.name, version.version))
+
+    def _numbers(self, name: str) -> list[str]:
+        if not self._exists:
+            return []
+        found = self.client.search_model_versions(f"name = '{name}'", max_results=10_000)
+        return sorted((str(entry.version) for entry in found), key=int, reverse=True)
+
+    def _aliases(self, name: str) -> dict[str, str]:
+        if not self._exists:
+            return {}
+        found = self.client.search_registered_models(f"name = '{name}'")
+        return {alias: str(version) for model in found for alias, version in model.aliases.items()}
+
+    def _entry(self, name: str, version: str) -> Any:
+        from mlflow.exceptions import MlflowException
+
+        if self._exists:
+            try:
+                return self.client.get_model_version(name, version)
+            except MlflowException as error:
+                if error.error_code not in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
+                    raise
+        known = self._numbers(name)
+        remedy = f"it has {', '.join(known)}" if known else f"materialize {name}/model"
+        raise LookupError(f"no version {version} of model {name!r} in the registry {self.tracking_uri}; {remedy}")
+
+    def _experiment(self, name: str) -> str:
+        from mlflow.exceptions import MlflowException
+
+        found = self.client.get_experiment_by_name(name)
+        if found is not None:
+            return found.experiment_id
+        try:
+            return self.client.create_experiment(name, artifact_location=str((self.artifact_root / name).absolute()))
+        except MlflowException:  # someone else may have created it meanwhile
+            found = self.client.get_experiment_by_name(name)
+            if found is None:
+                raise
+            return found.experiment_id
+
+
+def _present(path: Path, version: ModelVersion) -> Path:
+    if path.is_file():
+        return path
+    raise LookupError(f"version {version.version} of model {version.name!r} lacks {path}; restore it or train again")
+
+
+def _local(uri: str) -> Path:
+    parsed = urlparse(uri)
+    if parsed.scheme not in ("", "file"):
+        raise LookupError(f"artifacts at {uri} are not on this machine; download them with MLflow first")
+    return Path(unquote(parsed.path) if parsed.scheme else uri)
+
+
+def main() -> None:
+    """Serve the MLflow page on loopback until interrupted: `python -m ml.registry ui`."""
+    from ml.settings import Settings
+
+    if sys.argv[1:] != ["ui"]:
+        raise SystemExit("usage: python -m ml.registry ui")
+    settings = Settings()
+    Registry(settings.tracking_uri, settings.artifacts).client.search_registered_models(max_results=1)
+    print(f"MLflow: http://127.0.0.1:{settings.mlflow_port} (Ctrl-C ends it)", flush=True)
+    command = [
+        sys.executable,
+        "-m",
+        "mlflow",
+        "server",
+        "--host",
+        "127.0.0.1",
+        "--port",
+        str(settings.mlflow_port),
+    ]
+    command += [
+        "--backend-store-uri",
+        settings.tracking_uri,
+        "--artifacts-destination",
+        str(settings.artifacts),
+    ]
+    # MLflow's own job queue is not used here; its consumers would only keep the cores busy.
+    environment = {**os.environ, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
+    os.execve(sys.executable, [*command, "--workers", "1"], environment)
+
+
+if __name__ == "__main__":
+    main()

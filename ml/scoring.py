@@ -1,0 +1,64 @@
+"""Scoring rows with a model's ONNX file: the same file, the same inputs as in serving.
+
+Needs onnxruntime and polars, not torch.
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from onnxruntime import InferenceSession
+
+_ROWS_AT_ONCE = 16_384
+
+
+def open_session(path: Path) -> "InferenceSession":
+    """Open a model's ONNX file on the CPU. Raises LookupError if it is missing or damaged."""
+    import onnxruntime
+
+    try:
+        return onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+    except Exception as error:  # onnxruntime has an exception class of its own for each way to fail
+        raise LookupError(f"model file {path} cannot be opened ({error}); train or register the model again") from error
+
+
+def score(path: Path, rows: pl.DataFrame) -> NDArray[np.float32]:
+    """Return the ONNX file's probabilities [N] of N rows with training-set columns.
+
+    Raises LookupError if the file cannot be opened, ValueError that names the columns that the model
+    reads and the rows lack.
+    """
+    session = open_session(path)
+    types = {entry.name: entry.type for entry in session.get_inputs()}
+    parts = [session.run(None, feed(types, part))[0][:, 0] for part in rows.iter_slices(_ROWS_AT_ONCE)]
+    return np.concatenate(parts) if parts else np.empty(0, dtype=np.float32)
+
+
+def example_feed(path: Path, rows: pl.DataFrame, count: int) -> dict[str, NDArray[Any]]:
+    """Return the ONNX file's inputs, each [count, 1], of the first `count` rows."""
+    types = {entry.name: entry.type for entry in open_session(path).get_inputs()}
+    return feed(types, rows.head(count))
+
+
+def feed(types: Mapping[str, str], rows: pl.DataFrame) -> dict[str, NDArray[Any]]:
+    """Return the graph's inputs, each [N, 1], of N rows; null becomes NaN, a missing string "".
+
+    `types` maps each input to ONNX Runtime's name of its type: tensor(float), tensor(double) or
+    tensor(string).
+    """
+    absent = [name for name in types if name not in rows.columns]
+    if absent:
+        raise ValueError(f"rows lack {absent}, which the model reads; give all training-set columns")
+    return {name: _array(rows[name], kind).reshape(-1, 1) for name, kind in types.items()}
+
+
+def _array(values: pl.Series, kind: str) -> NDArray[Any]:
+    if kind == "tensor(string)":
+        return np.array(values.cast(pl.String).fill_null("").to_list(), dtype=object)
+    numbers = values.cast(pl.Float64).fill_null(float("nan")).to_numpy()
+    return numbers.astype({"tensor(float)": np.float32, "tensor(double)": np.float64}[kind])

@@ -1,0 +1,62 @@
+"""Cutting a training set into train, validation and test rows by the spec's windows.
+
+A label may be used only where it was known in time: a train row's label by the start of validation,
+a validation row's by the start of test. Rows whose label became known later are left out, because
+whoever trained at that instant could not have had them. Test rows keep theirs: they only measure.
+"""
+
+from dataclasses import dataclass
+from datetime import datetime
+
+import polars as pl
+
+from ml.spec import ModelSpec, Window
+
+
+@dataclass(frozen=True)
+class Parts:
+    """The rows of each window in prediction-time order, and how many labels came too late to be used."""
+
+    train: pl.DataFrame
+    validation: pl.DataFrame
+    test: pl.DataFrame
+    late_labels: int
+
+
+def split_rows(spec: ModelSpec, rows: pl.DataFrame) -> Parts:
+    """Cut `rows` (one a prediction; label 0, 1 or null) by `spec.split`; rows without label are left out.
+
+    Raises ValueError that names model and window if a window has no rows or only one class.
+    """
+    outcome = spec.outcome
+    labelled = rows.drop_nulls(outcome.label).sort(outcome.prediction_time, outcome.row_id)
+    parts = {}
+    late = 0
+    deadlines = {"train": spec.split.validation.start, "validation": spec.split.test.start, "test": None}
+    for name, deadline in deadlines.items():
+        window: Window = getattr(spec.split, name)
+        inside = labelled.filter(_holds(outcome.prediction_time, window))
+        known = inside if deadline is None else inside.filter(_known(outcome.label_timestamp, deadline))
+        late += inside.height - known.height
+        _require_both_classes(spec, name, window, known[outcome.label])
+        parts[name] = known
+    return Parts(**parts, late_labels=late)
+
+
+def _holds(column: str, window: Window) -> pl.Expr:
+    return (pl.col(column) >= window.start) & (pl.col(column) < window.end)
+
+
+def _known(column: str, deadline: datetime) -> pl.Expr:
+    return pl.col(column) <= deadline
+
+
+def _require_both_classes(spec: ModelSpec, name: str, window: Window, label: pl.Series) -> None:
+    where = f"{name} window [{window.start:%Y-%m-%d}, {window.end:%Y-%m-%d}) of model {spec.name!r}"
+    if label.is_empty():
+        raise ValueError(f"{where} has no labelled rows; materialize its months or move the window")
+    strangers = sorted(set(label.unique()) - {0, 1})
+    if strangers:
+        raise ValueError(f"{where} has labels {strangers[:3]} in {spec.outcome.label!r}; labels are 0, 1 or null")
+    if label.n_unique() < 2:
+        raise ValueError(f"{where} has only the class {label[0]}; a model needs both, widen the window")

@@ -1,0 +1,147 @@
+"""The training command: `python -m ml.train`, alone, under Dagster Pipes, or in a pod.
+
+Here: the command line, the messages and the exit status. The work is in ml/candidate.py. It ends with
+its parent and when asked; an expected failure is one line on stderr and status 1.
+"""
+
+import argparse
+import json
+import logging
+import os
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ml.process import end_when_asked, end_with_parent, share_cores
+
+if TYPE_CHECKING:
+    import polars as pl
+
+    from ml.candidate import Candidate
+
+RESULT_FILE = "result.json"
+
+_PIPES_VARIABLE = "DAGSTER_PIPES_CONTEXT"
+
+
+@dataclass(frozen=True)
+class Channel:
+    """Where progress lines and the final result go."""
+
+    say: Callable[[str], None]
+    finish: Callable[["Candidate"], None]
+
+
+def main() -> int:
+    """Run the command; return its exit status."""
+    os.environ.setdefault("DO_NOT_TRACK", "true")
+    share_cores()
+    end_when_asked()
+    end_with_parent()
+    arguments = _parse(sys.argv[1:])
+    with _channel() as channel:
+        try:
+            candidate = _train(arguments, channel.say)
+        except (LookupError, ValueError, FloatingPointError, OSError) as error:
+            if isinstance(error, KeyError | IndexError):
+                raise
+            print(f"training {arguments.model}: {_one_line(error)}", file=sys.stderr, flush=True)
+            return 1
+        (arguments.out / RESULT_FILE).write_text(json.dumps(candidate.as_dict(), indent=2))
+        channel.finish(candidate)
+    return 0
+
+
+def _train(arguments: argparse.Namespace, say: Callable[[str], None]) -> "Candidate":
+    from ml.models import model_named
+
+    spec = model_named(arguments.model)
+    rows, recorded = _training_set(arguments.training_set, arguments.version)
+    say(f"training set {arguments.training_set} version {arguments.version}: {rows.height:,} rows")
+    # The slow imports come after the checks that fail fast.
+    from ml.candidate import make_candidate
+    from ml.device import choose_device
+    from ml.registry import Registry
+
+    arguments.out.mkdir(parents=True, exist_ok=True)
+    return make_candidate(
+        spec,
+        rows,
+        Registry(arguments.tracking_uri, arguments.artifacts),
+        _provenance(arguments, recorded),
+        choose_device(arguments.device),
+        arguments.out,
+        say,
+        arguments.max_seconds,
+    )
+
+
+def _training_set(location: str, version: int) -> tuple["pl.DataFrame", dict[str, Any]]:
+    from ml.lake import Lake
+
+    lake, table = Lake(Path(location).parent), Path(location).name
+    return lake.read(table, version).collect(), lake.metadata(table, version)
+
+
+def _provenance(arguments: argparse.Namespace, recorded: Mapping[str, Any]) -> dict[str, Any]:
+    from ml.provenance import git_commit, lock_hash
+    from ml.registry import TRAINING_SET_VERSION
+
+    commit = git_commit()
+    return {
+        "training_set": arguments.training_set,
+        TRAINING_SET_VERSION: arguments.version,
+        "training_set_hash": arguments.training_set_hash or recorded.get("content"),
+        "training_set_provenance": json.dumps(arguments.provenance or recorded, default=str),
+        "git_commit": commit["commit"],
+        "git_dirty": commit["dirty"],
+        "lock_hash": lock_hash(),
+    }
+
+
+@contextmanager
+def _channel() -> Iterator[Channel]:
+    """Open Dagster Pipes if Dagster started this process, else print."""
+    if _PIPES_VARIABLE not in os.environ:
+        yield Channel(lambda line: print(line, flush=True), lambda candidate: None)
+        return
+    from dagster_pipes import open_dagster_pipes
+
+    with open_dagster_pipes() as pipes:
+        logging.getLogger("dagster_pipes").setLevel(logging.INFO)
+
+        def finish(candidate: "Candidate") -> None:
+            pipes.report_asset_materialization(metadata=_metadata(candidate), data_version=candidate.version)
+
+        yield Channel(pipes.log.info, finish)
+
+
+def _metadata(candidate: "Candidate") -> dict[str, Any]:
+    named = {key.replace("_", " "): value for key, value in candidate.as_dict().items()}
+    return {**named, "onnx": {"raw_value": str(candidate.onnx), "type": "path"}}
+
+
+def _one_line(error: BaseException) -> str:
+    return " ".join(str(error).split()) or type(error).__name__
+
+
+def _parse(words: list[str]) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m ml.train", description="Train and register a model.")
+    parser.add_argument("--model", required=True, help="name of a ModelSpec in ml/models")
+    parser.add_argument("--training-set", required=True, help="location of the training set's Delta table")
+    parser.add_argument("--version", required=True, type=int, help="version of that table")
+    parser.add_argument("--training-set-hash", help="its content hash (default: as recorded with the version)")
+    parser.add_argument("--provenance", type=json.loads, default={}, help="JSON kept with the model")
+    parser.add_argument("--tracking-uri", required=True, help="MLflow's database, such as sqlite:////path/mlflow.db")
+    parser.add_argument("--artifacts", required=True, type=Path, help="folder of MLflow's artifacts")
+    parser.add_argument("--out", required=True, type=Path, help="folder for working files and result.json")
+    parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
+    parser.add_argument("--max-seconds", type=float, default=60.0, help="bound on the fitting time")
+    return parser.parse_args(words)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

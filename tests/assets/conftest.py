@@ -1,0 +1,105 @@
+"""One home in which `make demo` has run, shared by all tests here; those that change things take a copy."""
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import dagster as dg
+import pytest
+from dagster._core.instance.ref import InstanceRef
+
+from assets.resources import Platform
+from ml.settings import Settings
+from tests.serving.conftest import free_ports
+
+ROOT = Path(__file__).parent.parent.parent
+PORTS = ("TRITON_HTTP", "TRITON_GRPC", "TRITON_METRICS", "UI", "MLFLOW")
+TRAIN_SECONDS = 40
+
+
+@dataclass
+class Line:
+    """A home with the whole line in it, and how to run commands on it."""
+
+    home: Path
+    ports: dict[str, int]
+    first_output: str = ""
+
+    @property
+    def env(self) -> dict[str, str]:
+        """The environment of a user who set another home and other ports."""
+        ours = {f"HEADWATER_{name}_PORT": str(port) for name, port in self.ports.items()}
+        kept = {k: v for k, v in os.environ.items() if not k.startswith(("HEADWATER_", "MAKE", "MFLAGS", "DAGSTER"))}
+        return {
+            **kept,
+            **ours,
+            "HEADWATER_HOME": str(self.home),
+            "HEADWATER_TRAIN_SECONDS": str(TRAIN_SECONDS),
+        }
+
+    @property
+    def settings(self) -> Settings:
+        """The settings of that environment."""
+        return Settings(home=self.home, **{f"{name.lower()}_port": port for name, port in self.ports.items()})
+
+    @property
+    def platform(self) -> Platform:
+        """The parts of that home."""
+        return Platform(self.settings)
+
+    @property
+    def instance(self) -> dg.DagsterInstance:
+        """The Dagster instance of that home."""
+        return dg.DagsterInstance.from_ref(InstanceRef.from_dir(str(self.home / "dagster")))
+
+    def command(self, *words: str, timeout: float = 600) -> subprocess.CompletedProcess[str]:
+        """Run a command from the repository's root and return what it printed."""
+        return subprocess.run(words, cwd=ROOT, env=self.env, capture_output=True, text=True, timeout=timeout)
+
+    def start(self, *words: str) -> subprocess.Popen[str]:
+        """Start a command in a process group of its own, as a terminal does."""
+        return subprocess.Popen(
+            words,
+            cwd=ROOT,
+            env=self.env,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            start_new_session=True,
+        )
+
+    def ask(self, *more: str) -> subprocess.CompletedProcess[str]:
+        """Ask the served model from another process."""
+        fields = ["tailnum=N564AA", "carrier=AA", "origin=LGA", "dest=STL", "distance=888"]
+        times = ["scheduled_departure=2013-10-25T16:55-04:00", "scheduled_departure_local=2013-10-25T16:55"]
+        return self.command(sys.executable, "-m", "serving.client", "flight_delay", *fields, *times, *more, timeout=60)
+
+
+def interrupt(process: subprocess.Popen[str]) -> None:
+    """What Ctrl-C does: SIGINT to the whole foreground group."""
+    os.killpg(process.pid, signal.SIGINT)
+
+
+@pytest.fixture(scope="session")
+def line(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Line]:
+    made = Line(tmp_path_factory.mktemp("line") / "home", dict(zip(PORTS, free_ports(len(PORTS)), strict=True)))
+    try:
+        done = made.command("make", "demo", timeout=900)
+        assert done.returncode == 0, done.stdout + done.stderr
+        made.first_output = done.stdout
+        yield made
+    finally:
+        made.command("make", "stop")
+
+
+@pytest.fixture
+def copied(line: Line, tmp_path: Path) -> Line:
+    """A copy of the line's state that a test may spoil."""
+    home = tmp_path / "home"
+    shutil.copytree(line.home, home, ignore=shutil.ignore_patterns("serving", "logs"))
+    return Line(home, line.ports)

@@ -1,0 +1,108 @@
+"""The graph reads without opening the code, and nothing in it dangles."""
+
+from datetime import UTC, datetime
+
+import dagster as dg
+import pytest
+
+from assets.definitions import definitions_for
+from assets.partitions import with_look_back
+from checks.drift import CHECK
+from ml.clock import ReplayClock
+from ml.models.flight_delay import FLIGHT_DELAY
+from ml.verdicts import Verdict
+
+
+@pytest.fixture(scope="module")
+def graph(line):
+    return definitions_for(line.platform).resolve_asset_graph()
+
+
+def test_every_asset_has_a_group_a_description_kinds_and_an_owner(graph):
+    for key in graph.get_all_asset_keys():
+        node = graph.get(key)
+        assert node.group_name != "default", key
+        assert node.description, key
+        assert node.kinds, key
+        assert node.owners, key
+
+
+def test_every_check_sits_on_an_asset_that_can_be_materialized(graph):
+    assert graph.asset_check_keys
+    for check in graph.asset_check_keys:
+        assert check.asset_key in graph.materializable_asset_keys, check
+
+
+def test_one_lineage_runs_from_every_raw_table_to_the_predictions(graph):
+    upstream = graph.get_ancestor_asset_keys(dg.AssetKey(["flight_delay", "predictions"]))
+    assert {dg.AssetKey(["raw", name]) for name in ("flights", "weather")} <= upstream
+    assert {dg.AssetKey(["published", name]) for name in FLIGHT_DELAY.views} <= upstream
+
+
+def test_every_table_that_feeds_another_stage_has_a_blocking_check(graph):
+    for key in graph.get_all_asset_keys():
+        stages = {graph.get(child).group_name for child in graph.get(key).child_keys}
+        crosses = stages - {graph.get(key).group_name}
+        if crosses and key.path[0] in ("raw", "features", "flight_delay") and key.path[-1] != "deployment":
+            assert graph.get(key).check_keys, key
+
+
+def test_a_month_looks_back_to_the_month_before_and_the_first_to_nothing():
+    assert with_look_back(["2013-03"]) == ["2013-02", "2013-03"]
+    assert with_look_back(["2013-01", "2013-02"]) == ["2013-01", "2013-02"]
+
+
+def test_tables_record_rows_and_columns(line):
+    for key in (["raw", "flights"], ["features", "aircraft_state"], ["published", "aircraft_state"]):
+        event = line.instance.get_latest_materialization_event(dg.AssetKey(key))
+        names = set(event.asset_materialization.metadata)
+        assert names & {"dagster/row_count", "dagster/partition_row_count"}, (key, names)
+
+
+def test_column_lineage_of_features_is_recorded(line):
+    event = line.instance.get_latest_materialization_event(dg.AssetKey(["features", "aircraft_state"]))
+    lineage = event.asset_materialization.metadata["dagster/column_lineage"].value
+    assert lineage.deps_by_column["last_arr_delay"]
+
+
+class Drifted:
+    """The drift sensor on a lake of its own."""
+
+    def __init__(self, line, folder):
+        from assets.resources import Platform
+        from ml.settings import Settings
+
+        self.platform = Platform(Settings(home=folder))
+        ReplayClock(self.platform.settings.clock_file).set(datetime(2013, 7, 1, tzinfo=UTC))
+        definitions = definitions_for(line.platform)
+        self.sensor = definitions.get_sensor_def("flight_delay_retrain_on_drift")
+
+    def judge(self, version, passed):
+        verdict = Verdict(
+            "published/aircraft_state",
+            version,
+            CHECK,
+            passed,
+            "2013-06",
+            False,
+            {"summary": "3 of 5 columns moved"},
+        )
+        self.platform.verdicts.record([verdict])
+
+    def requests(self):
+        context = dg.build_sensor_context(resources={"platform": self.platform})
+        return [r for r in self.sensor(context) if isinstance(r, dg.RunRequest)]
+
+
+def test_drift_starts_retraining_once_per_data_version(line, tmp_path):
+    drifted = Drifted(line, tmp_path)
+    assert drifted.requests() == []
+    drifted.judge(4, passed=False)
+    (first,) = drifted.requests()
+    assert "aircraft_state[2013-06] version 4: 3 of 5 columns moved" in first.tags["headwater/reason"]
+    drifted.judge(4, passed=False)  # the check ran again on the same data: the same run key, so no second run
+    assert [r.run_key for r in drifted.requests()] == [first.run_key]
+    drifted.judge(5, passed=False)
+    assert drifted.requests()[0].run_key != first.run_key
+    drifted.judge(6, passed=True)
+    assert drifted.requests() == []

@@ -1,0 +1,115 @@
+"""`make demo` as a user runs it: a real process, real data, a real Triton."""
+
+import os
+import re
+import signal
+import socket
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from assets.failures import one_line
+from serving.server import Server
+from tests.assets.conftest import interrupt
+
+pytestmark = pytest.mark.timeout(1200)
+
+
+def test_it_answers_ten_october_flights_and_says_how_good_the_model_is(line):
+    flights = re.findall(r"^2013-(?:09-30|10-\d\d)/\w+/\w{3} .* (0\.\d{3}|1\.000) ", line.first_output, re.MULTILINE)
+    assert len(flights) == 10
+    last = line.first_output.strip().splitlines()[-1]
+    assert float(re.search(r"Test ROC AUC (\d\.\d+)", last)[1]) >= 0.70
+
+
+def test_served_and_offline_probabilities_are_the_same(line):
+    gap = float(re.search(r"differ by at most (\S+)\.", line.first_output)[1])
+    assert gap < 1e-5
+
+
+def test_every_answer_is_in_the_lake_with_the_features_that_made_it(line):
+    ids = re.findall(r"\b[0-9a-f]{32}\b", line.first_output)
+    logged = line.platform.lake.read("flight_delay/predictions").collect()
+    assert set(ids) <= set(logged["prediction_id"])
+    assert logged["origin_congestion__departures_3h"].null_count() < logged.height
+
+
+def test_a_second_run_does_only_what_is_out_of_date(line):
+    done = line.command("make", "demo")
+    assert done.returncode == 0, done.stdout + done.stderr
+    for stage in ("raw", "features", "published", "training_set", "model", "deployment"):
+        assert re.search(rf"^{stage} +up to date$", done.stdout, re.MULTILINE), done.stdout
+    assert line.platform.registry.newest("flight_delay").version == "1"
+
+
+def test_a_client_in_another_process_gets_probability_version_and_id(line):
+    done = line.ask()
+    assert done.returncode == 0, done.stderr
+    assert re.search(r"\b[0-9a-f]{32}\b", done.stdout)
+    assert "probability" in done.stdout
+
+
+def test_a_killed_triton_is_a_clear_error_within_the_deadline_and_the_demo_brings_it_back(line):
+    os.kill(Server(line.settings).status().pid, signal.SIGKILL)
+    started = time.monotonic()
+    failed = line.ask("--timeout", "3")
+    assert failed.returncode != 0
+    assert "no Triton" in failed.stderr
+    assert time.monotonic() - started < 3 + 10  # the interpreter's start is not the call's
+    assert line.command("make", "demo").returncode == 0
+    assert line.ask().returncode == 0
+
+
+def test_an_interrupted_demo_leaves_no_process_behind(line, copied):
+    before = _processes_of(copied.home)
+    process = copied.start("make", "demo")
+    time.sleep(12)
+    interrupt(process)
+    output, _ = process.communicate(timeout=60)
+    assert process.returncode != 0
+    time.sleep(2)
+    assert _processes_of(copied.home) == before, output
+
+
+def test_a_busy_port_is_one_clear_line(line, tmp_path):
+    line.command("make", "stop")
+    try:
+        with socket.create_server(("127.0.0.1", line.ports["TRITON_GRPC"])):
+            done = line.command("make", "demo")
+        assert done.returncode != 0
+        assert "HEADWATER_TRITON_GRPC_PORT" in done.stderr
+        assert "Traceback" not in done.stderr
+    finally:
+        assert line.command("make", "demo").returncode == 0
+
+
+def test_a_full_disk_is_one_clear_line():
+    def step():
+        try:
+            raise OSError(28, "No space left on device")
+        except OSError as full:
+            raise RuntimeError("step failed") from full
+
+    with pytest.raises(RuntimeError) as failed:
+        step()
+    assert one_line(failed.value).startswith("the disk is full")
+
+
+def test_an_unavailable_environment_is_refused(line):
+    code = "from assets.definitions import build_definitions; build_definitions('k8s')"
+    done = line.command(sys.executable, "-W", "ignore", "-c", code)
+    assert "HEADWATER_ENV=k8s is not available yet" in done.stderr
+
+
+def _processes_of(home):
+    """Return the ids of processes whose environment names `home`."""
+    found = set()
+    for environ in Path("/proc").glob("[0-9]*/environ"):
+        try:
+            if f"HEADWATER_HOME={home}".encode() in environ.read_bytes():
+                found.add(environ.parent.name)
+        except OSError:
+            continue
+    return found

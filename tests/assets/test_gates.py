@@ -1,0 +1,90 @@
+"""Gates on the real line: bad data does not pass, whatever is run, and good data passes again."""
+
+import dataclasses
+
+import dagster as dg
+import polars as pl
+import pytest
+
+from assets.definitions import definitions_for
+from assets.runs import materialize
+from checks.guard import GateClosed
+from ml.source import CsvReader
+from ml.sources import SOURCES, source_named
+from ml.sources.nycflights13 import LOCAL_MONTH
+
+FLIGHTS = dg.AssetKey(["raw", "flights"])
+STATE = dg.AssetKey(["features", "aircraft_state"])
+PUBLISHED = dg.AssetKey(["published", "aircraft_state"])
+TABLES = [
+    dg.AssetKey([stage, name])
+    for stage, name in (("staging", "stg_nycflights__flights"), ("features", "aircraft_state"))
+]
+
+
+@pytest.fixture
+def spoiled(tmp_path):
+    """The sources, with March's departure delays in seconds instead of minutes."""
+    flights = source_named("flights")
+    march = flights.read().filter(LOCAL_MONTH == "2013-03").with_columns(pl.col("dep_delay") * 60)
+    path = tmp_path / "flights.csv"
+    march.write_csv(path, null_value="NA")
+    return [dataclasses.replace(s, reader=CsvReader(path)) if s.name == "flights" else s for s in SOURCES]
+
+
+def published_rows(line):
+    return line.platform.publications.read("aircraft_state").collect()
+
+
+def test_bad_data_is_stopped_on_every_path_and_released_once_repaired(copied, spoiled):
+    platform, instance = copied.platform, copied.instance
+    good, bad = definitions_for(platform), definitions_for(platform, spoiled)
+    before = published_rows(copied)
+
+    with pytest.raises(Exception, match="expectations"):
+        materialize(bad, instance, [FLIGHTS], ["2013-03"])
+    # The child alone, in a run of its own, and the month after, which looks back at March.
+    for month in ("2013-03", "2013-04"):
+        with pytest.raises(GateClosed, match=r"raw/flights\[2013-03\].*'expectations' failed.*dep_delay"):
+            materialize(good, instance, TABLES, [month])
+    assert published_rows(copied).equals(before)
+
+    materialize(good, instance, [FLIGHTS], ["2013-03"])
+    materialize(good, instance, TABLES, ["2013-03"])
+    materialize(good, instance, [PUBLISHED], ["2013-03"])
+    order = ["tailnum", "event_timestamp", "created_timestamp"]
+    assert published_rows(copied).sort(order).equals(before.sort(order))
+
+
+def test_a_failed_dbt_test_closes_publishing_and_is_recorded_on_exactly_that_version(copied):
+    import duckdb
+
+    platform, instance = copied.platform, copied.instance
+    definitions = definitions_for(platform)
+    before = published_rows(copied)
+    # Spoil what dbt reads, behind Great Expectations' back: a delay that no flight ever had, verdict and all.
+    table = platform.lake.read("raw/flights", partitions=["2013-05"]).collect()
+    spoilt = table.with_columns(arr_delay=pl.when(pl.int_range(pl.len()) == 5).then(99_999).otherwise("arr_delay"))
+    version = platform.lake.replace("raw/flights", spoilt, ["2013-05"])
+    from ml.verdicts import Verdict
+
+    platform.verdicts.record([Verdict("raw/flights", version, "expectations", True, "2013-05")])
+    with pytest.raises(dg.Failure, match="dbt build of 2013-05"):
+        materialize(definitions, instance, TABLES, ["2013-05"])
+    with pytest.raises(GateClosed, match=r"aircraft_state\[2013-05\]"):
+        materialize(definitions, instance, [PUBLISHED], ["2013-05"])
+    assert published_rows(copied).equals(before)
+    assert duckdb  # the warehouse was released: the next writer gets it
+    materialize(definitions, instance, [FLIGHTS], ["2013-05"])
+    materialize(definitions, instance, TABLES, ["2013-05"])
+
+
+def test_a_model_whose_gates_did_not_pass_is_not_deployed_by_itself(copied):
+    from ml.verdicts import Verdict
+
+    platform = copied.platform
+    version = int(platform.registry.newest("flight_delay").version)
+    evidence = {"summary": "ROC AUC is believable? observed 0.9700"}
+    platform.verdicts.record([Verdict("flight_delay/model", version, "promotion", False, evidence=evidence)])
+    with pytest.raises(GateClosed, match=r"flight_delay/deployment refuses.*promotion.*0\.9700"):
+        materialize(definitions_for(platform), copied.instance, [dg.AssetKey(["flight_delay", "deployment"])])
