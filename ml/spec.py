@@ -86,7 +86,7 @@ class NetworkSettings(Frozen):
     """Shape of the tabular network."""
 
     hidden: tuple[int, ...] = (256, 128)
-    dropout: Share = 0.1
+    dropout: Share = 0.2
     embedding_size: int = Field(16, gt=0, description="Upper bound on a categorical embedding's width.")
     min_category_count: int = Field(20, ge=1, description="Rarer categories share the 'unknown' embedding.")
     bins: int = Field(16, gt=0, description="Quantile bins of a number's piecewise linear encoding.")
@@ -95,9 +95,9 @@ class NetworkSettings(Frozen):
 class TrainingSettings(Frozen):
     """How the network is fitted."""
 
-    epochs: int = Field(30, gt=0)
-    batch_size: int = Field(4096, gt=0)
-    learning_rate: float = Field(2e-3, gt=0)
+    epochs: int = Field(6, gt=0)
+    batch_size: int = Field(1024, gt=0)
+    learning_rate: float = Field(1e-3, gt=0)
     weight_decay: float = Field(1e-2, ge=0)
     patience: int = Field(4, gt=0, description="Epochs without a better validation loss before stopping.")
     shift_kept: Share = Field(
