@@ -9,6 +9,7 @@ import json
 import os
 import sys
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import chdir
 from pathlib import Path
 from typing import Any
 
@@ -91,7 +92,8 @@ def feature_assets(platform: Platform, sources: Sequence[Source]) -> dg.AssetsDe
         context.log.info(f"dbt build {months[0]} to {months[-1]}")
         build = dbt.cli(["build", "--vars", json.dumps(variables)], context=context, raise_on_error=False)
         # Dagster hears of a table only when its version and verdict are in the lake.
-        events = list(build.stream().fetch_row_counts().fetch_column_metadata())
+        with chdir("."):  # dagster-dbt's threads leave the process in dbt's folder
+            events = list(build.stream().fetch_row_counts().fetch_column_metadata())
         release_warehouse(build)
         _export(platform, context.run.run_id, build, months)
         problems = errors(build.get_artifact("run_results.json"))

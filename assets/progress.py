@@ -13,7 +13,9 @@ class _AssetMessages(logging.Handler):
         """Print a message that an asset or its training process logged."""
         meta = getattr(record, "dagster_meta", {})
         if meta.get("dagster_event") is None:
-            print(f"{INDENT}{meta.get('orig_message', record.getMessage())}", file=sys.__stdout__, flush=True)
+            print(
+                record.name, f"{INDENT}{meta.get('orig_message', record.getMessage())}", file=sys.__stdout__, flush=True
+            )
 
 
 @dg.logger({}, description="Messages of assets only, for the command line.")

@@ -3,14 +3,14 @@
 from pathlib import Path
 from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 
 class Settings(BaseSettings):
     """Settings, from HEADWATER_* environment variables; unset ones take the defaults below."""
 
-    model_config = SettingsConfigDict(env_prefix="HEADWATER_", extra="ignore", frozen=True)
+    model_config = SettingsConfigDict(env_prefix="HEADWATER_", extra="ignore", frozen=True, validate_default=True)
 
     env: Literal["local", "k8s"] = Field("local", description="Environment: local or k8s.")
     home: Path = Field(Path(".headwater"), description="Folder that holds all state.")
@@ -25,10 +25,16 @@ class Settings(BaseSettings):
     mlflow_port: int = Field(5000, description="Port of the MLflow page.")
     train_seconds: float = Field(60.0, description="Upper bound on the fitting time of one model, in seconds.")
 
+    @field_validator("home", "triton_root", "serving_python")
+    @classmethod
+    def _absolute(cls, path: Path) -> Path:
+        """Fix relative paths where the process starts: tools change folders later. Links are kept."""
+        return path.absolute()
+
     @property
     def root(self) -> Path:
         """The state folder as an absolute path."""
-        return self.home.absolute()
+        return self.home
 
     @property
     def lake(self) -> Path:

@@ -52,14 +52,15 @@ class Detached:
 
 
 def spawn(
-    command: Sequence[str], environment: Mapping[str, str], log: Path, notes: dict[str, str]
+    command: Sequence[str], environment: Mapping[str, str], folder: Path, log: Path, notes: dict[str, str]
 ) -> tuple[Detached, "Popen[bytes]"]:
-    """Start a command in a session of its own, its output appended to `log`."""
+    """Start a command in `folder` and in a session of its own, its output appended to `log`."""
     log.parent.mkdir(parents=True, exist_ok=True)
     with log.open("ab") as output:
         child = Popen(
             command,
             env=dict(environment),
+            cwd=folder,
             stdin=DEVNULL,
             stdout=output,
             stderr=STDOUT,

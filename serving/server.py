@@ -118,7 +118,9 @@ class Server:
         self.repository.models.mkdir(parents=True, exist_ok=True)
         command = triton_files.command(self._settings, self._shared_memory())
         environment = triton_files.environment(self._settings)
-        started, child = process.spawn(command, environment, self.log, {"url": self.url})
+        # Triton's stub finds our packages in the folder it is started in: PYTHONPATH alone does not do.
+        folder = triton_files.REPOSITORY_ROOT
+        started, child = process.spawn(command, environment, folder, self.log, {"url": self.url})
         process.save(started, self._pid_file)
         try:
             self._wait_live(child)

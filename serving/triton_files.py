@@ -16,7 +16,7 @@ from ml.settings import Settings
 _STUB = "triton_python_backend_stub"
 _LIBRARY = "libpython3.11.so.1.0"
 _SHARED_MEMORY = Path("/dev/shm")
-_REPOSITORY_ROOT = Path(__file__).resolve().parents[1]
+REPOSITORY_ROOT = Path(__file__).resolve().parents[1]
 
 
 def triton_home(settings: Settings) -> Path:
@@ -78,7 +78,7 @@ def environment(settings: Settings) -> dict[str, str]:
     """Return Triton's environment: serving Python first, repository importable, one thread a library."""
     env = {k: v for k, v in os.environ.items() if k not in ("PYTHONHOME", "PYTHONDONTWRITEBYTECODE", "VIRTUAL_ENV")}
     env["PATH"] = f"{settings.serving_python.absolute().parent}:{env.get('PATH', os.defpath)}"
-    env["PYTHONPATH"] = str(_REPOSITORY_ROOT)
+    env["PYTHONPATH"] = str(REPOSITORY_ROOT)
     env["PYTHONPYCACHEPREFIX"] = str(settings.serving_home / "server" / "pycache")  # revisions are immutable
     env["OMP_NUM_THREADS"] = env["OPENBLAS_NUM_THREADS"] = "1"
     library = _python_library(settings)
