@@ -9,6 +9,7 @@ export DAGSTER_HOME := $(abspath $(HEADWATER_HOME))/dagster
 export DO_NOT_TRACK := true
 export GX_ANALYTICS_ENABLED := false
 export PYTHONPATH := $(CURDIR)
+export OMP_WAIT_POLICY := PASSIVE
 unexport PYTHONDONTWRITEBYTECODE
 
 PYTHON ?= python3

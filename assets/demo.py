@@ -5,7 +5,6 @@ forward with ten flights, and events are pushed up to each request's moment.
 """
 
 import logging
-import os
 import signal
 import sys
 import time
@@ -19,6 +18,7 @@ import dagster as dg
 import polars as pl
 
 from assets.failures import one_line
+from assets.quiet import quiet_exit
 from assets.replay import Answered, ask_in_order
 from assets.resources import Platform
 from assets.runs import materialize
@@ -207,7 +207,5 @@ def _traceback(settings: Settings, error: Exception) -> str:
 
 
 if __name__ == "__main__":
-    status = main()
-    sys.stdout.flush()
-    # DuckDB's binding reports objects that are still alive at exit; they are not leaks, and nobody can act on them.
-    os._exit(status)
+    quiet_exit()
+    sys.exit(main())

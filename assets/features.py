@@ -42,6 +42,13 @@ class Translator(DagsterDbtTranslator):
         """Put all of dbt's models in one group."""
         return GROUP
 
+    def get_owners(self, dbt_resource_props: Mapping[str, Any]) -> Sequence[str] | None:
+        """Return the owner that the view's YAML names, else the project's."""
+        meta = dbt_resource_props.get("config", {}).get("meta", {})
+        view = meta.get("feature_view") or meta.get("outcome") or {}
+        owner = view.get("owner") or meta.get("owner")
+        return [owner] if owner else None
+
     def get_partition_mapping(
         self, dbt_resource_props: Mapping[str, Any], dbt_parent_resource_props: Mapping[str, Any]
     ) -> dg.PartitionMapping | None:

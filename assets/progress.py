@@ -6,16 +6,17 @@ import sys
 import dagster as dg
 
 INDENT = "        "
+# What Dagster's integrations say of themselves; their warnings and errors are not among it.
+TOOLS = ("A dbt subsetted execution", "Copying `", "Running dbt command", "Finished dbt command", "[pipes]")
 
 
 class _AssetMessages(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         """Print a message that an asset or its training process logged."""
         meta = getattr(record, "dagster_meta", {})
-        if meta.get("dagster_event") is None:
-            print(
-                record.name, f"{INDENT}{meta.get('orig_message', record.getMessage())}", file=sys.__stdout__, flush=True
-            )
+        text = str(meta.get("orig_message", record.getMessage()))
+        if meta.get("dagster_event") is None and not text.startswith(TOOLS):
+            print(f"{INDENT}{text}", file=sys.__stdout__, flush=True)
 
 
 @dg.logger({}, description="Messages of assets only, for the command line.")

@@ -44,10 +44,14 @@ def check_dbt_tests(manifest: Path, results: Mapping[str, Any], name: str) -> Ou
 def errors(results: Mapping[str, Any]) -> list[str]:
     """Return one line for every model or test of a run that did not succeed."""
     return [
-        f"{r['unique_id'].split('.')[2]} {r['status']}: {(r.get('message') or '').strip().splitlines()[0:1]}"
+        f"{r['unique_id'].split('.')[2]} {r['status']}: {_first_line(r.get('message'))}"
         for r in results["results"]
         if r["status"] not in (*GOOD, "skipped")
     ]
+
+
+def _first_line(message: str | None) -> str:
+    return (message or "").strip().partition("\n")[0]
 
 
 def _model_of(test: Mapping[str, Any]) -> str:

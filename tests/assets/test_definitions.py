@@ -7,10 +7,15 @@ import pytest
 
 from assets.definitions import definitions_for
 from assets.partitions import with_look_back
+from assets.raw import raw_assets
+from assets.resources import Platform
 from checks.drift import CHECK
 from ml.clock import ReplayClock
 from ml.models.flight_delay import FLIGHT_DELAY
+from ml.settings import Settings
+from ml.source import CsvReader
 from ml.verdicts import Verdict
+from tests.ml.test_landing import gauges
 
 
 @pytest.fixture(scope="module")
@@ -65,13 +70,22 @@ def test_column_lineage_of_features_is_recorded(line):
     assert lineage.deps_by_column["last_arr_delay"]
 
 
+def test_a_sixth_source_is_an_asset_with_its_gate_by_its_declaration_alone(tmp_path):
+    path = tmp_path / "gauges.csv"
+    path.write_text("station,day,level\nUpper,2013-01-30,101.5\nLower,2013-01-31,99\n")
+    source = gauges(CsvReader(path))
+    platform = Platform(Settings(home=tmp_path / "home"))
+    assets = raw_assets([source])
+    result = dg.materialize(assets, partition_key="2013-01", resources={"platform": platform})
+    assert result.success
+    assert result.get_asset_check_evaluations()[0].passed
+    assert platform.guard.admit("features", "raw/river_gauges", ["2013-01"]) == {"2013-01": 0}
+
+
 class Drifted:
     """The drift sensor on a lake of its own."""
 
     def __init__(self, line, folder):
-        from assets.resources import Platform
-        from ml.settings import Settings
-
         self.platform = Platform(Settings(home=folder))
         ReplayClock(self.platform.settings.clock_file).set(datetime(2013, 7, 1, tzinfo=UTC))
         definitions = definitions_for(line.platform)

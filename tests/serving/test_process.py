@@ -16,6 +16,7 @@ def sleeper(tmp_path: Path) -> Iterator[tuple[Detached, "subprocess.Popen[bytes]
     process, child = spawn(
         [str(Path(sys.executable).resolve()), "-c", "import time; time.sleep(60)"],
         {},
+        tmp_path,
         tmp_path / "log",
         {"url": "x"},
     )

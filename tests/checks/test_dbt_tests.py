@@ -1,0 +1,64 @@
+import json
+
+import pytest
+
+from checks.dbt_tests import built_tables, check_dbt_tests, errors
+
+MODEL = {"resource_type": "model", "name": "state", "fqn": ["headwater", "features", "state"]}
+STAGING = {"resource_type": "model", "name": "stg", "fqn": ["headwater", "staging", "stg"]}
+TESTS = {
+    f"test.headwater.{name}.1": {
+        "resource_type": "test",
+        "name": name,
+        "attached_node": "model.headwater.state",
+        "column_name": "delay",
+        "depends_on": {"nodes": ["model.headwater.state"]},
+    }
+    for name in ("not_null", "in_range")
+}
+
+
+@pytest.fixture
+def manifest(tmp_path):
+    nodes = {"model.headwater.state": MODEL, "model.headwater.stg": STAGING, **TESTS}
+    path = tmp_path / "manifest.json"
+    path.write_text(json.dumps({"nodes": nodes}))
+    return path
+
+
+def run(**statuses):
+    found = {"model.headwater.state": "success", "model.headwater.stg": "success"}
+    found |= {f"test.headwater.{name}.1": status for name, status in statuses.items()}
+    results = [
+        {"unique_id": i, "status": s, "failures": 7 if s == "fail" else 0, "message": s} for i, s in found.items()
+    ]
+    return {"results": results}
+
+
+def test_only_feature_tables_that_were_built_are_exported(manifest):
+    assert built_tables(manifest, run()) == ["state"]
+
+
+def test_all_tests_passing_is_a_pass(manifest):
+    outcome = check_dbt_tests(manifest, run(not_null="pass", in_range="warn"), "state")
+    assert outcome.passed
+    assert outcome.summary == "2 of 2 dbt tests passed"
+
+
+def test_a_failing_test_fails_the_table_and_is_counted(manifest):
+    outcome = check_dbt_tests(manifest, run(not_null="pass", in_range="fail"), "state")
+    assert not outcome.passed
+    assert "in_range: fail, 7 rows" in outcome.summary
+    assert errors(run(in_range="fail")) == ["in_range fail: fail"]
+
+
+def test_a_test_that_did_not_run_is_not_a_pass(manifest):
+    outcome = check_dbt_tests(manifest, run(not_null="pass"), "state")
+    assert not outcome.passed
+    assert "in_range: did not run" in outcome.summary
+
+
+def test_a_table_without_tests_is_not_published_unchecked(tmp_path):
+    path = tmp_path / "manifest.json"
+    path.write_text(json.dumps({"nodes": {"model.headwater.state": MODEL}}))
+    assert "has no dbt tests" in check_dbt_tests(path, run(), "state").summary
