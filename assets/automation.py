@@ -7,6 +7,7 @@ from dagster._core.definitions.unresolved_asset_job_definition import Unresolved
 
 from assets.resources import Platform
 from checks.drift import CHECK
+from ml.fingerprint import json_hash
 from ml.spec import ModelSpec
 
 # Plain eager() goes ahead although a blocking check of its input failed; this does not.
@@ -28,8 +29,8 @@ def retraining_job(spec: ModelSpec) -> UnresolvedAssetJobDefinition:
 def drift_sensor(spec: ModelSpec, job: UnresolvedAssetJobDefinition) -> dg.SensorDefinition:
     """Return the sensor that starts `job` when the drift check fails on a table the model reads.
 
-    Once per data version: the run key is the table, month and version that drifted, so a retraining
-    that runs the drift check again on the same data starts nothing.
+    Once per data version: the run key is the content of the months that drifted, so a retraining that
+    runs the drift check again, or publishing the same rows again, starts nothing.
     """
 
     @dg.sensor(
@@ -44,20 +45,21 @@ def drift_sensor(spec: ModelSpec, job: UnresolvedAssetJobDefinition) -> dg.Senso
         breaches = [breach for view in spec.views for breach in _newest_breach(platform, view)]
         if not breaches:
             yield dg.SkipReason(f"no drift on {', '.join(spec.views)}")
-        for table, month, version, summary in breaches:
-            yield dg.RunRequest(
-                run_key=f"{spec.name}:{table}[{month}]@{version}",
-                tags={"headwater/reason": f"drift on {table}[{month}] version {version}: {summary}"[:250]},
-            )
+            return
+        reasons = "; ".join(f"{table}[{month}]: {summary}" for table, month, _, summary in breaches)
+        yield dg.RunRequest(
+            run_key=f"{spec.name}:{json_hash([breach[:3] for breach in breaches])[:16]}",
+            tags={"headwater/reason": f"drift on {reasons}"[:250]},
+        )
 
     return on_drift
 
 
-def _newest_breach(platform: Platform, view: str) -> Iterator[tuple[str, str, int, str]]:
-    """Yield table, month, version and summary if the newest drift verdict on a view is a failure."""
+def _newest_breach(platform: Platform, view: str) -> Iterator[tuple[str, str, str, str]]:
+    """Yield table, month, content hash and summary if the newest drift verdict on a view is a failure."""
     table = f"published/{view}"
     rows = platform.verdicts.rows(table).filter(check=CHECK).tail(1)
     for row in rows.filter(passed=False).iter_rows(named=True):
         verdict = platform.verdicts.newest(table, row["version"], row["partition"], CHECK)
         if verdict is not None:
-            yield table, row["partition"], row["version"], str(verdict.evidence["summary"])
+            yield table, row["partition"], str(verdict.evidence["content"]), str(verdict.evidence["summary"])

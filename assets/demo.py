@@ -66,7 +66,7 @@ class Demo:
 
     def _raw(self) -> None:
         """Each month is a run of its own, so that Dagster keeps its check apart."""
-        stale = out_of_date(self.definitions, self.instance, self._keys(("raw",)))
+        stale = out_of_date(self.definitions, self.platform, self.instance, self._keys(("raw",)))
         if not stale:
             _say("raw", "up to date")
         for key, months in stale.items():
@@ -79,7 +79,9 @@ class Demo:
 
     def _stage(self, stages: tuple[str, ...], what: str, always: bool = False) -> None:
         keys = self._keys(stages)
-        stale = {key: [""] for key in keys} if always else out_of_date(self.definitions, self.instance, keys)
+        stale = {key: [""] for key in keys}
+        if not always:
+            stale = out_of_date(self.definitions, self.platform, self.instance, keys)
         if not stale:
             _say(stages[-1], "up to date")
             return
@@ -123,6 +125,7 @@ class Demo:
         print(_table(answers))
         print(f"Version {champion.version} answered. Served and offline probabilities differ by at most {gap:.1e}.")
         print(_WHERE_NEXT.format(home=self.platform.settings.home, example=_example(answers[-1])))
+        print(f"The replayed clock stays at {answers[-1].row[SPEC.outcome.prediction_time]:%Y-%m-%d %H:%M} UTC.")
         auc = champion.metrics["test_roc_auc"]
         print(f"Test ROC AUC {auc:.3f} on October to December, learned from January to September ({seconds:.0f} s).")
 

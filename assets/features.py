@@ -125,8 +125,11 @@ def release_warehouse(build: DbtCliInvocation) -> None:
 
 def _admitted_raw(platform: Platform, sources: Sequence[Source], months: list[str]) -> dict[str, int]:
     """Ask the guard for the raw months this run will read; return the table versions to pin."""
+    read_by_dbt = {node["name"] for node in json.loads(platform.manifest.read_text())["sources"].values()}
     pinned = {}
     for source in sources:
+        if source.name not in read_by_dbt:
+            continue
         pinned[source.name] = platform.lake.version(source.table) if platform.lake.exists(source.table) else 0
         if source.partition is None:
             platform.guard.admit("features", source.table)

@@ -32,6 +32,7 @@ def _asset(source: Source) -> dg.AssetsDefinition:
         key=["raw", source.name],
         partitions_def=MONTHS if source.partition is not None else None,
         group_name=GROUP,
+        pool=f"raw_{source.name}",  # a table has one writer
         description=source.description,
         owners=[source.owner],
         kinds={"delta", "polars"},
@@ -41,7 +42,7 @@ def _asset(source: Source) -> dg.AssetsDefinition:
     def landed(context: dg.AssetExecutionContext, platform: dg.ResourceParam[Platform]) -> dg.MaterializeResult:
         partition = context.partition_key if context.has_partition_key else WHOLE
         names = [partition] if partition else None
-        (landing,) = land(source, platform.lake, platform.clock, names, _not_failed(platform, source.table))
+        (landing,) = land(source, platform.lake, platform.clock, names, passed(platform, source.table))
         context.log.info(
             f"{source.table} {partition}: {landing.rows} rows, {landing.added} new, version {landing.version}"
         )
@@ -107,8 +108,7 @@ def _column_schema(source: Source) -> dg.TableSchema:
     return dg.TableSchema([dg.TableColumn(name, dtype, description=text) for name, (dtype, text) in columns.items()])
 
 
-def _not_failed(platform: Platform, table: str) -> Callable[[int, str], bool]:
-    """A version counts as good to build on unless a check has failed on it."""
-    failed = platform.verdicts.rows(table).filter(~pl.col("passed"))
-    bad = set(failed.select("version", "partition").iter_rows())
-    return lambda version, partition: (version, partition) not in bad
+def passed(platform: Platform, table: str) -> Callable[[int, str], bool]:
+    """A version is good to build on if its newest verdict is a pass: what the guard asks, too."""
+    newest = platform.verdicts.newest_of(table)
+    return lambda version, partition: newest.get((version, partition, CHECK), False)

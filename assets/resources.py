@@ -1,5 +1,6 @@
 """What the assets use, one function an environment. Nothing here connects until an asset asks."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -62,9 +63,9 @@ class Platform:
         """The feature views that dbt's YAML declares."""
         return load_feature_views(self.manifest)
 
-    def feature_store(self) -> "feast.FeatureStore":
-        """Feast over what is published now."""
-        from ml.feature_store import open_feature_store, published_versions
+    def feature_store(self, versions: Mapping[str, int]) -> "feast.FeatureStore":
+        """Feast over exactly these versions of published tables, by view: the ones that the guard admitted."""
+        from ml.feature_store import open_feature_store
 
         return open_feature_store(
             self.feature_views,
@@ -72,7 +73,7 @@ class Platform:
             registry=self.settings.feast_registry,
             online_store=self.settings.online_store,
             clock_file=self.settings.clock_file,
-            versions=published_versions(self.publications, self.feature_views),
+            versions={v.name: versions[v.name] for v in self.feature_views if v.name in versions},
         )
 
     @cached_property

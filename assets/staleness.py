@@ -1,25 +1,65 @@
-"""What is out of date, by Dagster's own data versions: missing, or made from inputs or code that changed."""
+"""What is out of date: by Dagster's data versions, by a source that changed, or for want of a verdict.
+
+Dagster knows what is missing or made from inputs or code that changed. It does not look into sources, and
+an asset whose check never ended looks fresh to it.
+"""
 
 from collections.abc import Sequence
 
 import dagster as dg
+
+# Not public yet: the only place where Dagster tells whether a partition is stale.
 from dagster._core.definitions.data_version import CachingStaleStatusResolver, StaleStatus
 from dagster._core.loader import LoadingContextForTest
 
-WHOLE_ASSET = ""
+from assets.raw import passed
+from assets.resources import Platform
+from checks.required import MODEL, required_checks
+from ml.lake import WHOLE
+from ml.landing import changed_partitions
+from ml.sources import SOURCES
+
+Stale = dict[dg.AssetKey, list[str]]
 
 
 def out_of_date(
-    definitions: dg.Definitions, instance: dg.DagsterInstance, keys: Sequence[dg.AssetKey]
-) -> dict[dg.AssetKey, list[str]]:
+    definitions: dg.Definitions, platform: Platform, instance: dg.DagsterInstance, keys: Sequence[dg.AssetKey]
+) -> Stale:
     """Return, for each key that needs work, its partitions that do ([""] for an unpartitioned asset)."""
     graph = definitions.resolve_asset_graph()
     resolver = CachingStaleStatusResolver(instance, graph, LoadingContextForTest(instance))
-    found = {}
+    found: Stale = {}
     for key in keys:
         partitions = graph.get(key).partitions_def
-        names: list[str | None] = list(partitions.get_partition_keys()) if partitions else [None]
-        stale = [name for name in names if resolver.get_status(key, name) != StaleStatus.FRESH]
+        names = list(partitions.get_partition_keys()) if partitions else [WHOLE]
+        more = {*unproven(platform, key, names), *changed(platform, key, names)}
+        stale = [n for n in names if n in more or resolver.get_status(key, n or None) != StaleStatus.FRESH]
         if stale:
-            found[key] = [name or WHOLE_ASSET for name in stale]
+            found[key] = stale
     return found
+
+
+def unproven(platform: Platform, key: dg.AssetKey, partitions: Sequence[str]) -> list[str]:
+    """Return the partitions of which a required check has not passed on what they hold now.
+
+    A model is unproven only if a check on its newest version never ended: one that was refused stays so.
+    """
+    table = "/".join(key.path)
+    if key.path[-1] == "model":
+        numbers = [int(v.version) for v in platform.registry.versions(key.path[0])[:1]]
+        judged = platform.verdicts.newest_of(table)
+        return [WHOLE] if any((n, WHOLE, check) not in judged for n in numbers for check in MODEL) else []
+    if key.path[0] not in ("raw", "features") and key.path[-1] != "training_set":
+        return []
+    versions, newest = platform.lake.partition_versions(table, partitions), platform.verdicts.newest_of(table)
+    wanted = required_checks(table)
+    return [p for p in partitions if not all(newest.get((versions.get(p, -1), p, check)) for check in wanted)]
+
+
+def changed(platform: Platform, key: dg.AssetKey, partitions: Sequence[str]) -> list[str]:
+    """Return the partitions of a raw table whose source holds other rows than have landed."""
+    for source in SOURCES:
+        if key.path == ["raw", source.name] and platform.lake.exists(source.table):
+            names = None if source.partition is None else partitions
+            return changed_partitions(source, platform.lake, platform.clock, names, passed(platform, source.table))
+    return []

@@ -2,6 +2,7 @@
 
 import json
 import sys
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import dagster as dg
@@ -12,6 +13,7 @@ from assets.mirror import record
 from assets.raw import preview
 from assets.resources import Platform
 from checks.drift import Bounds, check_drift
+from checks.outcome import Outcome
 from checks.promotion import CHECK as PROMOTION
 from checks.promotion import check_promotion
 from checks.training_rows import CHECK as TRAINING_ROWS
@@ -50,7 +52,7 @@ def _training_set(spec: ModelSpec) -> dg.AssetsDefinition:
         table = f"{spec.name}/training_set"
         sources = {name: platform.guard.admit_published(table, name) for name in tables}
         outcomes = platform.lake.read(f"published/{spec.outcome.table}", sources[spec.outcome.table]).collect()
-        rows = build_training_set(spec, outcomes, platform.feature_store())
+        rows = build_training_set(spec, outcomes, platform.feature_store(sources))
         content = content_hash(rows)
         metadata = {
             "content": content,
@@ -126,15 +128,16 @@ def _model(spec: ModelSpec) -> dg.AssetsDefinition:
     ) -> dg.MaterializeResult:
         table = f"{spec.name}/training_set"
         (version,) = platform.guard.admit(f"{spec.name}/model", table).values()
-        result = pipes.run(
-            command=_train_command(platform, spec, table, version), context=context
-        ).get_materialize_result()
-        return result
+        work = platform.settings.root / "training"
+        work.mkdir(parents=True, exist_ok=True)
+        with TemporaryDirectory(dir=work, prefix=f"{spec.name}-") as folder:
+            command = _train_command(platform, spec, table, version, folder)
+            return pipes.run(command=command, context=context).get_materialize_result()
 
     return model
 
 
-def _train_command(platform: Platform, spec: ModelSpec, table: str, version: int) -> list[str]:
+def _train_command(platform: Platform, spec: ModelSpec, table: str, version: int, folder: str) -> list[str]:
     """Return the command line of a training run: the same here and in a pod."""
     settings, metadata = platform.settings, platform.lake.metadata(table, version)
     return [
@@ -142,7 +145,7 @@ def _train_command(platform: Platform, spec: ModelSpec, table: str, version: int
         *("--training-set", platform.lake.path(table), "--version", str(version)),
         *("--training-set-hash", metadata["content"], "--provenance", json.dumps(metadata)),
         *("--tracking-uri", settings.tracking_uri, "--artifacts", str(settings.artifacts)),
-        *("--out", str(settings.root / "training" / spec.name)),
+        *("--out", folder),
         *("--max-seconds", str(settings.train_seconds)),
     ]
 
@@ -160,12 +163,14 @@ def _promotion(spec: ModelSpec) -> dg.AssetChecksDefinition:
         registry = platform.registry
         candidate, champion = registry.newest(spec.name), registry.champion(spec.name)
         rows = _window(platform, spec, candidate.training_set_version, spec.split.test)
-        outcome = check_promotion(
-            spec,
-            rows,
-            score(registry.onnx_path(candidate), rows),
-            None if champion is None else score(registry.onnx_path(champion), rows),
-        )
+        if champion is not None and champion.version == candidate.version:
+            champion = None  # it is the champion already: only the absolute bounds are asked again
+        scores = score(registry.onnx_path(candidate), rows)
+        try:
+            against = None if champion is None else score(registry.onnx_path(champion), rows)
+            outcome = check_promotion(spec, rows, scores, against)
+        except (LookupError, ValueError) as error:
+            outcome = Outcome(False, f"champion cannot be scored on the candidate's rows: {error}")
         return _record_on_model(platform, context, spec, candidate.version, outcome, PROMOTION)
 
     return promotion
@@ -216,7 +221,7 @@ def _record_on_model(
     context: dg.AssetCheckExecutionContext,
     spec: ModelSpec,
     version: str,
-    outcome: Any,
+    outcome: Outcome,
     check: str,
 ) -> dg.AssetCheckResult:
     table = f"{spec.name}/model"

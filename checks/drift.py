@@ -12,6 +12,7 @@ from typing import Any
 import polars as pl
 
 from checks.outcome import Outcome
+from ml.fingerprint import content_hash
 
 CHECK = "feature_drift"
 SAMPLE_ROWS = 5_000
@@ -38,7 +39,9 @@ def check_drift(
     """
     empty = [name for name, frame in (("reference", reference), ("current", current)) if frame.is_empty()]
     if empty:
-        return Outcome(False, f"drift cannot be measured: the {' and '.join(empty)} window has no rows")
+        return Outcome(
+            False, f"drift cannot be measured: the {' and '.join(empty)} window has no rows", {"content": "no rows"}
+        )
     old, new = _sample(reference, columns), _sample(current, columns)
     full = [c for c in columns if old[c].null_count() < old.height and new[c].null_count() < new.height]
     one_sided = [c for c in columns if (old[c].null_count() == old.height) != (new[c].null_count() == new.height)]
@@ -48,7 +51,12 @@ def check_drift(
     summary = f"{len(drifted)} of {len(columns)} columns moved by {bounds.distance} or more (limit {bounds.share:.0%})"
     if drifted:
         summary += ": " + ", ".join(f"{c} {distances[c]:.2f}" for c in drifted[:5])
-    evidence = {"share": share, "distances": distances, "rows": [old.height, new.height]}
+    evidence = {
+        "share": share,
+        "distances": distances,
+        "rows": [old.height, new.height],
+        "content": content_hash(current.select(columns).sort(columns)),
+    }
     return Outcome(share < bounds.share, summary, evidence, _table(old, new, distances, bounds), report)
 
 

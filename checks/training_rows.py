@@ -1,4 +1,4 @@
-"""The blocking check on a training set: whole, labelled, and nothing in it from after the question."""
+"""The blocking check on a training set: whole, both classes, labels from after the question, feature times from before."""
 
 import polars as pl
 

@@ -75,7 +75,7 @@ class Lake:
         groups: dict[int, list[str]] = {}
         for partition, version in versions.items():
             groups.setdefault(version, []).append(partition)
-        return pl.concat([self.read(table, v, names) for v, names in sorted(groups.items())], how="vertical")
+        return pl.concat([self.read(table, v, names) for v, names in sorted(groups.items())], how="diagonal_relaxed")
 
     def open(self, table: str, version: int | None = None) -> DeltaTable:
         """Open the Delta table. Raises LookupError with the remedy if it is missing, damaged or lacks the version."""
@@ -141,8 +141,9 @@ class Lake:
                 }
             )
         }
+        # A new column is null in the rows that were there before it.
+        options["schema_mode"] = "overwrite" if mode == "overwrite" and predicate is None else "merge"
         if mode == "overwrite":
-            options["schema_mode"] = "overwrite" if predicate is None else None
             options["predicate"] = predicate
             if list(partitions) != [WHOLE]:
                 options["partition_by"] = [PARTITION_KEY]

@@ -16,6 +16,7 @@ from ml.lake import PARTITION_KEY, WHOLE, Lake
 from ml.source import Source
 
 INSTANT = pl.Datetime("us", "UTC")
+Good = Callable[[int, str], bool]
 
 
 @dataclass(frozen=True)
@@ -35,7 +36,7 @@ def land(
     lake: Lake,
     clock: Clock,
     partitions: Sequence[str] | None = None,
-    good: Callable[[int, str], bool] = lambda version, partition: True,
+    good: Good = lambda version, partition: True,
 ) -> Iterator[Landing]:
     """Land `partitions` of a source (None: the whole of an unpartitioned one), one transaction each.
 
@@ -47,10 +48,38 @@ def land(
     """
     frame = _with_times(source, source.read())
     for partition in partitions or [WHOLE]:
-        rows = frame if partition == WHOLE else frame.filter(pl.col(PARTITION_KEY) == partition)
-        if rows.is_empty():
-            raise LookupError(f"source {source.name!r} has no rows for {partition or 'the table'}; nothing landed")
-        yield _land_partition(source, lake, clock, partition, rows, good)
+        plan = _plan(source, lake, clock, partition, frame, good)
+        version = plan.version
+        if version is None:
+            names = None if partition == WHOLE else [partition]
+            metadata = {"rows": plan.rows.height, "content": plan.content}
+            version = lake.replace(source.table, plan.rows, names, metadata)
+        yield Landing(partition, plan.rows.height, plan.added, plan.vanished, version, plan.content)
+
+
+def changed_partitions(
+    source: Source,
+    lake: Lake,
+    clock: Clock,
+    partitions: Sequence[str] | None = None,
+    good: Good = lambda version, partition: True,
+) -> list[str]:
+    """Return those of `partitions` (None: the whole of an unpartitioned one) that landing would write."""
+    frame = _with_times(source, source.read())
+    plans = (_plan(source, lake, clock, partition, frame, good) for partition in partitions or [WHOLE])
+    return [plan.partition for plan in plans if plan.version is None]
+
+
+@dataclass(frozen=True)
+class _Plan:
+    """What a partition would hold after landing; `version` is the one that holds just that, if one does."""
+
+    partition: str
+    rows: pl.DataFrame
+    added: int
+    vanished: int
+    content: str
+    version: int | None
 
 
 def _with_times(source: Source, frame: pl.DataFrame) -> pl.DataFrame:
@@ -60,24 +89,25 @@ def _with_times(source: Source, frame: pl.DataFrame) -> pl.DataFrame:
     return frame if source.partition is None else frame.with_columns(source.partition.alias(PARTITION_KEY))
 
 
-def _land_partition(
-    source: Source, lake: Lake, clock: Clock, partition: str, rows: pl.DataFrame, good: Callable[[int, str], bool]
-) -> Landing:
+def _plan(source: Source, lake: Lake, clock: Clock, partition: str, frame: pl.DataFrame, good: Good) -> _Plan:
+    rows = frame if partition == WHOLE else frame.filter(pl.col(PARTITION_KEY) == partition)
+    if rows.is_empty():
+        raise LookupError(f"source {source.name!r} has no rows for {partition or 'the table'}; nothing landed")
+    landed = [commit for commit in lake.history(source.table) if partition in commit["partitions"]]
+    base = next((commit["version"] for commit in landed if good(commit["version"], partition)), None)
     names = None if partition == WHOLE else [partition]
-    landed = [c["version"] for c in lake.history(source.table) if partition in c["partitions"]]
-    base = next((version for version in landed if good(version, partition)), None)
     before = rows.clear() if base is None else lake.read(source.table, base, names).collect()
     after, added, vanished = _merged(source, before, rows, clock)
     content = content_hash(after)
-    version = landed[0] if landed else -1
-    if not landed or lake.metadata(source.table, version).get("content") != content:
-        version = lake.replace(source.table, after, names, {"rows": after.height, "content": content})
-    return Landing(partition, after.height, added, vanished, version, content)
+    same = bool(landed) and landed[0]["metadata"].get("content") == content
+    return _Plan(partition, after, added, vanished, content, landed[0]["version"] if same else None)
 
 
 def _merged(source: Source, before: pl.DataFrame, rows: pl.DataFrame, clock: Clock) -> tuple[pl.DataFrame, int, int]:
     """Return the history with the new versions appended, how many were added and how many vanished."""
     key, order = list(source.key), [*source.key, "created_timestamp"]
+    before = before.with_columns(pl.lit(None, t).alias(n) for n, t in rows.schema.items() if n not in before.columns)
+    before = before.select(rows.columns)
     if before.is_empty():
         return rows.sort(order, maintain_order=True), rows.height, 0
     newest = before.sort("created_timestamp").unique(key, keep="last", maintain_order=True)

@@ -78,7 +78,7 @@ class Settings(BaseSettings):
 
     @property
     def reports(self) -> Path:
-        """Evidently and Great Expectations reports."""
+        """Evidently's pages."""
         return self.root / "reports"
 
     @property

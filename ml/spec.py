@@ -119,7 +119,7 @@ class Gates(Frozen):
         description="A feature has drifted from this distance on (normed Wasserstein, or Jensen-Shannon).",
     )
     max_drifted_share: Share = Field(
-        0.5, description="Share of features that may differ between training set and serving window."
+        0.5, description="From this share of drifted features on, the training set is not the world served."
     )
     seasonal_features: tuple[str, ...] = Field(
         (), description="Features left out of that drift gate: they move with the season by nature."

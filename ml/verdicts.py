@@ -78,6 +78,11 @@ class Verdicts:
             evidence=json.loads(row["evidence"]),
         )
 
+    def newest_of(self, table: str) -> dict[tuple[int, str, str], bool]:
+        """Return whether the newest verdict of each (version, partition, check) on a table is a pass."""
+        rows = self.rows(table).select("version", "partition", "check", "passed")
+        return {(version, partition, check): passed for version, partition, check, passed in rows.iter_rows()}
+
     def rows(self, table: str) -> pl.DataFrame:
         """Return all verdicts on a table, oldest first, one row a verdict."""
         if not self._lake.exists(TABLE):

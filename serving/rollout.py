@@ -6,6 +6,7 @@ one of these fails, the old revision serves. Whether a version may be deployed i
 
 import argparse
 import dataclasses
+import getpass
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -70,6 +71,26 @@ def rollback(name: str, settings: Settings) -> Plan:
             name,
             lambda revision: dataclasses.replace(previous, revision=revision),
         )
+
+
+def record_rollback(name: str, settings: Settings, left: str, actor: str) -> None:
+    """Let registry and gates follow a rollback from version `left`: aliases move, and `left` fails its gate.
+
+    So nothing deploys `left` again by itself. Does nothing for a model that the registry does not know.
+    """
+    from ml.clock import open_clock
+    from ml.lake import Lake
+    from ml.registry import Registry
+    from ml.verdicts import Verdict, Verdicts
+
+    plan = ModelRepository(settings.serving_home).deployed(name)
+    registry = Registry(settings.tracking_uri, settings.artifacts)
+    if plan is None or not registry.versions(name):
+        return
+    registry.promote(name, plan.champion.version)
+    reason = {"summary": f"rolled back to version {plan.champion.version}"}
+    verdict = Verdict(f"{name}/model", int(left), "promotion", False, evidence=reason, actor=actor)
+    Verdicts(Lake(settings.lake), open_clock(settings.clock_file)).record([verdict])
 
 
 def status(name: str, settings: Settings) -> RolloutStatus:
@@ -160,7 +181,9 @@ def main(arguments: list[str] | None = None) -> int:
     names = [options.name] if options.name else ModelRepository(settings.serving_home).deployed_models()
     try:
         if options.action == "rollback":
+            left = status(options.name, settings).history[-1].champion.version
             rollback(options.name, settings)
+            record_rollback(options.name, settings, left, getpass.getuser())
         states = [status(name, settings) for name in names]
     except (OSError, LookupError, ValueError, RuntimeError) as error:
         print(error, file=sys.stderr)

@@ -113,10 +113,12 @@ def test_drift_starts_retraining_once_per_data_version(line, tmp_path):
     assert drifted.requests() == []
     drifted.judge(4, passed=False)
     (first,) = drifted.requests()
-    assert "aircraft_state[2013-06] version 4: 3 of 5 columns moved" in first.tags["headwater/reason"]
+    assert "aircraft_state[2013-06]: 3 of 5 columns moved" in first.tags["headwater/reason"]
     drifted.judge(4, passed=False)  # the check ran again on the same data: the same run key, so no second run
     assert [r.run_key for r in drifted.requests()] == [first.run_key]
-    drifted.judge(5, passed=False)
+    drifted.judge(5, passed=False)  # published again with the same rows
+    assert [r.run_key for r in drifted.requests()] == [first.run_key]
+    drifted.judge(5, passed=False, content="b2")
     assert drifted.requests()[0].run_key != first.run_key
     drifted.judge(6, passed=True)
     assert drifted.requests() == []

@@ -1,14 +1,20 @@
 """Gates on the real line: bad data does not pass, whatever is run, and good data passes again."""
 
 import dataclasses
+from datetime import UTC, datetime
 
 import dagster as dg
 import polars as pl
 import pytest
 
 from assets.definitions import definitions_for
-from assets.runs import materialize
+from assets.rollback import roll_back
+from assets.runs import FOR_PEOPLE, materialize
+from assets.staleness import changed, unproven
 from checks.guard import GateClosed
+from ml.clock import ReplayClock
+from ml.lake import WHOLE
+from ml.online_rows import OnlineRows
 from ml.source import CsvReader
 from ml.sources import SOURCES, source_named
 from ml.sources.nycflights13 import LOCAL_MONTH
@@ -17,10 +23,6 @@ from ml.verdicts import Verdict
 FLIGHTS = dg.AssetKey(["raw", "flights"])
 STATE = dg.AssetKey(["features", "aircraft_state"])
 PUBLISHED = dg.AssetKey(["published", "aircraft_state"])
-TABLES = [
-    dg.AssetKey([stage, name])
-    for stage, name in (("staging", "stg_nycflights__flights"), ("features", "aircraft_state"))
-]
 ORDER = ["tailnum", "event_timestamp", "created_timestamp"]
 
 
@@ -48,13 +50,52 @@ def test_bad_data_is_stopped_on_every_path_and_released_once_repaired(copied, sp
     # The child alone, in a run of its own, and the month after, which looks back at March.
     for month in ("2013-03", "2013-04"):
         with pytest.raises(GateClosed, match=r"raw/flights\[2013-03\].*'expectations' failed.*dep_delay"):
-            materialize(good, instance, TABLES, [month])
+            materialize(good, instance, [STATE], [month])
+    # A month that does not read March is not held up by it.
+    materialize(good, instance, [STATE], ["2013-08"])
     assert published_rows(copied).equals(before)
 
+    assert changed(platform, FLIGHTS, ["2013-02", "2013-03"]) == ["2013-03"]
     materialize(good, instance, [FLIGHTS], ["2013-03"])
-    materialize(good, instance, TABLES, ["2013-03"])
+    assert changed(platform, FLIGHTS, ["2013-02", "2013-03"]) == []
+    materialize(good, instance, [STATE], ["2013-03"])
     materialize(good, instance, [PUBLISHED], ["2013-03"])
     assert published_rows(copied).sort(ORDER).equals(before.sort(ORDER))
+
+
+def test_a_month_whose_check_never_ended_is_out_of_date(copied):
+    platform = copied.platform
+    assert unproven(platform, FLIGHTS, ["2013-05", "2013-06"]) == []
+    rows = platform.lake.read("raw/flights", partitions=["2013-05"]).collect()
+    platform.lake.replace("raw/flights", rows, ["2013-05"])  # what a run killed before its check leaves
+    assert unproven(platform, FLIGHTS, ["2013-05", "2013-06"]) == ["2013-05"]
+
+
+def test_the_champion_may_be_checked_again(copied):
+    platform = copied.platform
+    version = int(platform.registry.newest("flight_delay").version)
+    check = dg.AssetCheckKey(dg.AssetKey(["flight_delay", "model"]), "promotion")
+    job = definitions_for(platform).resolve_implicit_global_asset_job_def()
+    selection = dg.AssetSelection.checks(check)
+    graph = definitions_for(platform).resolve_asset_graph()
+    assert selection.resolve_checks(graph) == {check}
+    subset = job.get_subset(asset_selection=set(), asset_check_selection={check})
+    assert subset.execute_in_process(instance=copied.instance, run_config=FOR_PEOPLE).success
+    assert platform.verdicts.newest("flight_delay/model", version, WHOLE, "promotion").passed
+
+
+def test_published_data_roll_back_offline_and_online_together(copied):
+    platform = copied.platform
+    first = platform.publications.current("aircraft_state")
+    ReplayClock(platform.settings.clock_file).set(datetime(2014, 1, 2, tzinfo=UTC))
+    before = OnlineRows(platform.settings.online_store).count("aircraft_state")
+    gone = platform.lake.read("features/aircraft_state").filter(pl.col("tailnum") != "N564AA").collect()
+    platform.lake.replace("features/aircraft_state", gone, sorted(first.staged))
+    staged = platform.lake.partition_versions("features/aircraft_state")
+    platform.publications.publish("aircraft_state", staged, actor="test")
+    roll_back(platform, "aircraft_state", first.version, "test", "a tail number went missing")
+    assert "N564AA" in published_rows(copied)["tailnum"]
+    assert OnlineRows(platform.settings.online_store).count("aircraft_state") >= before
 
 
 def test_a_failed_dbt_test_stops_the_build_and_nothing_of_it_is_published(copied):
@@ -68,13 +109,13 @@ def test_a_failed_dbt_test_stops_the_build_and_nothing_of_it_is_published(copied
     platform.verdicts.record([Verdict("raw/flights", version, "expectations", True, "2013-05")])
 
     with pytest.raises(dg.Failure, match=r"dbt build of 2013-05.*in_range\S*arr_delay"):
-        materialize(definitions, instance, TABLES, ["2013-05"])
+        materialize(definitions, instance, [STATE], ["2013-05"])
     assert platform.lake.version("features/aircraft_state") == staged
     materialize(definitions, instance, [PUBLISHED], ["2013-05"])
     assert published_rows(copied).sort(ORDER).equals(before.sort(ORDER))
 
     materialize(definitions, instance, [FLIGHTS], ["2013-05"])  # the repair
-    materialize(definitions, instance, TABLES, ["2013-05"])
+    materialize(definitions, instance, [STATE], ["2013-05"])
     assert platform.lake.version("features/aircraft_state") == staged + 1
 
 

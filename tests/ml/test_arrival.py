@@ -67,7 +67,7 @@ def test_arrival_is_the_right_instant(case):
 
 
 def test_an_unknown_destination_is_named_with_the_remedy():
-    with pytest.raises(LookupError, match=r"XXX.*raw/airports"):
+    with pytest.raises(LookupError, match=r"XXX.*airports file"):
         arrival("XXX", utc(1, 1, 10), 0, 900, 0)
 
 

@@ -1,0 +1,46 @@
+"""`python -m assets.rollback`: published data back to an earlier version, offline and online together."""
+
+import argparse
+import getpass
+import sys
+
+from assets.failures import one_line
+from assets.resources import Platform, platform_for
+from ml.online_publish import rebuild
+from ml.online_rows import OnlineRows
+from ml.publication import Publication
+from ml.settings import Settings
+
+
+def roll_back(platform: Platform, name: str, version: int, actor: str, reason: str) -> Publication:
+    """Point readers of published/<name> at `version` and rebuild its online rows as of the clock.
+
+    Raises LookupError if that version was never published.
+    """
+    publication = platform.publications.roll_back(name, version, actor, reason)
+    views = [view for view in platform.feature_views if view.name == name]
+    rebuild(views, platform.publications, OnlineRows(platform.settings.online_store), platform.clock.now())
+    return publication
+
+
+def main() -> int:
+    """Roll back as the command line says; without a version, list what was published. Returns 1 on failure."""
+    parser = argparse.ArgumentParser(prog="python -m assets.rollback", description="Roll published data back.")
+    parser.add_argument("name", help="feature view or outcome table, such as aircraft_state")
+    parser.add_argument("--version", type=int, help="published version to go back to")
+    parser.add_argument("--reason", default="rolled back by hand", help="kept in the publication log")
+    arguments = parser.parse_args()
+    platform = platform_for(Settings())
+    try:
+        if arguments.version is not None:
+            roll_back(platform, arguments.name, arguments.version, getpass.getuser(), arguments.reason)
+        for publication in platform.publications.log(arguments.name):
+            print(f"{publication.table} version {publication.version}: {publication.reason} ({publication.actor})")
+    except LookupError as error:
+        print(f"headwater: {one_line(error)}", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
