@@ -1,4 +1,4 @@
-"""The blocking check on a training set: whole, both classes, labels from after the question, feature times from before."""
+"""The blocking check on a training set: whole, both classes, labels known after and features before the question."""
 
 import polars as pl
 

@@ -91,16 +91,9 @@ class Drifted:
         definitions = definitions_for(line.platform)
         self.sensor = definitions.get_sensor_def("flight_delay_retrain_on_drift")
 
-    def judge(self, version, passed):
-        verdict = Verdict(
-            "published/aircraft_state",
-            version,
-            CHECK,
-            passed,
-            "2013-06",
-            False,
-            {"summary": "3 of 5 columns moved"},
-        )
+    def judge(self, version, passed, content="a1"):
+        evidence = {"summary": "3 of 5 columns moved", "content": content}
+        verdict = Verdict("published/aircraft_state", version, CHECK, passed, "2013-06", False, evidence)
         self.platform.verdicts.record([verdict])
 
     def requests(self):
