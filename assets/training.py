@@ -116,6 +116,7 @@ def _model(spec: ModelSpec) -> dg.AssetsDefinition:
         key=[spec.name, "model"],
         deps=[dg.AssetDep([spec.name, "training_set"])],
         group_name="model",
+        pool="train",
         kinds={"pytorch", "mlflow", "onnx"},
         owners=[spec.owner],
         code_version=json_hash(spec.model_dump(mode="json", include={"split", "network", "training", "elapsed"}))[:12],
@@ -132,7 +133,9 @@ def _model(spec: ModelSpec) -> dg.AssetsDefinition:
         work.mkdir(parents=True, exist_ok=True)
         with TemporaryDirectory(dir=work, prefix=f"{spec.name}-") as folder:
             command = _train_command(platform, spec, table, version, folder)
-            return pipes.run(command=command, context=context).get_materialize_result()
+            result = pipes.run(command=command, context=context).get_materialize_result()
+        platform.registry.challenge(spec.name, platform.registry.newest(spec.name).version)
+        return result
 
     return model
 

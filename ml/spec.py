@@ -3,7 +3,6 @@
 Frozen, validated, unknown fields refused.
 """
 
-from datetime import datetime
 from typing import Annotated, Literal, Self
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, model_validator
@@ -62,10 +61,6 @@ class Window(Frozen):
         if self.start >= self.end:
             raise ValueError(f"window is empty: start {self.start} is not before end {self.end}")
         return self
-
-    def holds(self, instant: datetime) -> bool:
-        """Whether `instant` lies in the window."""
-        return self.start <= instant < self.end
 
 
 class Split(Frozen):

@@ -98,7 +98,7 @@ def test_published_data_roll_back_offline_and_online_together(copied):
     assert OnlineRows(platform.settings.online_store).count("aircraft_state") >= before
 
 
-def test_a_failed_dbt_test_stops_the_build_and_nothing_of_it_is_published(copied):
+def test_a_failed_dbt_test_closes_publishing_on_exactly_the_version_it_judged(copied):
     platform, instance = copied.platform, copied.instance
     definitions = definitions_for(platform)
     before, staged = published_rows(copied), platform.lake.version("features/aircraft_state")
@@ -110,13 +110,15 @@ def test_a_failed_dbt_test_stops_the_build_and_nothing_of_it_is_published(copied
 
     with pytest.raises(dg.Failure, match=r"dbt build of 2013-05.*in_range\S*arr_delay"):
         materialize(definitions, instance, [STATE], ["2013-05"])
-    assert platform.lake.version("features/aircraft_state") == staged
-    materialize(definitions, instance, [PUBLISHED], ["2013-05"])
-    assert published_rows(copied).sort(ORDER).equals(before.sort(ORDER))
+    refused = rf"features/aircraft_state\[2013-05\] version {staged + 1}: check 'dbt_tests' failed"
+    with pytest.raises(GateClosed, match=refused):
+        materialize(definitions, instance, [PUBLISHED], ["2013-05"])
+    assert published_rows(copied).equals(before)
 
     materialize(definitions, instance, [FLIGHTS], ["2013-05"])  # the repair
     materialize(definitions, instance, [STATE], ["2013-05"])
-    assert platform.lake.version("features/aircraft_state") == staged + 1
+    materialize(definitions, instance, [PUBLISHED], ["2013-05"])
+    assert published_rows(copied).sort(ORDER).equals(before.sort(ORDER))
 
 
 def test_a_model_whose_gates_did_not_pass_is_not_deployed_by_itself(copied):

@@ -205,7 +205,7 @@ def test_an_impossible_wind_is_unknown(home):
 
 DAMAGE = {
     "not_null_aircraft_state_last_dest": "update aircraft_state set last_dest = null",
-    "within_its_month_weather_observation_": "update weather_observation set partition_key = '2013-07'",
+    "within_its_month_weather_observation_": "update weather_observation set partition_key = '2013-02'",
     "known_after_event_origin_congestion_": "update origin_congestion set created_timestamp = '2013-01-01'",
     "in_range_origin_congestion_late_share_3h__1__0": "update origin_congestion set late_share_3h = 1.5",
     "unique_combination_flight_outcomes_flight_id": "insert into flight_outcomes from flight_outcomes",

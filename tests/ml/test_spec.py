@@ -37,12 +37,6 @@ def test_windows_without_time_zone_or_in_the_wrong_order_are_refused():
         Split(train=_window(1, 4), validation=_window(3, 5), test=_window(5, 6))
 
 
-def test_a_window_holds_its_start_but_not_its_end():
-    window = _window(1, 2)
-    assert window.holds(window.start)
-    assert not window.holds(window.end)
-
-
 def test_references_must_resolve():
     with pytest.raises(ValidationError, match="view:feature"):
         _changed(features=("delay",))
