@@ -1,10 +1,10 @@
 """From an outcome to both places that show it: the lake's audit table and Dagster's check evaluations."""
 
-from collections.abc import Mapping
 from typing import Any
 
 import dagster as dg
 
+from assets.metadata import markdown_table
 from assets.resources import Platform
 from checks.outcome import Outcome
 from ml.lake import WHOLE
@@ -55,17 +55,3 @@ def metadata_of(outcome: Outcome) -> dict[str, Any]:
     if outcome.report is not None:
         entries["report"] = dg.MetadataValue.path(str(outcome.report))
     return entries
-
-
-def markdown_table(rows: tuple[Mapping[str, Any], ...]) -> str:
-    """Render rows (same keys) as a Markdown table, which the UI shows as one."""
-    heads = list(rows[0])
-    lines = ["| " + " | ".join(heads) + " |", "|" + " --- |" * len(heads)]
-    lines += ["| " + " | ".join(_cell(row[head]) for head in heads) + " |" for row in rows]
-    return "\n".join(lines)
-
-
-def _cell(value: Any) -> str:
-    if isinstance(value, bool):
-        return "yes" if value else "**no**"
-    return str(value).replace("|", "\\|").replace("\n", " ")

@@ -3,7 +3,7 @@
 import dagster as dg
 import polars as pl
 
-from assets.raw import preview
+from assets.metadata import column_schema, preview
 from assets.resources import Platform
 from ml.spec import ModelSpec
 
@@ -41,7 +41,7 @@ def predictions_asset(spec: ModelSpec) -> dg.AssetsDefinition:
         return dg.MaterializeResult(
             metadata={
                 "dagster/row_count": rows.select(pl.len()).collect().item(),
-                "dagster/column_schema": dg.TableSchema([dg.TableColumn(n, str(t)) for n, t in lines.schema.items()]),
+                "dagster/column_schema": column_schema(lines.schema),
                 "dagster/table_name": table,
                 "new answers": lines.height,
                 "preview": dg.MetadataValue.md(preview(rows.sort("time", descending=True))),

@@ -10,9 +10,9 @@ import dagster as dg
 import polars as pl
 
 from assets.automation import WHEN_CHECKED
+from assets.metadata import column_schema, preview
 from assets.mirror import record
 from assets.partitions import MONTHS, with_look_back
-from assets.raw import preview
 from assets.resources import Platform
 from checks.drift import CHECK, Bounds, check_drift
 from checks.outcome import Outcome
@@ -74,7 +74,7 @@ def _asset(name: str, online: bool, owner: str, description: str) -> dg.AssetsDe
         context.log.info(f"published/{name}: {count} rows of {len(months)} months, version {publication.version}")
         metadata = {
             "dagster/partition_row_count": count,
-            "dagster/column_schema": _column_schema(rows),
+            "dagster/column_schema": column_schema(rows.collect_schema()),
             "dagster/table_name": f"published/{name}",
             "table version": publication.version,
             "months": ", ".join(months),
@@ -146,7 +146,3 @@ def _drift(platform: Platform, name: str, version: int, columns: Sequence[str], 
         return Outcome(True, f"{month} has no earlier published month to compare with")
     report = platform.settings.reports / "drift" / f"{name}-{month}-v{version}.html"
     return check_drift(reference, current, columns, bounds, report)
-
-
-def _column_schema(rows: pl.LazyFrame) -> dg.TableSchema:
-    return dg.TableSchema([dg.TableColumn(n, str(t)) for n, t in rows.collect_schema().items()])

@@ -1,10 +1,10 @@
 """The raw stage: one generic asset a declared source, and its blocking expectations. Knows no source by name."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 
 import dagster as dg
-import polars as pl
 
+from assets.metadata import preview
 from assets.mirror import record
 from assets.partitions import MONTHS
 from assets.resources import Platform
@@ -89,18 +89,6 @@ def _check(source: Source) -> dg.AssetChecksDefinition:
         )
 
     return expectations
-
-
-def preview(rows: pl.LazyFrame, count: int = 5, columns: Sequence[str] | None = None) -> str:
-    """Return the first rows as a Markdown table."""
-    frame = rows.select(columns or pl.all()).head(count).collect()
-    with pl.Config(
-        tbl_formatting="ASCII_MARKDOWN",
-        tbl_hide_column_data_types=True,
-        tbl_hide_dataframe_shape=True,
-        tbl_cols=-1,
-    ):
-        return str(frame)
 
 
 def _column_schema(source: Source) -> dg.TableSchema:

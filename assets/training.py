@@ -9,8 +9,8 @@ import dagster as dg
 import polars as pl
 
 from assets.automation import WHEN_CHECKED
+from assets.metadata import column_schema, preview
 from assets.mirror import record
-from assets.raw import preview
 from assets.resources import Platform
 from checks.drift import Bounds, check_drift
 from checks.outcome import Outcome
@@ -67,7 +67,7 @@ def _training_set(spec: ModelSpec) -> dg.AssetsDefinition:
             data_version=dg.DataVersion(content[:16]),
             metadata={
                 "dagster/row_count": rows.height,
-                "dagster/column_schema": dg.TableSchema([dg.TableColumn(n, str(t)) for n, t in rows.schema.items()]),
+                "dagster/column_schema": column_schema(rows.schema),
                 "dagster/table_name": table,
                 "table version": version,
                 "content hash": content,
@@ -98,7 +98,7 @@ def _training_rows(spec: ModelSpec) -> dg.AssetChecksDefinition:
         asset=[spec.name, "training_set"],
         name=TRAINING_ROWS,
         blocking=True,
-        description="Unique rows, both classes in every window, no label and no feature from after the question.",
+        description="Unique rows, both classes in every window, labels after and feature times before the question.",
     )
     def training_rows(
         context: dg.AssetCheckExecutionContext, platform: dg.ResourceParam[Platform]

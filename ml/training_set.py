@@ -7,13 +7,10 @@ from typing import TYPE_CHECKING
 import polars as pl
 
 from ml.feature_store import historical_features
-from ml.fingerprint import content_hash
 from ml.spec import ModelSpec
 
 if TYPE_CHECKING:
     import feast
-
-__all__ = ["build_training_set", "content_hash"]
 
 
 def build_training_set(spec: ModelSpec, outcomes: pl.DataFrame, store: feast.FeatureStore) -> pl.DataFrame:

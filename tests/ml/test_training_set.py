@@ -5,9 +5,10 @@ from datetime import timedelta
 import polars as pl
 import pytest
 
+from ml.fingerprint import content_hash
 from ml.models.flight_delay import FLIGHT_DELAY
 from ml.spec import ModelSpec, Outcome, RequestField
-from ml.training_set import build_training_set, content_hash
+from ml.training_set import build_training_set
 from tests.ml.small_store import SmallStore, gauge, hour
 
 SPEC = ModelSpec(
@@ -86,6 +87,6 @@ def test_the_same_inputs_in_any_order_give_the_same_content(store):
 
 def test_content_has_the_same_hash_in_another_process():
     text = "pl.DataFrame({'a': [1.5, None], 'b': ['x', None], 'c': [True, False]})"
-    script = f"import polars as pl; from ml.training_set import content_hash; print(content_hash({text}))"
+    script = f"import polars as pl; from ml.fingerprint import content_hash; print(content_hash({text}))"
     other = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True).stdout.strip()
     assert other == content_hash(pl.DataFrame({"a": [1.5, None], "b": ["x", None], "c": [True, False]}))

@@ -1,0 +1,38 @@
+"""Tables as Dagster metadata: what the UI shows of rows and columns."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import dagster as dg
+import polars as pl
+
+
+def column_schema(schema: Mapping[str, Any]) -> dg.TableSchema:
+    """Return a frame's schema (column name to polars type) as the UI's column table."""
+    return dg.TableSchema([dg.TableColumn(name, str(dtype)) for name, dtype in schema.items()])
+
+
+def preview(rows: pl.LazyFrame, count: int = 5) -> str:
+    """Return the first rows as a Markdown table."""
+    frame = rows.head(count).collect()
+    with pl.Config(
+        tbl_formatting="ASCII_MARKDOWN",
+        tbl_hide_column_data_types=True,
+        tbl_hide_dataframe_shape=True,
+        tbl_cols=-1,
+    ):
+        return str(frame)
+
+
+def markdown_table(rows: tuple[Mapping[str, Any], ...]) -> str:
+    """Render rows (same keys) as a Markdown table, which the UI shows as one."""
+    heads = list(rows[0])
+    lines = ["| " + " | ".join(heads) + " |", "|" + " --- |" * len(heads)]
+    lines += ["| " + " | ".join(_cell(row[head]) for head in heads) + " |" for row in rows]
+    return "\n".join(lines)
+
+
+def _cell(value: Any) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else "**no**"
+    return str(value).replace("|", "\\|").replace("\n", " ")
