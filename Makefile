@@ -35,7 +35,7 @@ status: setup ## What is served, and whether Triton answers
 stop: setup ## Stop Triton
 	@$(PY) -m serving.server stop
 
-test: setup lint types imports .tools/.test-packages ## Lint, types, import contracts and all tests
+test: setup lint types imports .tools/.test-packages .venv/.spark ## Lint, types, import contracts and all tests
 	$(PY) -m pytest
 
 lint: setup ## Ruff: rules and formatting
@@ -55,10 +55,11 @@ bench: setup ## Run one benchmark: make bench NAME=online_read; without NAME, li
 
 setup: preflight .venv/.ready .venv-serving/.ready .triton/.ready $(MANIFEST) $(DAGSTER_HOME)/dagster.yaml ## Install everything; does only what is missing
 
-lock: .tools/.ready ## Resolve both locks anew from pyproject.toml
+lock: .tools/.ready ## Resolve the locks anew from pyproject.toml
 	$(UV) pip compile -q pyproject.toml --group dev --python-version 3.11 $(LINKS) --no-header --no-annotate --upgrade -o requirements/platform.lock
 	sed -i 's/^\(torch==[0-9.]*\)+.*/\1/' requirements/platform.lock
 	$(UV) pip compile -q --group pyproject.toml:serving --python-version 3.11 --no-header --no-annotate --upgrade -o requirements/serving.lock
+	$(UV) pip compile -q --group pyproject.toml:spark -c requirements/platform.lock --python-version 3.11 --no-header --no-annotate --upgrade -o requirements/spark.lock
 
 clean: ## Stop Triton and delete all state (not the installed environments)
 	@[ ! -x $(PY) ] || $(PY) -m serving.server stop || true
@@ -77,7 +78,12 @@ preflight:
 	@$(PYTHON) -m venv .tools && .tools/bin/pip install -q --disable-pip-version-check uv==0.13.8 && touch $@
 
 .tools/.test-packages: .tools/.ready
-	@$(call apt,command -v chromium,chromium) && touch $@
+	@$(call apt,command -v chromium,chromium)
+	@$(call apt,command -v redis-server,redis-server)
+	@$(call apt,command -v java,default-jre-headless) && touch $@
+
+.venv/.spark: requirements/spark.lock .venv/.ready
+	@$(UV) pip install -q --python .venv -r $< && touch $@
 
 .venv/.ready: requirements/platform.lock .tools/.ready
 	@$(UV) venv -q --clear --python $(PYTHON) .venv && $(UV) pip install -q --python .venv $(LINKS) -r $< && { $(PY) -m compileall -q -j 0 .venv/lib >/dev/null || true; } && touch $@

@@ -95,7 +95,7 @@ def _apply(store: feast.FeatureStore, views: Sequence[FeatureView]) -> None:
     if wanted == {name: view.tags.get(_FINGERPRINT) for name, view in present.items()}:
         return
     entities = _entities(views)
-    feast_views = [_feast_view(view, entities[view.entity], wanted[view.name]) for view in views]
+    feast_views = [_feast_view(view, [entities[name] for name in view.entities], wanted[view.name]) for view in views]
     gone: list[Any] = [view for name, view in present.items() if name not in wanted]
     store.apply([*entities.values(), *feast_views], objects_to_delete=gone, partial=False)
     store.refresh_registry()
@@ -107,15 +107,16 @@ def _entities(views: Sequence[FeatureView]) -> dict[str, feast.Entity]:
     kinds = {"string": ValueType.STRING, "int": ValueType.INT64}
     keys: dict[str, tuple[str, str]] = {}
     for view in views:
-        if len(view.join_keys) != 1:
-            raise ValueError(f"feature view {view.name!r} has join keys {view.join_keys}; an entity of Feast has one")
-        key = (view.join_keys[0], view.join_key_kinds[0])
-        if keys.setdefault(view.entity, key) != key:
-            raise ValueError(f"entity {view.entity!r} has join key {keys[view.entity]} and {key}; give it one")
+        for entity, *key in zip(view.entities, view.join_keys, view.join_key_kinds, strict=True):
+            if keys.setdefault(entity, (key[0], key[1])) != tuple(key):
+                raise ValueError(
+                    f"entity {entity!r} has join key {keys[entity]} and in feature view {view.name!r} {tuple(key)}; "
+                    "give it one"
+                )
     return {name: Entity(name=name, join_keys=[key], value_type=kinds[kind]) for name, (key, kind) in keys.items()}
 
 
-def _feast_view(view: FeatureView, entity: feast.Entity, fingerprint: str) -> feast.FeatureView:
+def _feast_view(view: FeatureView, entities: Sequence[feast.Entity], fingerprint: str) -> feast.FeatureView:
     from feast import FeatureView as FeastView
     from feast import Field
     from feast.types import Bool, Float64, Int64, String
@@ -126,7 +127,7 @@ def _feast_view(view: FeatureView, entity: feast.Entity, fingerprint: str) -> fe
     columns = [*zip(view.join_keys, view.join_key_kinds, strict=True), *view.fields]
     return FeastView(
         name=view.name,
-        entities=[entity],
+        entities=list(entities),
         ttl=view.ttl,
         schema=[Field(name=name, dtype=types[kind]) for name, kind in columns],
         source=DeltaSource(

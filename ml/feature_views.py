@@ -1,7 +1,7 @@
 """Feature views as dbt declares them, read from its manifest: the one source of truth for every store.
 
-A dbt model is a feature view if its `config.meta` has a `feature_view` with entity, join_keys, ttl, owner
-and online. No Feast here: what only needs names, keys and kinds stays light.
+A dbt model is a feature view if its `config.meta` has a `feature_view` with entities (each with the column
+that holds its join key), ttl, owner and online. No Feast here: what only needs names, keys and kinds stays light.
 """
 
 import json
@@ -30,15 +30,18 @@ _KINDS: Mapping[str, Kind] = {
 }
 _INSTANTS = ("timestamp with time zone", "timestamptz")
 _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
-_META: Mapping[str, type] = {"entity": str, "join_keys": list, "ttl": str, "owner": str, "online": bool}
+_META: Mapping[str, type] = {"entities": dict, "ttl": str, "owner": str, "online": bool}
 
 
 @dataclass(frozen=True)
 class FeatureView:
-    """One feature table: whose features, valid for how long, owned by whom; `fields` in its order."""
+    """One feature table: whose features, valid for how long, owned by whom; `fields` in its order.
+
+    `entities` are named in the order of their `join_keys`; several make a composite key.
+    """
 
     name: str
-    entity: str
+    entities: tuple[str, ...]
     join_keys: tuple[str, ...]
     join_key_kinds: tuple[Kind, ...]
     ttl: timedelta
@@ -76,21 +79,22 @@ def _view(model: Mapping[str, Any]) -> FeatureView:
     file = (model.get("patch_path") or model["original_file_path"]).split("://")[-1]
     meta = _meta(model["config"]["meta"]["feature_view"], file)
     columns = model["columns"]
-    for required in (*meta["join_keys"], *TIME_COLUMNS):
+    join_keys = tuple(meta["entities"].values())
+    for required in (*join_keys, *TIME_COLUMNS):
         if required not in columns:
             raise ValueError(f"{file}: feature view {model['name']!r} has no column {required!r}; declare it")
     for column in TIME_COLUMNS:
         if _type(columns[column]) not in _INSTANTS:
             found = columns[column].get("data_type")
             raise ValueError(f"{file}: column {column!r} must have data_type {_INSTANTS[0]!r}, not {found!r}")
-    names = [name for name in columns if name not in (*meta["join_keys"], *BOOKKEEPING)]
+    names = [name for name in columns if name not in (*join_keys, *BOOKKEEPING)]
     if not names:
         raise ValueError(f"{file}: feature view {model['name']!r} has no feature columns; declare at least one")
     return FeatureView(
         name=model["name"],
-        entity=meta["entity"],
-        join_keys=tuple(meta["join_keys"]),
-        join_key_kinds=tuple(_key_kind(columns[key], file) for key in meta["join_keys"]),
+        entities=tuple(meta["entities"]),
+        join_keys=join_keys,
+        join_key_kinds=tuple(_key_kind(columns[key], file) for key in join_keys),
         ttl=meta["ttl"],
         owner=meta["owner"],
         online=meta["online"],
@@ -110,8 +114,12 @@ def _meta(meta: Any, file: str) -> dict[str, Any]:
             raise ValueError(
                 f"{file}: config.meta.feature_view.{field} must be a {kind.__name__}, not {meta.get(field)!r}"
             )
-    if not all(isinstance(key, str) for key in meta["join_keys"]):
-        raise ValueError(f"{file}: config.meta.feature_view.join_keys must be column names, not {meta['join_keys']!r}")
+    keys = list(meta["entities"].values())
+    if not all(isinstance(key, str) for key in keys) or len(set(keys)) != len(keys):
+        raise ValueError(
+            f"{file}: config.meta.feature_view.entities must give each entity the column of its join key, "
+            f"such as {{aircraft: tailnum}}, not {meta['entities']!r}"
+        )
     try:
         return {**meta, "ttl": parse_ttl(meta["ttl"])}
     except ValueError as error:

@@ -17,7 +17,7 @@ DAY = datetime(2013, 7, 1, tzinfo=UTC)
 FIELDS = (Field("level", "float"), Field("readings", "int"), Field("river", "string"), Field("alarm", "bool"))
 GAUGES = FeatureView(
     name="gauge_state",
-    entity="gauge",
+    entities=("gauge",),
     join_keys=("gauge_id",),
     join_key_kinds=("string",),
     ttl=timedelta(hours=6),

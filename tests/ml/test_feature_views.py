@@ -17,8 +17,7 @@ MODEL = {
     "config": {
         "meta": {
             "feature_view": {
-                "entity": "gauge",
-                "join_keys": ["gauge_id"],
+                "entities": {"gauge": "gauge_id"},
                 "ttl": "36h",
                 "owner": "team:hydrology",
                 "online": True,
@@ -60,7 +59,7 @@ def test_a_view_is_what_its_yaml_says(tmp_path):
     assert load_feature_views(manifest_of(tmp_path, MODEL)) == (
         FeatureView(
             name="gauge_state",
-            entity="gauge",
+            entities=("gauge",),
             join_keys=("gauge_id",),
             join_key_kinds=("int",),
             ttl=timedelta(hours=36),
@@ -78,11 +77,12 @@ META = ("config", "meta", "feature_view")
 @pytest.mark.parametrize(
     ("model", "named"),
     [
-        (changed(*META, "entity"), "feature_view.entity"),
+        (changed(*META, "entities"), "feature_view.entities"),
         (changed(*META, "owner", to=""), "feature_view.owner"),
         (changed(*META, "online", to="yes"), "feature_view.online"),
-        (changed(*META, "join_keys", to=[]), "feature_view.join_keys"),
-        (changed(*META, "join_keys", to=[1]), "feature_view.join_keys"),
+        (changed(*META, "entities", to={}), "feature_view.entities"),
+        (changed(*META, "entities", to={"gauge": 1}), "feature_view.entities"),
+        (changed(*META, "entities", to={"a": "gauge_id", "b": "gauge_id"}), "feature_view.entities"),
         (changed(*META, "ttl", to="3 days"), "feature_view.ttl"),
         (changed(*META, "ttl", to="0d"), "feature_view.ttl"),
         (changed(*META, "tll", to="3d"), "tll"),

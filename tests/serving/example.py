@@ -22,7 +22,7 @@ NOW = datetime(2013, 10, 3, 12, tzinfo=UTC)
 
 AIRCRAFT = FeatureView(
     name="aircraft",
-    entity="aircraft",
+    entities=("aircraft",),
     join_keys=("tailnum",),
     join_key_kinds=("string",),
     ttl=timedelta(days=3),
@@ -33,7 +33,7 @@ AIRCRAFT = FeatureView(
 )
 RUNWAY = FeatureView(
     name="runway",
-    entity="runway",
+    entities=("origin_airport", "runway"),
     join_keys=("origin", "runway"),
     join_key_kinds=("string", "int"),
     ttl=timedelta(hours=6),
