@@ -144,7 +144,7 @@ def test_instants_of_any_unit_and_zone_mean_the_same_moment():
     [
         (entities(("a", 1)).drop("key"), history(), "no column.*key"),
         (entities(("a", 1)), history().drop("created_timestamp"), "no column.*created_timestamp"),
-        (entities(("a", 1)).with_columns(at=pl.lit(None, pl.Datetime("us", "UTC"))), history(), "1 nulls"),
+        (entities(("a", 1)).with_columns(at=pl.lit(None, pl.Datetime("us", "UTC"))), history(), "has 1 nulls"),
         (entities(("a", 1)).with_columns(key=pl.lit(1)), history(), "join key 'key' is Int32"),
         (entities(("a", 1)).with_columns(view__v=pl.lit(1)), history(), "already have columns"),
         (entities(("a", 1)).with_columns(at=pl.lit("noon")), history(), "not an instant"),
