@@ -11,6 +11,8 @@ from feast.data_source import DataSource
 from feast.protos.feast.core.DataSource_pb2 import DataSource as DataSourceProto
 from feast.repo_config import RepoConfig
 
+from ml.lake import PARTITION_KEY
+
 
 class DeltaSource(DataSource):
     """The published table `table`, such as aircraft_state, with its two time columns."""
@@ -57,8 +59,11 @@ class DeltaSource(DataSource):
         """Accept: feature views come from dbt's manifest, and their tables may be published later."""
 
     def get_table_column_names_and_types(self, config: RepoConfig) -> Iterable[tuple[str, str]]:
-        """Refuse: columns and types are declared, never inferred from data."""
-        raise NotImplementedError(f"columns of {self.table!r} are declared in dbt; give the feature view its schema")
+        """Return the published table's columns and Delta types, its partition column left out."""
+        from ml.feature_tables import FeatureTables
+
+        fields = FeatureTables(config).published(self).schema().fields
+        return [(field.name, str(field.type)) for field in fields if field.name != PARTITION_KEY]
 
     @staticmethod
     def source_datatype_to_feast_value_type() -> Callable[[str], ValueType]:

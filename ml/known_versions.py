@@ -135,9 +135,9 @@ class KnownVersions:
     def _sorted(self, created: np.ndarray, keys: Sequence[str], wanted: pl.DataFrame) -> None:
         """Sort the versions of wanted entities."""
         rank = self.frame.select(keys).join(wanted, on=list(keys), how="left", maintain_order="left")[RANK]
-        rows = rank.is_not_null().arg_true()
-        code = rank.gather(rows).cast(pl.Int64).to_numpy()
-        rows = rows.cast(pl.Int64).to_numpy()
+        ranked = rank.is_not_null().arg_true()
+        code = rank.gather(ranked).cast(pl.Int64).to_numpy()
+        rows = ranked.cast(pl.Int64).to_numpy()
         order = order_by(code, self._known[rows], self.event[rows], created[rows])
         self.rows, self._code = rows[order], code[order]
         self._known, self.event = self._known[self.rows], self.event[self.rows]

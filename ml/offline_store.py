@@ -1,15 +1,13 @@
-"""Feast's offline store on published Delta tables, joined by polars. Reads; the lake is written elsewhere.
+"""Feast's offline store on Delta and Parquet, joined by polars. What a row may know is decided in `ml.point_in_time`.
 
-Named in Feast's configuration as `ml.offline_store.DeltaOfflineStore`. What a training row may know is
-decided in `ml.point_in_time`, always by knowledge time; here Feast's arguments become its arguments.
+Named in Feast's configuration as `ml.offline_store.DeltaOfflineStore`. Knowledge time is always on; here
+Feast's arguments become the join's. Which tables are read is in `ml.feature_tables`, results in `ml.retrieval`.
 """
 
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any, Literal
 
-import pandas as pd
 import polars as pl
 import pyarrow as pa
 from feast.data_source import DataSource
@@ -19,62 +17,36 @@ from feast.infra.registry.base_registry import BaseRegistry
 from feast.on_demand_feature_view import OnDemandFeatureView
 from feast.repo_config import FeastConfigBaseModel, RepoConfig
 
-from ml.delta_source import DeltaSource
-from ml.lake import Lake
-from ml.point_in_time import CREATED, EVENT, became_known, point_in_time_join, state_as_of
+from ml.feature_tables import FeatureTables
+from ml.history import CREATED, EVENT
+from ml.point_in_time import Lookup, PointInTimeJoin, Progress, became_known, state_as_of
+from ml.retrieval import EntityFrame, PolarsRetrievalJob, entity_frame
 
 _BEGINNING = datetime(1, 1, 2, tzinfo=UTC)
 
 
 class DeltaOfflineStoreConfig(FeastConfigBaseModel):
-    """Where the lake is, and the version to read of each published table."""
+    """Where the lake is, what to read of it, and how much memory a join may take for feature history.
+
+    `versions` pins published tables to a version; `memory_budget_mb` bounds the feature history held at a
+    time (None: a piece, such as a month, at a time); `read_pushed` lets training read rows that were written
+    through Feast and that no check has seen: for trying things out, never set by Headwater itself.
+    """
 
     type: Literal["ml.offline_store.DeltaOfflineStore"] = "ml.offline_store.DeltaOfflineStore"
     lake: str
     versions: dict[str, int] = {}
-
-
-class PolarsRetrievalJob(RetrievalJob):
-    """A retrieval that runs when its result is asked for."""
-
-    def __init__(
-        self,
-        evaluate: Callable[[], pl.DataFrame],
-        full_feature_names: bool,
-        metadata: RetrievalMetadata | None = None,
-    ) -> None:
-        self._evaluate = evaluate
-        self._full_feature_names = full_feature_names
-        self._metadata = metadata
-
-    def to_polars(self) -> pl.DataFrame:
-        """Return the result as a polars frame."""
-        return self._evaluate()
-
-    def _to_arrow_internal(self, timeout: int | None = None) -> pa.Table:
-        return self._evaluate().to_arrow()
-
-    def _to_df_internal(self, timeout: int | None = None) -> pd.DataFrame:
-        return self._evaluate().to_pandas()
+    memory_budget_mb: float | None = None
+    read_pushed: bool = False
 
     @property
-    def full_feature_names(self) -> bool:
-        """Whether features are named view__feature."""
-        return self._full_feature_names
-
-    @property
-    def on_demand_feature_views(self) -> list[OnDemandFeatureView]:
-        """None: they are refused."""
-        return []
-
-    @property
-    def metadata(self) -> RetrievalMetadata | None:
-        """Features and keys of a historical retrieval."""
-        return self._metadata
+    def memory_budget(self) -> int | None:
+        """The budget in bytes."""
+        return None if self.memory_budget_mb is None else int(self.memory_budget_mb * 2**20)
 
 
 class DeltaOfflineStore(OfflineStore):
-    """Point-in-time retrieval from published Delta tables."""
+    """Point-in-time retrieval from published Delta tables and from Parquet files."""
 
     supports_filter_by_created_timestamp = True
 
@@ -83,7 +55,7 @@ class DeltaOfflineStore(OfflineStore):
         config: RepoConfig,
         feature_views: list[FeatureView],
         feature_refs: list[str],
-        entity_df: pd.DataFrame | pl.DataFrame | str | None,
+        entity_df: Any,
         registry: BaseRegistry,
         project: str,
         full_feature_names: bool = False,
@@ -91,27 +63,22 @@ class DeltaOfflineStore(OfflineStore):
     ) -> RetrievalJob:
         """Join features to the entity rows as they were known at each row's `event_timestamp`.
 
-        `entity_df` is a pandas or polars frame. Corrections known later than a row are never used, whether
-        Feast's `filter_by_created_timestamp` is set or not. Raises NotImplementedError for SQL entity rows,
-        retrieval without entity rows, and on-demand feature views.
+        `entity_df` is a pandas or polars frame, an Arrow table or a polars LazyFrame (which `PolarsRetrievalJob`
+        can join and write in slices). Corrections known later than a row are never used, whether Feast's
+        `filter_by_created_timestamp` is set or not. Raises NotImplementedError for SQL entity rows,
+        retrieval without entity rows, and on-demand feature views; ValueError for naive or missing instants.
         """
-        if not isinstance(entity_df, (pd.DataFrame, pl.DataFrame)):
-            raise NotImplementedError(
-                "give entity rows as a pandas or polars frame; SQL and date ranges are not supported"
-            )
         if OnDemandFeatureView.get_requested_odfvs(feature_refs, project, registry):
             raise NotImplementedError("on-demand feature views are not supported; build the feature in dbt")
-        entities = entity_df if isinstance(entity_df, pl.DataFrame) else pl.from_pandas(entity_df)
-        at = _moment_column(entities)
+        rows = entity_frame(entity_df)
+        views = [(view, _features(view, feature_refs, full_feature_names)) for view in feature_views]
 
-        def evaluate() -> pl.DataFrame:
-            frame = entities
-            for view in feature_views:
-                frame = _join_view(config, view, feature_refs, frame, at, full_feature_names)
-            return frame
+        def join(frame: pl.DataFrame, progress: Progress) -> pl.DataFrame:
+            return _joined(config, views, frame, rows.at, progress)
 
-        metadata = RetrievalMetadata(features=feature_refs, keys=[c for c in entities.columns if c != at])
-        return PolarsRetrievalJob(evaluate, full_feature_names, metadata)
+        keys = [name for name in rows.names if name != rows.at]
+        metadata = RetrievalMetadata(features=feature_refs, keys=keys)
+        return PolarsRetrievalJob(rows, join, full_feature_names, metadata)
 
     @staticmethod
     def pull_latest_from_table_or_query(
@@ -126,12 +93,12 @@ class DeltaOfflineStore(OfflineStore):
     ) -> RetrievalJob:
         """Return each entity's state as known at `end_date`, if its event is not before `start_date`."""
 
-        def evaluate() -> pl.DataFrame:
-            rows = _read(config, data_source, [*join_key_columns, *feature_name_columns])
+        def pull() -> pl.DataFrame:
+            rows = FeatureTables(config).read(data_source, [*join_key_columns, *feature_name_columns])
             rows = state_as_of(rows, join_key_columns, _aware(end_date))
             return _named(rows.filter(pl.col(EVENT) >= _aware(start_date)), timestamp_field, created_timestamp_column)
 
-        return PolarsRetrievalJob(evaluate, full_feature_names=False)
+        return _pulled(pull)
 
     @staticmethod
     def pull_all_from_table_or_query(
@@ -146,62 +113,69 @@ class DeltaOfflineStore(OfflineStore):
     ) -> RetrievalJob:
         """Return all versions known at `end_date` of events from `start_date` on, as they became known."""
 
-        def evaluate() -> pl.DataFrame:
-            rows = _read(config, data_source, [*join_key_columns, *feature_name_columns])
+        def pull() -> pl.DataFrame:
+            rows = FeatureTables(config).read(data_source, [*join_key_columns, *feature_name_columns])
             if end_date is not None:
                 rows = became_known(rows, _BEGINNING, _aware(end_date))
             if start_date is not None:
                 rows = rows.filter(pl.col(EVENT) >= _aware(start_date))
             return _named(rows, timestamp_field, created_timestamp_column)
 
-        return PolarsRetrievalJob(evaluate, full_feature_names=False)
+        return _pulled(pull)
+
+    @staticmethod
+    def offline_write_batch(
+        config: RepoConfig,
+        feature_view: FeatureView,
+        table: pa.Table,
+        progress: Callable[[int], Any] | None,
+    ) -> None:
+        """Append rows to the view's table of pushed rows, in one transaction; published tables stay as they are.
+
+        No check has seen such rows, so training reads them only where `read_pushed` is set. Raises ValueError,
+        naming the column, if one is missing, of a wrong type, or an instant or key is null.
+        """
+        FeatureTables(config).push(feature_view, pl.DataFrame(table))
+        if progress:
+            progress(table.num_rows)
 
 
-def _join_view(
+def _features(view: FeatureView, references: Sequence[str], full_names: bool) -> dict[str, str]:
+    """Return the view's requested features, and the name that each gets in the result."""
+    name = view.projection.name_to_use()
+    wanted = [feature for owner, feature in (r.split(":") for r in references) if owner == name]
+    return {feature: f"{name}__{feature}" if full_names else feature for feature in wanted}
+
+
+def _joined(
     config: RepoConfig,
-    view: FeatureView,
-    refs: Sequence[str],
+    views: Sequence[tuple[FeatureView, Mapping[str, str]]],
     entities: pl.DataFrame,
     at: str,
-    full_names: bool,
+    progress: Progress,
 ) -> pl.DataFrame:
-    name = view.projection.name_to_use()
-    features = {f: f"{name}__{f}" if full_names else f for ref, f in (r.split(":") for r in refs) if ref == name}
-    keys = {view.projection.join_key_map.get(key, key): key for key in view.join_keys}
-    history = _read(config, view.batch_source, [*keys.values(), *features])
-    try:
-        return point_in_time_join(entities, history, at=at, keys=keys, features=features, ttl=view.ttl)
-    except ValueError as error:
-        raise ValueError(f"feature view {name!r}: {error}") from error
+    tables = FeatureTables(config)
+    name = ""
+    join = PointInTimeJoin(entities, at, config.offline_store.memory_budget, lambda text: progress(f"{name}: {text}"))
+    found = [entities]
+    for view, features in views:
+        name = view.projection.name_to_use()
+        keys = {view.projection.join_key_map.get(key, key): key for key in view.join_keys}
+        pieces = tables.pieces(view.batch_source, [*keys.values(), *features])
+        try:
+            found.append(join.look_up(Lookup(pieces, keys, features, view.ttl)))
+        except ValueError as error:
+            raise ValueError(f"feature view {name!r}: {error}") from error
+    return pl.concat(found, how="horizontal")
 
 
-def _read(config: RepoConfig, source: DataSource | None, columns: Sequence[str]) -> pl.DataFrame:
-    """Return columns and both instants, under our names, of the configured version of a published table."""
-    if not isinstance(source, DeltaSource) or source.field_mapping:
-        raise NotImplementedError(
-            f"data source {getattr(source, 'name', None)!r} is not a DeltaSource without field mapping"
-        )
-    versions: Mapping[str, int] = config.offline_store.versions
-    if source.table not in versions:
-        raise LookupError(f"no version of {source.table!r} is published; materialize published/{source.table} first")
-    table = Lake(Path(config.offline_store.lake)).read(f"published/{source.table}", versions[source.table])
-    times = [
-        pl.col(source.timestamp_field).alias(EVENT),
-        pl.col(source.created_timestamp_column).alias(CREATED),
-    ]
-    return table.select(*dict.fromkeys(columns), *times).collect()
+def _pulled(pull: Callable[[], pl.DataFrame]) -> RetrievalJob:
+    return PolarsRetrievalJob(EntityFrame(None, ""), lambda _, __: pull(), full_feature_names=False)
 
 
 def _named(rows: pl.DataFrame, timestamp_field: str, created_timestamp_column: str | None) -> pl.DataFrame:
     names = {EVENT: timestamp_field, CREATED: created_timestamp_column or CREATED}
     return rows.rename({old: new for old, new in names.items() if old != new})
-
-
-def _moment_column(entities: pl.DataFrame) -> str:
-    instants = [name for name, dtype in entities.schema.items() if isinstance(dtype, pl.Datetime)]
-    if EVENT in instants or len(instants) == 1:
-        return EVENT if EVENT in instants else instants[0]
-    raise ValueError(f"entity rows need one instant column, best named {EVENT!r}; they have {instants}")
 
 
 def _aware(moment: datetime) -> datetime:
