@@ -21,6 +21,7 @@ from assets.mirror import record
 from assets.partitions import MONTHS, with_look_back
 from assets.resources import DBT_PROJECT, Platform
 from checks.dbt_tests import FEATURES_FOLDER, built_tables, check_dbt_tests, errors
+from ml.dbt_manifest import table_of
 from ml.source import Source
 from ml.warehouse import read_feature_table
 
@@ -36,7 +37,7 @@ class Translator(DagsterDbtTranslator):
         if dbt_resource_props["resource_type"] == "source":
             return dg.AssetKey(["raw", dbt_resource_props["name"]])
         stage = "features" if FEATURES_FOLDER in dbt_resource_props["fqn"] else "staging"
-        return dg.AssetKey([stage, dbt_resource_props["name"]])
+        return dg.AssetKey([stage, table_of(dbt_resource_props)])
 
     def get_group_name(self, dbt_resource_props: Mapping[str, Any]) -> str | None:
         """Put all of dbt's models in one group."""
