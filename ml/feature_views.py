@@ -5,7 +5,7 @@ that holds its join key), ttl, owner and online. No Feast here: what only needs 
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -65,6 +65,22 @@ def load_feature_views(manifest: Path) -> tuple[FeatureView, ...]:
     """
     models = [node for node in read_manifest(manifest)["nodes"].values() if is_feature_view(node)]
     return tuple(sorted((_view(model) for model in models), key=lambda view: view.name))
+
+
+def require_features(model: str, references: Iterable[str], views: Iterable[FeatureView]) -> None:
+    """Raise LookupError with the remedy if a model reads a view or a feature (view:feature) that is not declared."""
+    known = {view.name: [field.name for field in view.fields] for view in views}
+    for view, _, feature in (reference.partition(":") for reference in references):
+        if view not in known:
+            raise LookupError(
+                f"model {model!r} reads feature view {view!r}, which dbt does not declare; it has {sorted(known)}: "
+                "correct the model's spec, or declare the view and run make setup"
+            )
+        if feature not in known[view]:
+            raise LookupError(
+                f"model {model!r} reads {feature!r} of feature view {view!r}, which has {known[view]}: correct the "
+                "model's spec, or declare a version of the view with it and run make setup"
+            )
 
 
 def parse_ttl(text: str) -> timedelta:
