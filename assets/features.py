@@ -22,7 +22,7 @@ from assets.partitions import MONTHS, with_look_back
 from assets.resources import Platform
 from assets.views import BUILT_FROM, admit_build
 from checks.dbt_tests import FEATURES_FOLDER, built_tables, check_dbt_tests, errors
-from ml.dbt_manifest import table_of
+from ml.dbt_manifest import read_manifest, table_of
 from ml.source import Source
 from ml.view_definitions import Definition
 from ml.warehouse import read_feature_table
@@ -84,7 +84,7 @@ def feature_assets(platform: Platform, sources: Sequence[Source]) -> dg.AssetsDe
         raise LookupError(f"dbt's manifest {platform.manifest} is missing; run make setup")
 
     @dbt_assets(
-        manifest=platform.manifest,
+        manifest=read_manifest(platform.manifest),  # dagster-dbt would keep what it once read from a path
         name="dbt_build",
         partitions_def=MONTHS,
         backfill_policy=dg.BackfillPolicy.single_run(),

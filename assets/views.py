@@ -133,7 +133,8 @@ def _state(guard: ViewGuard, name: str) -> str:
         return "no longer declared"
     if name not in guard.recorded:
         return "new: not published yet"
-    return "; ".join(difference.text for difference in guard.changes(name)) or "as recorded"
+    changes = "; ".join(difference.text for difference in guard.changes(name))
+    return f"differs: {changes}" if changes else "as recorded"
 
 
 def main() -> int:
