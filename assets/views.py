@@ -1,4 +1,4 @@
-"""Definitions of feature views, wired: the guard that builds and publishing ask, the record, and what retiring removes.
+"""Definitions of feature views, wired: the guard that builds, publishing and serving ask; the record; retirement.
 
 `python -m assets.views` (make views) lists every version with who reads it; `... accept NAME --reason TEXT` says that
 changed SQL makes the same rows as before.
@@ -42,6 +42,15 @@ def admit_build(platform: Platform, run: str, names: Iterable[str]) -> Mapping[s
     for definition in guard.retired():
         retire(platform, definition, run)
     return guard.declared
+
+
+def admit_use(platform: Platform, reader: str, names: Iterable[str]) -> None:
+    """Let `reader` deploy on, or write online rows of, the views `names` in the layout that dbt declares.
+
+    Raises GateClosed if a model in use, a challenger included, reads one of them and its definition is not the
+    one on record: rows and plans of two layouts would be mistaken for each other.
+    """
+    view_guard(platform).admit(reader, names)
 
 
 def retire(platform: Platform, definition: Definition, actor: str) -> None:

@@ -16,7 +16,7 @@ from assets.definitions import definitions_for
 from assets.features import dbt_resource
 from assets.resources import Platform
 from assets.runs import materialize
-from assets.views import accept, admit_build, admit_publish, record_published
+from assets.views import accept, admit_build, admit_publish, admit_use, record_published
 from checks.guard import GateClosed
 from ml.clock import ReplayClock
 from ml.feature_store import historical_features, published_versions
@@ -62,6 +62,7 @@ class Home:
     """A home with a dbt project of its own, and a model that reads a version of aircraft_state."""
 
     folder: Path
+    built: dg.ExecuteInProcessResult | None = None  # the build of both versions
 
     @property
     def project(self):
@@ -163,7 +164,7 @@ def published_twice(published_once, tmp_path_factory):
     home = Home(folder / "copy")
     home.deploy("1")
     home.declare_second_version()
-    home.run("features/aircraft_state", "features/aircraft_state_v2")
+    home.built = home.run("features/aircraft_state", "features/aircraft_state_v2")
     home.run("published/aircraft_state", "published/aircraft_state_v2")
     return home
 
@@ -194,6 +195,25 @@ def test_publishing_a_second_version_leaves_the_first_as_it_was(published_once, 
     assert both.published("aircraft_state").equals(published_once.published("aircraft_state"))
     assert both.events() == [("declared", "")]
     assert both.events("aircraft_state_v2") == [("declared", "")]
+
+
+def test_both_versions_have_their_own_tests_and_column_lineage(published_twice):
+    events = {event.asset_key.path[-1]: event for event in published_twice.built.get_asset_materialization_events()}
+    lineage = {
+        name: events[name].materialization.metadata["dagster/column_lineage"].value.deps_by_column
+        for name in ("aircraft_state", "aircraft_state_v2")
+    }
+    assert lineage["aircraft_state_v2"]["last_carrier"] == [
+        dg.TableColumnDep(dg.AssetKey(["staging", "stg_nycflights__flights"]), "carrier")
+    ]
+    assert "last_carrier" not in lineage["aircraft_state"]
+    verdicts = published_twice.platform.verdicts
+    tests = {
+        name: {test["column"] for test in verdicts.newest(table, 0, "2013-03", "dbt_tests").evidence["tests"]}
+        for name in lineage
+        for table in [f"features/{name}"]
+    }
+    assert tests["aircraft_state_v2"] - tests["aircraft_state"] == {"last_carrier"}
 
 
 def test_both_versions_are_joined_at_the_same_moments(both):
@@ -233,6 +253,8 @@ def test_a_silent_change_is_refused_before_the_build_and_at_publishing(home):
         home.run("features/aircraft_state")
     with pytest.raises(GateClosed, match=said):
         home.run("published/aircraft_state")
+    with pytest.raises(GateClosed, match=r"delay/deployment refuses: .*has changed"):
+        admit_use(home.platform, "delay/deployment", ["aircraft_state"])
     assert home.published("aircraft_state").equals(before)
 
 
