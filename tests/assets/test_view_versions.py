@@ -15,8 +15,9 @@ import pytest
 from assets.definitions import definitions_for
 from assets.features import dbt_resource
 from assets.resources import Platform
+from assets.rollback import roll_back
 from assets.runs import materialize
-from assets.views import accept, admit_build, admit_publish, admit_use, record_published
+from assets.views import accept, admit_build, admit_publish, admit_use, listing, record_published
 from checks.guard import GateClosed
 from ml.clock import ReplayClock
 from ml.feature_store import historical_features, published_versions
@@ -289,6 +290,23 @@ def test_what_nothing_reads_may_change_but_all_its_months_together(home):
     home.run("published/aircraft_state")
     assert home.published("aircraft_state")["last_arr_delay"].equals(before["last_arr_delay"] + 1)
     assert home.events()[-1] == ("changed", "its SQL (models/features/aircraft_state.sql)")
+    with pytest.raises(
+        GateClosed, match=r"rollback of published/aircraft_state refuses: .*2013-02, 2013-03; roll back"
+    ):
+        roll_back(home.platform, "aircraft_state", 0, "test", "the rows of before")
+
+
+def test_the_list_says_who_reads_each_version_and_whether_it_is_as_recorded(both):
+    both.deploy("2", "aircraft_state_v2")
+    rows = {line.split()[0]: line for line in listing(both.platform)}
+    assert rows["aircraft_state"].endswith("as recorded")
+    assert "delay version 1 (previous)" in rows["aircraft_state"]
+    assert "delay version 2 (champion)" in rows["aircraft_state_v2"]
+    assert rows["weather_observation"].endswith("new: not published yet")
+    both.edit(V2_SQL, "* 60", "* 61")
+    both.parse()
+    (changed,) = [line for line in listing(both.platform) if line.startswith("aircraft_state_v2")]
+    assert changed.endswith(f"differs: its SQL ({V2_SQL})")
 
 
 def test_a_version_is_retired_once_nothing_in_use_reads_it(both):
