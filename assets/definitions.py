@@ -13,6 +13,7 @@ from assets.publishing import publishing_assets
 from assets.raw import raw_assets
 from assets.resources import Platform, platform_for
 from assets.training import training_assets
+from ml.feature_views import require_features
 from ml.models import MODELS
 from ml.settings import Settings
 from ml.source import Source
@@ -37,7 +38,10 @@ def build_definitions(environment: str | None = None) -> dg.Definitions:
 def definitions_for(
     platform: Platform, sources: Sequence[Source] = SOURCES, models: Sequence[ModelSpec] = MODELS
 ) -> dg.Definitions:
-    """Return the whole lineage of `sources` and `models` on the given parts."""
+    """Return the whole lineage of `sources` and `models` on the given parts.
+
+    Raises LookupError if dbt's manifest has not been built, or lacks a view or feature that a model reads.
+    """
     jobs = {spec.name: retraining_job(spec) for spec in models}
     everything = [
         *raw_assets(sources),
@@ -47,6 +51,8 @@ def definitions_for(
         *(deployment_asset(spec) for spec in models),
         *(predictions_asset(spec) for spec in models),
     ]
+    for spec in models:
+        require_features(spec.name, spec.features, platform.feature_views)
     return dg.Definitions(
         assets=[item for item in everything if not isinstance(item, dg.AssetChecksDefinition)],
         asset_checks=[item for item in everything if isinstance(item, dg.AssetChecksDefinition)],

@@ -3,6 +3,7 @@
 import dagster as dg
 
 from assets.resources import Platform
+from assets.views import admit_use
 from ml.spec import ModelSpec
 
 
@@ -29,6 +30,7 @@ def deployment_asset(spec: ModelSpec) -> dg.AssetsDefinition:
         registry, settings = platform.registry, platform.settings
         candidate = registry.newest(spec.name)
         platform.guard.require(f"{spec.name}/deployment", f"{spec.name}/model", int(candidate.version))
+        admit_use(platform, f"{spec.name}/deployment", spec.views)
         server = Server(settings).start()
         plan = deploy(spec, candidate.version, registry.onnx_path(candidate), platform.feature_views, settings)
         registry.promote(spec.name, candidate.version)

@@ -19,9 +19,12 @@ from dagster_dbt import DagsterDbtTranslator, DbtCliInvocation, DbtCliResource, 
 from assets.automation import WHEN_CHECKED
 from assets.mirror import record
 from assets.partitions import MONTHS, with_look_back
-from assets.resources import DBT_PROJECT, Platform
+from assets.resources import Platform
+from assets.views import BUILT_FROM, admit_build
 from checks.dbt_tests import FEATURES_FOLDER, built_tables, check_dbt_tests, errors
+from ml.dbt_manifest import read_manifest, table_of
 from ml.source import Source
+from ml.view_definitions import Definition
 from ml.warehouse import read_feature_table
 
 GROUP = "features"
@@ -36,7 +39,7 @@ class Translator(DagsterDbtTranslator):
         if dbt_resource_props["resource_type"] == "source":
             return dg.AssetKey(["raw", dbt_resource_props["name"]])
         stage = "features" if FEATURES_FOLDER in dbt_resource_props["fqn"] else "staging"
-        return dg.AssetKey([stage, dbt_resource_props["name"]])
+        return dg.AssetKey([stage, table_of(dbt_resource_props)])
 
     def get_group_name(self, dbt_resource_props: Mapping[str, Any]) -> str | None:
         """Put all of dbt's models in one group."""
@@ -71,7 +74,8 @@ def dbt_resource(platform: Platform) -> DbtCliResource:
         DO_NOT_TRACK="true",
     )
     executable = Path(sys.executable).parent / "dbt"
-    return DbtCliResource(project_dir=str(DBT_PROJECT), profiles_dir=str(DBT_PROJECT), dbt_executable=str(executable))
+    project = str(platform.dbt_project)
+    return DbtCliResource(project_dir=project, profiles_dir=project, dbt_executable=str(executable))
 
 
 def feature_assets(platform: Platform, sources: Sequence[Source]) -> dg.AssetsDefinition:
@@ -80,7 +84,7 @@ def feature_assets(platform: Platform, sources: Sequence[Source]) -> dg.AssetsDe
         raise LookupError(f"dbt's manifest {platform.manifest} is missing; run make setup")
 
     @dbt_assets(
-        manifest=platform.manifest,
+        manifest=read_manifest(platform.manifest),  # dagster-dbt would keep what it once read from a path
         name="dbt_build",
         partitions_def=MONTHS,
         backfill_policy=dg.BackfillPolicy.single_run(),
@@ -96,13 +100,15 @@ def feature_assets(platform: Platform, sources: Sequence[Source]) -> dg.AssetsDe
             "end_month": months[-1],
             "raw_versions": _admitted_raw(platform, sources, months),
         }
+        selected = [key.path[-1] for key in context.selected_asset_keys if key.path[0] == FEATURES_FOLDER]
+        definitions = admit_build(platform, f"dagster run {context.run.run_id}", selected)
         context.log.info(f"dbt build {months[0]} to {months[-1]}")
         build = dbt.cli(["build", "--vars", json.dumps(variables)], context=context, raise_on_error=False)
         # Dagster hears of a table only when its version and verdict are in the lake.
         with chdir("."):  # dagster-dbt's threads leave the process in dbt's folder
             events = list(build.stream().fetch_row_counts().fetch_column_metadata())
         release_warehouse(build)
-        _export(platform, context.run.run_id, build, months)
+        _export(platform, context.run.run_id, build, months, definitions)
         problems = errors(build.get_artifact("run_results.json"))
         if problems:
             yield from (event for event in events if isinstance(event, dg.AssetCheckResult | dg.AssetCheckEvaluation))
@@ -138,12 +144,19 @@ def _admitted_raw(platform: Platform, sources: Sequence[Source], months: list[st
     return pinned
 
 
-def _export(platform: Platform, run_id: str, build: DbtCliInvocation, months: list[str]) -> None:
+def _export(
+    platform: Platform,
+    run_id: str,
+    build: DbtCliInvocation,
+    months: list[str],
+    definitions: Mapping[str, Definition],
+) -> None:
     """Write the built months of each feature table as a new version, with dbt's verdict on it."""
     results = build.get_artifact("run_results.json")
     for name in built_tables(platform.manifest, results):
         frame = read_feature_table(platform.settings.warehouse, name, months)
-        version = platform.lake.replace(f"features/{name}", frame, months, {"run": run_id})
+        made_by = {"run": run_id, BUILT_FROM: definitions[name].rows if name in definitions else None}
+        version = platform.lake.replace(f"features/{name}", frame, months, made_by)
         outcome = check_dbt_tests(platform.manifest, results, name)
         for month in months:
             record(

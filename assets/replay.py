@@ -8,6 +8,7 @@ from typing import Any
 import polars as pl
 
 from assets.resources import Platform
+from assets.views import admit_use
 from ml.clock import ReplayClock
 from ml.online_publish import push_until, rebuild
 from ml.online_rows import OnlineRows
@@ -28,8 +29,10 @@ def ask_in_order(platform: Platform, spec: ModelSpec, rows: pl.DataFrame, timeou
     """Ask for each row of a training set, in order of prediction time, and yield the answers.
 
     The online store is rebuilt as of the first moment, then events are pushed in the order in which they
-    became known, up to each request's prediction time. The clock stays at the last one.
+    became known, up to each request's prediction time. The clock stays at the last one. Raises GateClosed if a view
+    that a model in use reads is not declared as it was published.
     """
+    admit_use(platform, "push", [view.name for view in platform.feature_views if view.online])
     clock, online = ReplayClock(platform.settings.clock_file), OnlineRows(platform.settings.online_store)
     client = HeadwaterClient(f"127.0.0.1:{platform.settings.triton_grpc_port}", timeout)
     try:

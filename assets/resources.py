@@ -27,6 +27,7 @@ class Platform:
     """The parts of one environment, opened on first use. Cheap to make."""
 
     settings: Settings
+    dbt_project: Path = DBT_PROJECT
 
     @property
     def clock(self) -> Clock:

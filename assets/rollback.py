@@ -6,6 +6,8 @@ import sys
 
 from assets.failures import one_line
 from assets.resources import Platform, platform_for
+from assets.views import admit_roll_back
+from checks.guard import GateClosed
 from ml.online_publish import rebuild
 from ml.online_rows import OnlineRows
 from ml.publication import Publication
@@ -15,8 +17,10 @@ from ml.settings import Settings
 def roll_back(platform: Platform, name: str, version: int, actor: str, reason: str) -> Publication:
     """Point readers of published/<name> at `version` and rebuild its online rows as of the clock.
 
-    Raises LookupError if that version was never published.
+    Raises LookupError if that version was never published, GateClosed if its rows were made by another
+    definition of the view than the one on record.
     """
+    admit_roll_back(platform, name, version)
     publication = platform.publications.roll_back(name, version, actor, reason)
     views = [view for view in platform.feature_views if view.name == name]
     rebuild(views, platform.publications, OnlineRows(platform.settings.online_store), platform.clock.now())
@@ -36,7 +40,7 @@ def main() -> int:
             roll_back(platform, arguments.name, arguments.version, getpass.getuser(), arguments.reason)
         for publication in platform.publications.log(arguments.name):
             print(f"{publication.table} version {publication.version}: {publication.reason} ({publication.actor})")
-    except LookupError as error:
+    except (LookupError, GateClosed) as error:
         print(f"headwater: {one_line(error)}", file=sys.stderr)
         return 1
     return 0

@@ -4,14 +4,14 @@ A dbt model is a feature view if its `config.meta` has a `feature_view` with ent
 that holds its join key), ttl, owner and online. No Feast here: what only needs names, keys and kinds stays light.
 """
 
-import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+from ml.dbt_manifest import Node, file_of, is_feature_view, read_manifest, table_of
 from ml.packed import Field, Kind
 
 TIME_COLUMNS = ("event_timestamp", "created_timestamp")
@@ -37,7 +37,8 @@ _META: Mapping[str, type] = {"entities": dict, "ttl": str, "owner": str, "online
 class FeatureView:
     """One feature table: whose features, valid for how long, owned by whom; `fields` in its order.
 
-    `entities` are named in the order of their `join_keys`; several make a composite key.
+    `entities` are named in the order of their `join_keys`; several make a composite key. Each version of
+    a view is a feature view of its own: version 2 of aircraft_state has the name aircraft_state_v2.
     """
 
     name: str
@@ -49,6 +50,12 @@ class FeatureView:
     online: bool
     description: str
     fields: tuple[Field, ...]
+    version: int = 1
+
+    @property
+    def base(self) -> str:
+        """The name that all versions share."""
+        return self.name if self.version == 1 else self.name.removesuffix(f"_v{self.version}")
 
 
 def load_feature_views(manifest: Path) -> tuple[FeatureView, ...]:
@@ -56,14 +63,24 @@ def load_feature_views(manifest: Path) -> tuple[FeatureView, ...]:
 
     Raises LookupError if there is no manifest, and ValueError with file and field if a view is wrong.
     """
-    try:
-        nodes = json.loads(manifest.read_text())["nodes"].values()
-    except OSError as error:
-        raise LookupError(f"no dbt manifest at {manifest}; run dbt parse") from error
-    except (ValueError, KeyError) as error:
-        raise ValueError(f"{manifest} is not a dbt manifest ({error}); run dbt parse") from error
-    models = [n for n in nodes if n["resource_type"] == "model" and "feature_view" in n["config"].get("meta", {})]
+    models = [node for node in read_manifest(manifest)["nodes"].values() if is_feature_view(node)]
     return tuple(sorted((_view(model) for model in models), key=lambda view: view.name))
+
+
+def require_features(model: str, references: Iterable[str], views: Iterable[FeatureView]) -> None:
+    """Raise LookupError with the remedy if a model reads a view or a feature (view:feature) that is not declared."""
+    known = {view.name: [field.name for field in view.fields] for view in views}
+    for view, _, feature in (reference.partition(":") for reference in references):
+        if view not in known:
+            raise LookupError(
+                f"model {model!r} reads feature view {view!r}, which dbt does not declare; it has {sorted(known)}: "
+                "correct the model's spec, or declare the view and run make setup"
+            )
+        if feature not in known[view]:
+            raise LookupError(
+                f"model {model!r} reads {feature!r} of feature view {view!r}, which has {known[view]}: correct the "
+                "model's spec, or declare a version of the view with it and run make setup"
+            )
 
 
 def parse_ttl(text: str) -> timedelta:
@@ -74,9 +91,8 @@ def parse_ttl(text: str) -> timedelta:
     return timedelta(**{_UNITS[match[2]]: int(match[1])})
 
 
-def _view(model: Mapping[str, Any]) -> FeatureView:
-    # patch_path is "project://models/features/x.yml"; the SQL file stands in where there is no YAML.
-    file = (model.get("patch_path") or model["original_file_path"]).split("://")[-1]
+def _view(model: Node) -> FeatureView:
+    file = file_of(model)
     meta = _meta(model["config"]["meta"]["feature_view"], file)
     columns = model["columns"]
     join_keys = tuple(meta["entities"].values())
@@ -91,7 +107,7 @@ def _view(model: Mapping[str, Any]) -> FeatureView:
     if not names:
         raise ValueError(f"{file}: feature view {model['name']!r} has no feature columns; declare at least one")
     return FeatureView(
-        name=model["name"],
+        name=table_of(model),
         entities=tuple(meta["entities"]),
         join_keys=join_keys,
         join_key_kinds=tuple(_key_kind(columns[key], file) for key in join_keys),
@@ -100,7 +116,21 @@ def _view(model: Mapping[str, Any]) -> FeatureView:
         online=meta["online"],
         description=model["description"],
         fields=tuple(Field(name, _kind(columns[name], file)) for name in names),
+        version=_version(model, file),
     )
+
+
+def _version(model: Node, file: str) -> int:
+    version = 1 if model.get("version") is None else model["version"]
+    if not isinstance(version, int) or version < 1:
+        raise ValueError(f"{file}: versions.v of feature view {model['name']!r} is {version!r}; it is 1, 2, 3, ...")
+    expected = model["name"] if version == 1 else f"{model['name']}_v{version}"
+    if table_of(model) != expected:
+        raise ValueError(
+            f"{file}: version {version} of feature view {model['name']!r} has the alias {table_of(model)!r}; "
+            f"its table is {expected}: leave the alias out"
+        )
+    return version
 
 
 def _meta(meta: Any, file: str) -> dict[str, Any]:

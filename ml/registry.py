@@ -5,6 +5,7 @@ Here: finding and promoting versions, opening runs (written to in ml/recording.p
 (serving/). Nothing global is set: two registries live side by side in one process.
 """
 
+import json
 import logging
 import os
 import sys
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 
 CHAMPION, CHALLENGER, PREVIOUS = "champion", "challenger", "previous"
 TRAINING_SET_VERSION = "training_set_version"  # tag of a version: the Delta version it learned from
+_PROVENANCE = "training_set_provenance"  # tag of a version: what its training set was made from, as JSON
 
 
 @dataclass(frozen=True)
@@ -45,6 +47,17 @@ class ModelVersion:
                 "register versions through ml.train"
             )
         return int(self.tags[TRAINING_SET_VERSION])
+
+    @property
+    def source_tables(self) -> tuple[str, ...]:
+        """The published tables that its training set was made from. Raises LookupError if unrecorded."""
+        sources = json.loads(self.tags.get(_PROVENANCE, "{}")).get("sources")
+        if sources is None:
+            raise LookupError(
+                f"version {self.version} of model {self.name!r} does not say in its tag {_PROVENANCE!r} which tables "
+                "it learned from; register versions through ml.train, or take its alias away"
+            )
+        return tuple(sources)
 
 
 class Registry:
@@ -99,7 +112,7 @@ class Registry:
 
     def by_alias(self, name: str, alias: str) -> ModelVersion | None:
         """Return the version that bears `alias`, None if none does."""
-        found = self._aliases(name).get(alias)
+        found = self.aliases(name).get(alias)
         return None if found is None else self.version(name, found)
 
     def newest(self, name: str) -> ModelVersion:
@@ -110,6 +123,19 @@ class Registry:
                 f"no version of model {name!r} in the registry {self.tracking_uri}; materialize {name}/model"
             )
         return self.version(name, numbers[0])
+
+    def names(self) -> tuple[str, ...]:
+        """Return the names of all registered models."""
+        if not self._exists:
+            return ()
+        return tuple(sorted(model.name for model in self.client.search_registered_models(max_results=1000)))
+
+    def aliases(self, name: str) -> dict[str, str]:
+        """Return the version that bears each alias of the model."""
+        if not self._exists:
+            return {}
+        found = self.client.search_registered_models(f"name = '{name}'")
+        return {alias: str(version) for model in found for alias, version in model.aliases.items()}
 
     def versions(self, name: str) -> tuple[ModelVersion, ...]:
         """Return all versions of the model, newest first; none if the model is unknown."""
@@ -124,7 +150,7 @@ class Registry:
             run_id=entry.run_id,
             tags=dict(entry.tags),
             metrics=dict(self.client.get_run(entry.run_id).data.metrics),
-            aliases=tuple(sorted(alias for alias, held in self._aliases(name).items() if held == str(entry.version))),
+            aliases=tuple(sorted(alias for alias, held in self.aliases(name).items() if held == str(entry.version))),
         )
 
     def onnx_path(self, version: ModelVersion) -> Path:
@@ -148,7 +174,7 @@ class Registry:
         Promoting the champion again changes nothing. Raises LookupError if the version does not exist.
         """
         self._entry(name, version)
-        aliases = self._aliases(name)
+        aliases = self.aliases(name)
         old = aliases.get(CHAMPION)
         if old is not None and old != version:
             self.client.set_registered_model_alias(name, PREVIOUS, old)
@@ -176,12 +202,6 @@ class Registry:
             return []
         found = self.client.search_model_versions(f"name = '{name}'", max_results=10_000)
         return sorted((str(entry.version) for entry in found), key=int, reverse=True)
-
-    def _aliases(self, name: str) -> dict[str, str]:
-        if not self._exists:
-            return {}
-        found = self.client.search_registered_models(f"name = '{name}'")
-        return {alias: str(version) for model in found for alias, version in model.aliases.items()}
 
     def _entry(self, name: str, version: str) -> Any:
         from mlflow.exceptions import MlflowException

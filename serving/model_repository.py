@@ -103,6 +103,12 @@ class ModelRepository:
         numbers = [n for n in _numbers(self.models / model) if n <= serving.revision]
         return [load_plan(self.models / model / str(n) / "plan.json") for n in sorted(numbers)]
 
+    def previous(self, model: str) -> Plan | None:
+        """Return the newest plan of another version than the one that serves, None if there is none."""
+        history = self.history(model)
+        others = [plan for plan in history if plan.champion.version != history[-1].champion.version]
+        return others[-1] if others else None
+
     def discard_unverified(self, model: str, reason: str = "never verified") -> None:
         """Move revisions above the deployed one to refused/, drop their artifacts, restore the config."""
         serving = self.deployed(model)

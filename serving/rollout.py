@@ -148,13 +148,12 @@ def _restore(control: Control, name: str, old: Plan | None) -> str:
 
 
 def _previous(repository: ModelRepository, name: str) -> Plan:
-    history = repository.history(name)
-    if not history:
+    serving, previous = repository.deployed(name), repository.previous(name)
+    if serving is None:
         raise LookupError(f"model {name!r} was never deployed; run make demo")
-    for plan in reversed(history):
-        if plan.champion.version != history[-1].champion.version:
-            return plan
-    raise LookupError(f"model {name!r} has no champion before version {history[-1].champion.version}")
+    if previous is None:
+        raise LookupError(f"model {name!r} has no champion before version {serving.champion.version}")
+    return previous
 
 
 def _control(settings: Settings) -> Control:

@@ -3,7 +3,7 @@
 {% macro get_where_subquery(relation) -%}
     {%- set columns = [] -%}
     {%- if execute -%}
-        {%- for node in graph.nodes.values() if node.resource_type == 'model' and node.name == relation.identifier -%}
+        {%- for node in graph.nodes.values() if node.resource_type == 'model' and node.alias == relation.identifier -%}
             {%- do columns.extend(node.columns.keys()) -%}
         {%- endfor -%}
     {%- endif -%}

@@ -4,8 +4,8 @@ import pytest
 
 from checks.dbt_tests import built_tables, check_dbt_tests, errors
 
-MODEL = {"resource_type": "model", "name": "state", "fqn": ["headwater", "features", "state"]}
-STAGING = {"resource_type": "model", "name": "stg", "fqn": ["headwater", "staging", "stg"]}
+MODEL = {"resource_type": "model", "name": "state", "alias": "state", "fqn": ["headwater", "features", "state"]}
+STAGING = {"resource_type": "model", "name": "stg", "alias": "stg", "fqn": ["headwater", "staging", "stg"]}
 TESTS = {
     f"test.headwater.{name}.1": {
         "resource_type": "test",

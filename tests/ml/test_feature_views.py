@@ -10,6 +10,7 @@ from ml.packed import Field
 TIMES = ("event_timestamp", "created_timestamp")
 MODEL = {
     "name": "gauge_state",
+    "alias": "gauge_state",
     "resource_type": "model",
     "description": "Last reading of each gauge.",
     "patch_path": "headwater://models/features/gauge_state.yml",
