@@ -16,9 +16,11 @@ from assets.partitions import MONTHS, with_look_back
 from assets.resources import Platform
 from checks.drift import CHECK, Bounds, check_drift
 from checks.outcome import Outcome
+from ml.feature_views import FeatureView
 from ml.lake import PARTITION_KEY
 from ml.online_publish import rebuild
 from ml.online_rows import OnlineRows
+from ml.point_in_time import CREATED, EVENT
 from ml.spec import ModelSpec
 
 GROUP = "publish"
@@ -32,8 +34,8 @@ def publishing_assets(
     """Return an asset for every feature view and outcome table, and a drift check for every view."""
     views = {view.name: view for view in platform.feature_views}
     outcomes = {spec.outcome.table: spec for spec in models}
-    assets = [_asset(name, view.online, view.owner, view.description) for name, view in views.items()]
-    assets += [_asset(name, False, spec.owner, f"Outcomes of {spec.name}.") for name, spec in outcomes.items()]
+    assets = [_asset(n, view.online, view.owner, view.description, _columns(view)) for n, view in views.items()]
+    assets += [_asset(n, False, spec.owner, f"Outcomes of {spec.name}.", ()) for n, spec in outcomes.items()]
     return [
         *assets,
         *(_drift_check(name, watched_columns(name, models), _bounds(name, models)) for name in views),
@@ -51,7 +53,11 @@ def watched_columns(view: str, models: Iterable[ModelSpec]) -> list[str]:
     return sorted(r.split(":")[1] for r in references if r.split(":")[0] == view)
 
 
-def _asset(name: str, online: bool, owner: str, description: str) -> dg.AssetsDefinition:
+def _columns(view: FeatureView) -> tuple[str, ...]:
+    return (*view.join_keys, EVENT, CREATED, PARTITION_KEY, *(field.name for field in view.fields))
+
+
+def _asset(name: str, online: bool, owner: str, description: str, columns: Sequence[str]) -> dg.AssetsDefinition:
     @dg.asset(
         key=["published", name],
         deps=[dg.AssetDep(["features", name])],
@@ -68,7 +74,8 @@ def _asset(name: str, online: bool, owner: str, description: str) -> dg.AssetsDe
     def published(context: dg.AssetExecutionContext, platform: dg.ResourceParam[Platform]) -> dg.MaterializeResult:
         months = list(context.partition_keys)
         staged = platform.guard.admit(f"published/{name}", f"features/{name}", months)
-        publication = platform.publications.publish(name, staged, actor=f"dagster run {context.run.run_id}")
+        actor = f"dagster run {context.run.run_id}"
+        publication = platform.publications.publish(name, staged, actor, columns=columns)
         rows = platform.lake.read(f"published/{name}", publication.version, months)
         count = rows.select(pl.len()).collect().item()
         context.log.info(f"published/{name}: {count} rows of {len(months)} months, version {publication.version}")

@@ -2,23 +2,36 @@
 
 A partitioned table has the string column `partition_key` (a month: "2013-01"); writing replaces the
 partitions given, in one transaction. Each commit records which partitions it wrote, so the version
-of a partition is the newest commit that wrote it.
+of a partition is the newest commit that wrote it. Delta's log is kept for ever: it is what tells.
 """
 
+import fcntl
 import json
-from collections.abc import Iterable, Mapping, Sequence
+import uuid
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote
 
 import polars as pl
-from deltalake import CommitProperties, DeltaTable
-from deltalake.exceptions import DeltaError, TableNotFoundError
+from deltalake import CommitProperties, DeltaTable, PostCommitHookProperties
+from deltalake.exceptions import CommitFailedError, DeltaError, TableNotFoundError
+
+from ml.clock import audit_order
 
 PARTITION_KEY = "partition_key"
 WHOLE = ""  # the partition name of an unpartitioned table in version maps and verdicts
 
+ORDER = "order"  # the column that orders the rows of an audit table
+
 _PARTITIONS = "headwater.partitions"
 _METADATA = "headwater.metadata"
+_COLUMNS = "headwater.columns"
+_COMMIT = "headwater.commit"
+_HOUSEKEEPING = ("VACUUM START", "VACUUM END", "OPTIMIZE")  # commits that change no row
+# By default Delta drops commits older than 30 days at a checkpoint, and partition versions with them.
+_KEEP_LOG = PostCommitHookProperties(cleanup_expired_logs=False)
 
 
 class Lake:
@@ -61,9 +74,50 @@ class Lake:
         """Append rows to an unpartitioned table and return its new version."""
         return self._write(table, frame, "append", [WHOLE], metadata, None)
 
+    def append_in_order(self, table: str, frame: pl.DataFrame) -> int:
+        """Append rows, numbered in `ORDER` above all that are there, and return the table's new version.
+
+        The numbers grow even where a machine's clock was set back, and whoever else appends meanwhile.
+        """
+        with self.lock(table):
+            first = max(audit_order(), self._last_order(table) + 1)
+            numbers = pl.int_range(first, first + frame.height, dtype=pl.Int64, eager=True)
+            return self.append(table, frame.with_columns(numbers.alias(ORDER)))
+
+    def restore(self, table: str, version: int) -> int:
+        """Make the rows of `version` the newest again, as a commit of its own, and return the new version.
+
+        Raises LookupError if retention has removed that version.
+        """
+        self._refuse_lost(table, self.open(table, version), version)
+        properties, commit = _properties([], {"restored": version}, [])
+        self.open(table).restore(version, commit_properties=properties, post_commithook_properties=_KEEP_LOG)
+        return self._version_of(table, commit)
+
+    @contextmanager
+    def lock(self, table: str) -> Iterator[None]:
+        """Hold the table's lock, waiting for another process that holds it. It ends with its process.
+
+        Raises OSError naming the lake if its folder cannot be written.
+        """
+        path = self.root / ".locks" / (table.replace("/", "--") + ".lock")
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            file = path.open("w")
+        except OSError as error:
+            raise OSError(error.errno, _unwritable(table, self.path(table), error)) from error
+        with file:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            yield
+
     def read(self, table: str, version: int | None = None, partitions: Sequence[str] | None = None) -> pl.LazyFrame:
-        """Return the table as of `version` (default: newest), lazily, or only some of its partitions."""
-        frame = pl.scan_delta(self.open(table, version))
+        """Return the table as of `version` (default: newest), lazily, or only some of its partitions.
+
+        Raises LookupError with the remedy if the table, the version or one of its files is missing or damaged.
+        """
+        opened = self.open(table, version)
+        self._refuse_lost(table, opened, version)
+        frame = pl.scan_delta(opened)
         if partitions is not None:
             frame = frame.filter(pl.col(PARTITION_KEY).is_in(list(partitions)))
         return frame
@@ -90,8 +144,18 @@ class Lake:
             ) from error
 
     def version(self, table: str) -> int:
-        """Return the newest version of the table."""
-        return self.open(table).version()
+        """Return the newest version that changed rows. Raises LookupError if the table is missing."""
+        opened = self.open(table)
+        return (_commits(opened, 20) or _commits(opened))[0]["version"]
+
+    def tables(self) -> list[str]:
+        """Return the names of all tables, sorted."""
+        logs = sorted(self.root.glob("*/*/_delta_log"))
+        return [str(log.parent.relative_to(self.root)) for log in logs]
+
+    def lost(self, table: str, version: int | None = None) -> list[str]:
+        """Return the data files of a version that are missing or cut short, as paths inside the table."""
+        return self._lost(table, self.open(table, version))
 
     def partition_versions(self, table: str, partitions: Iterable[str] | None = None) -> dict[str, int]:
         """Return the version that last wrote each partition (of those asked for that exist)."""
@@ -104,18 +168,11 @@ class Lake:
         return {name: found[name] for name in partitions if name in found}
 
     def history(self, table: str) -> list[dict[str, Any]]:
-        """Return commits, newest first: version, timestamp (ms), partitions written, metadata given."""
-        if not self.exists(table):
-            return []
-        return [
-            {
-                "version": commit["version"],
-                "timestamp": commit.get("timestamp"),
-                "partitions": json.loads(commit.get(_PARTITIONS, "[]")),
-                "metadata": json.loads(commit.get(_METADATA, "{}")),
-            }
-            for commit in self.open(table).history()
-        ]
+        """Return the commits that changed rows, newest first.
+
+        Each has version, timestamp (ms), the partitions and columns written, and the metadata given.
+        """
+        return _commits(self.open(table)) if self.exists(table) else []
 
     def metadata(self, table: str, version: int) -> dict[str, Any]:
         """Return what was recorded with the commit of `version`."""
@@ -133,19 +190,96 @@ class Lake:
         metadata: Mapping[str, Any] | None,
         predicate: str | None,
     ) -> int:
-        options: dict[str, Any] = {
-            "commit_properties": CommitProperties(
-                custom_metadata={
-                    _PARTITIONS: json.dumps(list(partitions)),
-                    _METADATA: json.dumps(dict(metadata or {}), default=str),
-                }
-            )
-        }
+        properties, commit = _properties(partitions, metadata or {}, frame.columns)
+        options: dict[str, Any] = {"commit_properties": properties, "post_commithook_properties": _KEEP_LOG}
         # A new column is null in the rows that were there before it.
         options["schema_mode"] = "overwrite" if mode == "overwrite" and predicate is None else "merge"
         if mode == "overwrite":
             options["predicate"] = predicate
             if list(partitions) != [WHOLE]:
                 options["partition_by"] = [PARTITION_KEY]
-        frame.write_delta(self.path(table), mode=mode, delta_write_options={k: v for k, v in options.items() if v})  # type: ignore[call-overload]
-        return self.version(table)
+        options = {name: value for name, value in options.items() if value}
+        try:
+            frame.write_delta(self.path(table), mode=mode, delta_write_options=options)  # type: ignore[call-overload]
+        except (DeltaError, OSError) as error:
+            raise OSError(getattr(error, "errno", None), _unwritable(table, self.path(table), error)) from error
+        return self._version_of(table, commit)
+
+    def _version_of(self, table: str, commit: str) -> int:
+        """Return the version that a commit of ours became: others may have written since."""
+        opened = self.open(table)
+        for limit in (20, None):
+            for entry in opened.history(limit):
+                if entry.get(_COMMIT) == commit:
+                    return entry["version"]
+        raise LookupError(f"the commit just made to table {table!r} is not in its log; restore {self.path(table)}")
+
+    def _last_order(self, table: str) -> int:
+        if not self.exists(table):
+            return 0
+        bounds = pl.DataFrame(self.open(table).get_add_actions(flatten=True))
+        name = f"max.{ORDER}"
+        if name in bounds.columns and not bounds[name].has_nulls():
+            return int(bounds[name].max() or 0)  # type: ignore[arg-type]
+        return self.read(table).select(pl.col(ORDER).max()).collect().item() or 0
+
+    def _lost(self, table: str, opened: DeltaTable) -> list[str]:
+        files = pl.DataFrame(opened.get_add_actions()).select("path", "size_bytes")
+        folder = Path(self.path(table))
+        return [path for path, size in files.iter_rows() if _size(folder / unquote(path)) != size]
+
+    def _refuse_lost(self, table: str, opened: DeltaTable, version: int | None) -> None:
+        lost = self._lost(table, opened)
+        if not lost:
+            return
+        at = opened.version() if version is None else version
+        whole = [c["version"] for c in _commits(self.open(table), 50) if not self.lost(table, c["version"])]
+        raise LookupError(
+            f"table {table!r} at version {at} lacks {len(lost)} of its data files, such as {lost[0]}: retention removed "
+            f"them, or they are damaged; versions that are whole: {whole[:10] or 'none'}; read one of them, restore "
+            f"{self.path(table)} from a copy, or materialize {table} again"
+        )
+
+
+def _commits(opened: DeltaTable, limit: int | None = None) -> list[dict[str, Any]]:
+    return [
+        {
+            "version": commit["version"],
+            "timestamp": commit.get("timestamp"),
+            "partitions": json.loads(commit.get(_PARTITIONS, "[]")),
+            "columns": json.loads(commit.get(_COLUMNS, "[]")),
+            "metadata": json.loads(commit.get(_METADATA, "{}")),
+        }
+        for commit in opened.history(limit)
+        if commit.get("operation") not in _HOUSEKEEPING
+    ]
+
+
+def _properties(
+    partitions: Sequence[str], metadata: Mapping[str, Any], columns: Sequence[str]
+) -> tuple[CommitProperties, str]:
+    """Return what a commit carries, and the id by which it is found again."""
+    commit = uuid.uuid4().hex
+    custom = {
+        _COMMIT: commit,
+        _PARTITIONS: json.dumps(list(partitions)),
+        _COLUMNS: json.dumps(list(columns)),
+        _METADATA: json.dumps(dict(metadata), default=str),
+    }
+    return CommitProperties(custom_metadata=custom), commit
+
+
+def _size(path: Path) -> int:
+    """Return the size of a file in bytes, -1 if it is missing."""
+    try:
+        return path.stat().st_size
+    except FileNotFoundError:
+        return -1
+
+
+def _unwritable(table: str, path: str, error: Exception) -> str:
+    reason = str(error).splitlines()[0]
+    remedy = "see that the folder is writable and the disk has room"
+    if isinstance(error, CommitFailedError):
+        remedy = "somebody else wrote it at the same time"
+    return f"table {table!r} was not written, nothing in {path} has changed: {reason}; {remedy}, then run again"

@@ -70,7 +70,7 @@ def test_publishing_after_a_roll_back_builds_on_what_is_published(lake, publicat
 
 def test_only_what_was_published_can_be_rolled_back_to(lake, publications):
     publications.publish("state", {"2013-01": stage(lake, "2013-01", 1)}, actor="a")
-    with pytest.raises(LookupError, match=r"never had version 9; published so far: \[0\]"):
+    with pytest.raises(LookupError, match=r"version 9 was never published; one can go back to: \[0\]"):
         publications.roll_back("state", 9, actor="b", reason="?")
     with pytest.raises(LookupError, match="nothing is published of 'other'"):
         publications.read("other")
