@@ -5,6 +5,7 @@ import os
 import random
 import signal
 import time
+from contextlib import suppress
 
 import pytest
 
@@ -14,7 +15,6 @@ from ml.publication import Publications
 from tests.ml.publishing_child import MONTHS, NAME, STEPS, broken, log, publish, publish_for_ever, read_until
 
 KILLS = 40
-LONGEST = 0.45  # seconds until a kill: a publication takes about half of it
 
 
 @pytest.fixture(scope="module")
@@ -30,26 +30,37 @@ def home(tmp_path):
     return tmp_path
 
 
-def kill_one(processes, home, first, delay):
-    """Let a publisher run for `delay` seconds after its first step, kill it; return step and versions announced."""
-    step = processes.Value("i", -1)
-    receive, send = processes.Pipe(duplex=False)
-    child = processes.Process(target=publish_for_ever, args=(str(home), first, step, send))
-    child.start()
-    send.close()
-    while step.value < 0 and child.is_alive():
-        time.sleep(0.001)
-    time.sleep(delay)
-    assert child.is_alive(), "the publisher failed by itself"
-    os.kill(child.pid, signal.SIGKILL)
-    child.join()
-    announced = []
-    while receive.poll():
-        try:
-            announced.append(receive.recv())
-        except EOFError:
-            break
-    return STEPS[step.value], announced
+class Publisher:
+    """A process that publishes until it is killed."""
+
+    def __init__(self, processes, home, first):
+        self.step = processes.Value("i", -1)
+        self.receive, send = processes.Pipe(duplex=False)
+        self.process = processes.Process(target=publish_for_ever, args=(str(home), first, self.step, send))
+        self.process.start()
+        send.close()
+        while self.step.value < 0 and self.process.is_alive():
+            time.sleep(0.001)
+
+    def kill(self):
+        """Kill it; return the step it died in and the versions that it had announced."""
+        assert self.process.is_alive(), "the publisher failed by itself"
+        os.kill(self.process.pid, signal.SIGKILL)
+        self.process.join()
+        announced = []
+        with suppress(EOFError):
+            while self.receive.poll():
+                announced.append(self.receive.recv())
+        return STEPS[self.step.value], announced
+
+
+def span_of_two_publications(processes, home):
+    """Return how many seconds a new publisher takes here for its first two, so that kills fall all over them."""
+    publisher, started = Publisher(processes, home, 1), time.monotonic()
+    publisher.receive.recv(), publisher.receive.recv()
+    seconds = time.monotonic() - started
+    publisher.kill()
+    return seconds
 
 
 def test_a_publisher_killed_at_any_moment_leaves_what_is_published_whole(processes, home):
@@ -57,8 +68,11 @@ def test_a_publisher_killed_at_any_moment_leaves_what_is_published_whole(process
     stop, problems = processes.Event(), processes.Queue()
     reader = processes.Process(target=read_until, args=(str(home), stop, problems))
     reader.start()
-    for kill in range(KILLS):
-        step, announced = kill_one(processes, home, 1 + 1000 * kill, chance.uniform(0, LONGEST))
+    span = span_of_two_publications(processes, home)
+    for kill in range(1, 1 + KILLS):
+        publisher = Publisher(processes, home, 1 + 1000 * kill)
+        time.sleep(chance.uniform(0, span))
+        step, announced = publisher.kill()
         died_in.append(step)
         versions = log(home)
         assert set(announced) <= set(versions), "a publication that was announced is lost"
