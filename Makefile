@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: demo ui mlflow status stop test lint types imports format bench setup preflight lock clean help
+.PHONY: demo ui mlflow status stop vacuum test lint types imports format bench setup preflight lock clean help
 
 export HEADWATER_HOME ?= .headwater
 export DAGSTER_HOME := $(abspath $(HEADWATER_HOME))/dagster
@@ -34,6 +34,9 @@ status: setup ## What is served, and whether Triton answers
 
 stop: setup ## Stop Triton
 	@$(PY) -m serving.server stop
+
+vacuum: setup ## Remove what the retention settings no longer keep; make vacuum DRY=1 only tells
+	@$(PY) -m assets.vacuum $(if $(DRY),--dry-run)
 
 test: setup lint types imports .tools/.test-packages .venv/.spark ## Lint, types, import contracts and all tests
 	$(PY) -m pytest

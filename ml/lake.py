@@ -7,9 +7,11 @@ of a partition is the newest commit that wrote it. Delta's log is kept for ever:
 
 import fcntl
 import json
+import math
 import uuid
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
@@ -181,6 +183,34 @@ class Lake:
                 return commit["metadata"]
         raise LookupError(f"table {table!r} has no version {version}")
 
+    def vacuum(self, table: str, keep: Iterable[int], grace: timedelta, dry_run: bool) -> dict[str, int]:
+        """Remove the files that neither the newest version nor those in `keep` need, left-overs of killed writers too.
+
+        Files younger than `grace` (whole hours), or replaced since, stay: somebody may be writing or reading
+        them. Returns bytes by path inside the table; a dry run only tells. Delta's log is never shortened.
+        """
+        opened, folder = self.open(table), Path(self.path(table))
+        options: dict[str, Any] = {
+            "retention_hours": math.ceil(grace / timedelta(hours=1)),
+            "enforce_retention_duration": False,
+            "full": True,
+            "keep_versions": sorted(keep),
+        }
+        sizes = {path: _size(folder / unquote(path)) for path in opened.vacuum(dry_run=True, **options)}
+        sizes = {path: size for path, size in sizes.items() if size >= 0}
+        if sizes and not dry_run:
+            opened.vacuum(dry_run=False, post_commithook_properties=_KEEP_LOG, **options)
+        return sizes
+
+    def versions_with(self, table: str, paths: Iterable[str]) -> list[int]:
+        """Return the versions, still whole, that need any of the files `paths` (inside the table), oldest first."""
+        wanted, found = set(paths), []
+        for commit in reversed(self.history(table)):
+            files = self._files(self.open(table, commit["version"]))
+            if wanted.intersection(files) and not self.lost(table, commit["version"]):
+                found.append(commit["version"])
+        return found
+
     def _write(
         self,
         table: str,
@@ -224,9 +254,12 @@ class Lake:
         return self.read(table).select(pl.col(ORDER).max()).collect().item() or 0
 
     def _lost(self, table: str, opened: DeltaTable) -> list[str]:
-        files = pl.DataFrame(opened.get_add_actions()).select("path", "size_bytes")
         folder = Path(self.path(table))
-        return [path for path, size in files.iter_rows() if _size(folder / unquote(path)) != size]
+        return [path for path, size in self._files(opened).items() if _size(folder / unquote(path)) != size]
+
+    def _files(self, opened: DeltaTable) -> dict[str, int]:
+        """Return the bytes of each data file of a version, by path inside the table."""
+        return dict(pl.DataFrame(opened.get_add_actions()).select("path", "size_bytes").iter_rows())
 
     def _refuse_lost(self, table: str, opened: DeltaTable, version: int | None) -> None:
         lost = self._lost(table, opened)
@@ -235,9 +268,9 @@ class Lake:
         at = opened.version() if version is None else version
         whole = [c["version"] for c in _commits(self.open(table), 50) if not self.lost(table, c["version"])]
         raise LookupError(
-            f"table {table!r} at version {at} lacks {len(lost)} of its data files, such as {lost[0]}: retention removed "
-            f"them, or they are damaged; versions that are whole: {whole[:10] or 'none'}; read one of them, restore "
-            f"{self.path(table)} from a copy, or materialize {table} again"
+            f"table {table!r} at version {at} lacks {len(lost)} of its data files, such as {lost[0]}: retention "
+            f"removed them, or they are damaged; whole are the versions {whole[:10] or '(none)'}; read one of them, "
+            f"restore {self.path(table)} from a copy, or materialize {table} again"
         )
 
 

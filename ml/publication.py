@@ -107,7 +107,7 @@ class Publications:
             if commit["version"] in staged.values() and missing:
                 raise ValueError(
                     f"{table} version {commit['version']} has no column {missing[0]!r}, which must be published; correct "
-                    f"dbt_project/models/features/{name}.sql and materialize {table} again; nothing is published"
+                    f"dbt_project/models/features/{name}.sql and materialize {table} again; nothing was published"
                 )
 
     def _point(self, publication: Publication) -> Publication:

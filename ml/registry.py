@@ -164,7 +164,7 @@ class Registry:
         return None if address == self.tracking_uri else Path(address)
 
     @property
-    def _exists(self) -> bool:
+    def exists(self) -> bool:
         """Whether there is a store to ask; asking must not create a database."""
         return self._file is None or self._file.exists()
 
@@ -172,13 +172,13 @@ class Registry:
         return _local(self.client.get_model_version_download_uri(version.name, version.version))
 
     def _numbers(self, name: str) -> list[str]:
-        if not self._exists:
+        if not self.exists:
             return []
         found = self.client.search_model_versions(f"name = '{name}'", max_results=10_000)
         return sorted((str(entry.version) for entry in found), key=int, reverse=True)
 
     def _aliases(self, name: str) -> dict[str, str]:
-        if not self._exists:
+        if not self.exists:
             return {}
         found = self.client.search_registered_models(f"name = '{name}'")
         return {alias: str(version) for model in found for alias, version in model.aliases.items()}
@@ -186,7 +186,7 @@ class Registry:
     def _entry(self, name: str, version: str) -> Any:
         from mlflow.exceptions import MlflowException
 
-        if self._exists:
+        if self.exists:
             try:
                 return self.client.get_model_version(name, version)
             except MlflowException as error:

@@ -56,8 +56,7 @@ class Verdicts:
     def record(self, verdicts: Iterable[Verdict]) -> None:
         """Append verdicts in one transaction."""
         rows = [
-            asdict(v)
-            | {"evidence": json.dumps(dict(v.evidence), default=str), "at": self._clock.now(), ORDER: 0}
+            asdict(v) | {"evidence": json.dumps(dict(v.evidence), default=str), "at": self._clock.now(), ORDER: 0}
             for v in verdicts
         ]
         if rows:
