@@ -68,7 +68,8 @@ def vacuum_tables(platform: Platform, dry_run: bool) -> Iterator[Gone]:
 
 def vacuum_table(platform: Platform, table: str, in_use: InUse, dry_run: bool) -> Gone:
     """Clear one table of all versions but those that `in_use`, the publication log or the rules keep."""
-    lake, rules, judged = platform.lake, rules_of(platform.settings), platform.verdicts.newest_of(table)
+    lake, rules = platform.lake, rules_of(platform.settings)
+    judged = platform.verdicts.newest_of(table) if table.startswith("raw/") else {}
     with lake.lock(table):
         published = versions_published(lake, platform.publications, table, in_use, rules.rollbacks)
         keep = kept_versions(

@@ -204,8 +204,8 @@ class Lake:
 
     def versions_with(self, table: str, paths: Iterable[str]) -> list[int]:
         """Return the versions, still whole, that need any of the files `paths` (inside the table), oldest first."""
-        wanted, found = set(paths), []
-        for commit in reversed(self.history(table)):
+        wanted, found = set(paths), list[int]()
+        for commit in reversed(self.history(table)) if wanted else []:
             files = self._files(self.open(table, commit["version"]))
             if wanted.intersection(files) and not self.lost(table, commit["version"]):
                 found.append(commit["version"])

@@ -106,8 +106,8 @@ class Publications:
             missing = [c for c in columns if commit["columns"] and c not in commit["columns"]]
             if commit["version"] in staged.values() and missing:
                 raise ValueError(
-                    f"{table} version {commit['version']} has no column {missing[0]!r}, which must be published; correct "
-                    f"dbt_project/models/features/{name}.sql and materialize {table} again; nothing was published"
+                    f"{table} version {commit['version']} has no column {missing[0]!r}, which must be published; "
+                    f"correct dbt_project/models/features/{name}.sql and materialize {table} again; nothing published"
                 )
 
     def _point(self, publication: Publication) -> Publication:
