@@ -6,32 +6,26 @@ of a partition is the newest commit that wrote it. Delta's log is kept for ever:
 """
 
 import fcntl
-import json
 import math
-import uuid
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
+from itertools import islice
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
 
 import polars as pl
-from deltalake import CommitProperties, DeltaTable, PostCommitHookProperties
+from deltalake import DeltaTable, PostCommitHookProperties
 from deltalake.exceptions import CommitFailedError, DeltaError, TableNotFoundError
 
 from ml.clock import audit_order
+from ml.delta_log import DeltaLog, commit_properties, first_line
 
 PARTITION_KEY = "partition_key"
 WHOLE = ""  # the partition name of an unpartitioned table in version maps and verdicts
-
 ORDER = "order"  # the column that orders the rows of an audit table
 
-_PARTITIONS = "headwater.partitions"
-_METADATA = "headwater.metadata"
-_COLUMNS = "headwater.columns"
-_COMMIT = "headwater.commit"
-_HOUSEKEEPING = ("VACUUM START", "VACUUM END", "OPTIMIZE")  # commits that change no row
 # By default Delta drops commits older than 30 days at a checkpoint, and partition versions with them.
 _KEEP_LOG = PostCommitHookProperties(cleanup_expired_logs=False)
 
@@ -92,9 +86,9 @@ class Lake:
         Raises LookupError if retention has removed that version.
         """
         self._refuse_lost(table, self.open(table, version), version)
-        properties, commit = _properties([], {"restored": version}, [])
-        self.open(table).restore(version, commit_properties=properties, post_commithook_properties=_KEEP_LOG)
-        return self._version_of(table, commit)
+        told, commit = commit_properties([], {"restored": version}, [])
+        self.open(table).restore(version, commit_properties=told, post_commithook_properties=_KEEP_LOG)
+        return self._log(table).version_of(commit)
 
     @contextmanager
     def lock(self, table: str) -> Iterator[None]:
@@ -136,19 +130,19 @@ class Lake:
     def open(self, table: str, version: int | None = None) -> DeltaTable:
         """Open the Delta table. Raises LookupError with the remedy if it is missing, damaged or lacks the version."""
         try:
-            return DeltaTable(self.path(table), version=version)
+            opened = DeltaTable(self.path(table), version=version)
         except TableNotFoundError as error:
             raise LookupError(f"no table {table!r} in the lake {self.root}; materialize it first") from error
         except (DeltaError, OSError) as error:
-            at = "" if version is None else f" at version {version}"
-            raise LookupError(
-                f"table {table!r}{at} cannot be read: {error}; restore the folder {self.path(table)}"
-            ) from error
+            raise LookupError(self._log(table).unreadable(error, version)) from error
+        self._log(table).refuse_emptied(opened.version())
+        return opened
 
     def version(self, table: str) -> int:
         """Return the newest version that changed rows. Raises LookupError if the table is missing."""
-        opened = self.open(table)
-        return (_commits(opened, 20) or _commits(opened))[0]["version"]
+        for commit in self._log(table).commits():
+            return commit["version"]
+        raise LookupError(f"no table {table!r} in the lake {self.root}; materialize it first")
 
     def tables(self) -> list[str]:
         """Return the names of all tables, sorted."""
@@ -174,7 +168,7 @@ class Lake:
 
         Each has version, timestamp (ms), the partitions and columns written, and the metadata given.
         """
-        return _commits(self.open(table)) if self.exists(table) else []
+        return list(self._log(table).commits())
 
     def metadata(self, table: str, version: int) -> dict[str, Any]:
         """Return what was recorded with the commit of `version`."""
@@ -220,8 +214,8 @@ class Lake:
         metadata: Mapping[str, Any] | None,
         predicate: str | None,
     ) -> int:
-        properties, commit = _properties(partitions, metadata or {}, frame.columns)
-        options: dict[str, Any] = {"commit_properties": properties, "post_commithook_properties": _KEEP_LOG}
+        told, commit = commit_properties(partitions, metadata or {}, frame.columns)
+        options: dict[str, Any] = {"commit_properties": told, "post_commithook_properties": _KEEP_LOG}
         # A new column is null in the rows that were there before it.
         options["schema_mode"] = "overwrite" if mode == "overwrite" and predicate is None else "merge"
         if mode == "overwrite":
@@ -233,16 +227,10 @@ class Lake:
             frame.write_delta(self.path(table), mode=mode, delta_write_options=options)  # type: ignore[call-overload]
         except (DeltaError, OSError) as error:
             raise OSError(getattr(error, "errno", None), _unwritable(table, self.path(table), error)) from error
-        return self._version_of(table, commit)
+        return self._log(table).version_of(commit)
 
-    def _version_of(self, table: str, commit: str) -> int:
-        """Return the version that a commit of ours became: others may have written since."""
-        opened = self.open(table)
-        for limit in (20, None):
-            for entry in opened.history(limit):
-                if entry.get(_COMMIT) == commit:
-                    return entry["version"]
-        raise LookupError(f"the commit just made to table {table!r} is not in its log; restore {self.path(table)}")
+    def _log(self, table: str) -> DeltaLog:
+        return DeltaLog(table, Path(self.path(table)))
 
     def _last_order(self, table: str) -> int:
         if not self.exists(table):
@@ -266,40 +254,13 @@ class Lake:
         if not lost:
             return
         at = opened.version() if version is None else version
-        whole = [c["version"] for c in _commits(self.open(table), 50) if not self.lost(table, c["version"])]
+        newest = [commit["version"] for commit in islice(self._log(table).commits(), 50)]
+        whole = [v for v in newest if not self.lost(table, v)]
         raise LookupError(
             f"table {table!r} at version {at} lacks {len(lost)} of its data files, such as {lost[0]}: retention "
             f"removed them, or they are damaged; whole are the versions {whole[:10] or '(none)'}; read one of them, "
             f"restore {self.path(table)} from a copy, or materialize {table} again"
         )
-
-
-def _commits(opened: DeltaTable, limit: int | None = None) -> list[dict[str, Any]]:
-    return [
-        {
-            "version": commit["version"],
-            "timestamp": commit.get("timestamp"),
-            "partitions": json.loads(commit.get(_PARTITIONS, "[]")),
-            "columns": json.loads(commit.get(_COLUMNS, "[]")),
-            "metadata": json.loads(commit.get(_METADATA, "{}")),
-        }
-        for commit in opened.history(limit)
-        if commit.get("operation") not in _HOUSEKEEPING
-    ]
-
-
-def _properties(
-    partitions: Sequence[str], metadata: Mapping[str, Any], columns: Sequence[str]
-) -> tuple[CommitProperties, str]:
-    """Return what a commit carries, and the id by which it is found again."""
-    commit = uuid.uuid4().hex
-    custom = {
-        _COMMIT: commit,
-        _PARTITIONS: json.dumps(list(partitions)),
-        _COLUMNS: json.dumps(list(columns)),
-        _METADATA: json.dumps(dict(metadata), default=str),
-    }
-    return CommitProperties(custom_metadata=custom), commit
 
 
 def _size(path: Path) -> int:
@@ -311,7 +272,7 @@ def _size(path: Path) -> int:
 
 
 def _unwritable(table: str, path: str, error: Exception) -> str:
-    reason = str(error).splitlines()[0]
+    reason = first_line(error)
     remedy = "see that the folder is writable and the disk has room"
     if isinstance(error, CommitFailedError):
         remedy = "somebody else wrote it at the same time"
