@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from datetime import datetime
 
 from ml.registry import Registry
@@ -29,6 +30,7 @@ def unregistered_runs(registry: Registry, before: datetime) -> list[str]:
 
 def remove_runs(registry: Registry, runs: Sequence[str]) -> None:
     """Remove runs with their artifacts, through MLflow's own collector. Raises OSError with its words if it fails."""
+    folders = [registry.run_folder(run) for run in runs]
     for run in runs:
         registry.client.delete_run(run)
     command = [sys.executable, "-m", "mlflow", "gc", "--backend-store-uri", registry.tracking_uri]
@@ -36,3 +38,6 @@ def remove_runs(registry: Registry, runs: Sequence[str]) -> None:
     done = subprocess.run([*command, "--run-ids", ",".join(runs)], capture_output=True, text=True, env=environment)
     if done.returncode:
         raise OSError(f"mlflow gc failed: {done.stderr.strip().splitlines()[-1]}; run make vacuum again")
+    for folder in folders:  # the collector empties it
+        with suppress(OSError):
+            folder.rmdir()

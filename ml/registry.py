@@ -136,6 +136,10 @@ class Registry:
         run = self.client.get_run(version.run_id)
         return _present(_local(run.info.artifact_uri) / file, version)
 
+    def run_folder(self, run_id: str) -> Path:
+        """Return the folder of all that a run keeps. Raises LookupError if it is on another machine."""
+        return _local(self.client.get_run(run_id).info.artifact_uri).parent
+
     def challenge(self, name: str, version: str) -> ModelVersion:
         """Give the version the alias challenger. Raises LookupError if it does not exist."""
         self._entry(name, version)

@@ -13,11 +13,12 @@ import pytest
 
 from assets import old_runs
 from assets.resources import Platform
-from assets.rollback import versions
+from assets.rollback import roll_back, versions
 from assets.vacuum import vacuum_files, vacuum_table, vacuum_tables
 from ml.retention import InUse
 from ml.settings import Settings
-from tests.ml.publishing_child import MONTHS, NAME, broken, publish, publish_for_ever, read_until
+from tests.ml.publishing_child import MONTHS, NAME, broken, online_numbers, publish, publish_for_ever, read_until
+from tests.ml.small_store import GAUGES
 
 ROOT = Path(__file__).parent.parent.parent
 NOTHING_KEPT = {
@@ -51,8 +52,22 @@ def test_a_vacuum_leaves_what_is_published_and_what_one_can_go_back_to(tmp_path)
     assert [line.endswith("(removed by retention)") for line in versions(platform, NAME)] == [True] * 3 + [False] * 2
     assert versions(platform, NAME)[-1].endswith("<- now")
     platform.publications.roll_back(NAME, published[3], "test", "back")
-    assert broken(tmp_path) is None or "online" in broken(tmp_path)
+    assert set(platform.publications.read(NAME).collect()["readings"]) == {3}
     assert list(vacuum_tables(platform, dry_run=False)) == []
+
+
+def test_a_rollback_takes_offline_and_online_readers_back_together(tmp_path):
+    first, second = publish(tmp_path, MONTHS, 1), publish(tmp_path, MONTHS, 2)
+    platform = platform_at(tmp_path)
+    platform.__dict__["feature_views"] = (GAUGES,)  # what dbt's manifest would declare
+    for version, number in ((first, 1), (second, 2)):
+        roll_back(platform, NAME, version, "test", "wrong units")
+        assert set(platform.publications.read(NAME).collect()["readings"]) == {number}
+        assert online_numbers(tmp_path) == {number}
+        assert broken(tmp_path) is None
+    with pytest.raises(LookupError, match=r"version 7 was never published; one can go back to: \[0, 1\]"):
+        roll_back(platform, NAME, 7, "test", "?")
+    assert broken(tmp_path) is None
 
 
 def test_by_default_nothing_new_is_removed(tmp_path):

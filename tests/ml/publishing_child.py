@@ -91,12 +91,15 @@ def broken(home):
 
 
 def _broken_online(home):
+    numbers = online_numbers(home)
+    return f"online there are rows of publications {numbers}" if len(numbers) != 1 else None
+
+
+def online_numbers(home):
+    """Return the publications that the online rows of all gauges come from; None stands for a missing row."""
     keys = [entity_key({"gauge_id": f"gauge {number}"}) for number in range(ENTITIES)]
     packed = OnlineRows(home / "online.db").read(NAME, keys)
-    levels = {row and unpack(FIELDS, row).values[0] for row in packed}
-    if len(levels) != 1:
-        return f"online there are rows of publications {levels}"
-    return None
+    return {row and unpack(FIELDS, row).values[0] for row in packed}
 
 
 def log(home):
