@@ -29,6 +29,8 @@ from ml.process import held_open
 from ml.retention import InUse, Rules, kept_versions, old_files, versions_published
 from ml.settings import Settings
 
+MOST_FILES = 100  # of a table that grows by appends: opening and reading it takes as many steps
+
 
 @dataclass(frozen=True)
 class Gone:
@@ -71,6 +73,8 @@ def vacuum_table(platform: Platform, table: str, in_use: InUse, dry_run: bool) -
     lake, rules = platform.lake, rules_of(platform.settings)
     judged = platform.verdicts.newest_of(table) if table.startswith("raw/") else {}
     with lake.lock(table):
+        if not dry_run and lake.appended_files(table) > MOST_FILES:
+            lake.compact(table)
         published = versions_published(lake, platform.publications, table, in_use, rules.rollbacks)
         keep = kept_versions(
             table,
@@ -91,29 +95,17 @@ def vacuum_files(platform: Platform, dry_run: bool) -> Iterator[Gone]:
     """Remove old reports, logs and landed prediction logs, and what killed processes left in work folders."""
     settings, rules, now = platform.settings, rules_of(platform.settings), RealClock().now()
     home, before, dead = settings.root, now - max(rules.logs, rules.grace), now - rules.grace
-    shown, opened, build = reports_in_use(platform), held_open(), last_dbt_build(platform)
+    shown, opened, build, dbt = reports_in_use(platform), held_open(), last_dbt_build(platform), settings.dbt_target
     kinds: list[tuple[str, Path, datetime, Callable[[Path], bool]]] = [
         ("reports", settings.reports, before, lambda path: path.stem.endswith(shown)),
         ("logs of tools", home / "logs", before, opened.__contains__),
-        (
-            "dbt builds",
-            settings.dbt_target,
-            before,
-            lambda path: path.parent == settings.dbt_target or build in path.parents,
-        ),
+        ("dbt builds", dbt, before, lambda path: path.parent == dbt or build in path.parents),
         ("left in training", home / "training", dead, opened.__contains__),
         ("left in serving/staging", settings.serving_home / "staging", dead, opened.__contains__),
     ]
     for spec in MODELS:
-        folder = settings.serving_home / "predictions" / spec.name
-        kinds.append(
-            (
-                f"prediction logs of {spec.name}",
-                folder,
-                before,
-                prediction_logs_in_use(platform, spec.name).__contains__,
-            )
-        )
+        what, folder = f"prediction logs of {spec.name}", settings.serving_home / "predictions" / spec.name
+        kinds.append((what, folder, before, prediction_logs_in_use(platform, spec.name).__contains__))
     for what, folder, until, used in kinds:
         yield from _remove(what, old_files(folder, until, used), dry_run)
 

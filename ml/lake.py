@@ -78,7 +78,7 @@ class Lake:
         with self.lock(table):
             first = max(audit_order(), self._last_order(table) + 1)
             numbers = pl.int_range(first, first + frame.height, dtype=pl.Int64, eager=True)
-            return self.append(table, frame.with_columns(numbers.alias(ORDER)))
+            return self.append(table, frame.with_columns(numbers.alias(ORDER)), {ORDER: first + frame.height})
 
     def restore(self, table: str, version: int) -> int:
         """Make the rows of `version` the newest again, as a commit of its own, and return the new version.
@@ -196,6 +196,19 @@ class Lake:
             opened.vacuum(dry_run=False, post_commithook_properties=_KEEP_LOG, **options)
         return sizes
 
+    def appended_files(self, table: str) -> int:
+        """Return how many data files a table has that grows by appends, 0 if it is partitioned."""
+        opened = self.open(table)
+        return 0 if opened.metadata().partition_columns else len(self._files(opened))
+
+    def compact(self, table: str) -> int:
+        """Put the many small files of a table that grew by appends into few; return how many it had.
+
+        No row changes and the table gets no new version; the small files stay until a vacuum finds them unused.
+        """
+        metrics = self.open(table).optimize.compact(post_commithook_properties=_KEEP_LOG)
+        return metrics["numFilesRemoved"]
+
     def versions_with(self, table: str, paths: Iterable[str]) -> list[int]:
         """Return the versions, still whole, that need any of the files `paths` (inside the table), oldest first."""
         wanted, found = set(paths), list[int]()
@@ -233,12 +246,9 @@ class Lake:
         return DeltaLog(table, Path(self.path(table)))
 
     def _last_order(self, table: str) -> int:
-        if not self.exists(table):
-            return 0
-        bounds = pl.DataFrame(self.open(table).get_add_actions(flatten=True))
-        name = f"max.{ORDER}"
-        if name in bounds.columns and not bounds[name].has_nulls():
-            return int(bounds[name].max() or 0)  # type: ignore[arg-type]
+        newest = next(self._log(table).commits(), None)
+        if newest is None or ORDER in newest["metadata"]:
+            return newest["metadata"][ORDER] if newest else 0
         return self.read(table).select(pl.col(ORDER).max()).collect().item() or 0
 
     def _lost(self, table: str, opened: DeltaTable) -> list[str]:

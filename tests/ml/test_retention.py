@@ -6,7 +6,7 @@ import polars as pl
 import pytest
 
 from ml.clock import RealClock
-from ml.lake import Lake
+from ml.lake import ORDER, Lake
 from ml.publication import Publication, Publications
 from ml.retention import InUse, Rules, kept_versions, publications_in_use, versions_published
 
@@ -135,6 +135,17 @@ def test_the_log_still_tells_everything_after_months_and_checkpoints(lake):
     assert lake.metadata("raw/x", 0) == {"rows": 7}
     assert value_at(lake, "raw/x", 0) == [0]
     assert value_at(lake, "raw/x", None) == [0, 109]
+
+
+def test_compacting_an_audit_table_changes_no_row_no_order_and_no_version(lake):
+    for value in range(30):
+        lake.append_in_order("audit/log", pl.DataFrame({"value": [value]}))
+    assert lake.appended_files("audit/log") == lake.compact("audit/log") == 30
+    assert lake.appended_files("audit/log") == 1
+    assert lake.version("audit/log") == 29
+    lake.append_in_order("audit/log", pl.DataFrame({"value": [30]}))
+    lake.vacuum("audit/log", [], NONE, dry_run=False)
+    assert lake.read("audit/log").collect().sort(ORDER)["value"].to_list() == list(range(31))
 
 
 def test_rolling_back_to_a_removed_version_names_those_that_are_left(lake):
