@@ -10,6 +10,8 @@ from pathlib import Path
 
 import dagster as dg
 import pytest
+from dagster._core.definitions.data_version import CachingStaleStatusResolver, StaleStatus
+from dagster._core.loader import LoadingContextForTest
 
 from assets import old_runs
 from assets.resources import Platform
@@ -175,6 +177,33 @@ def test_a_run_stays_while_it_tells_how_something_stands(tmp_path):
     old_runs.remove_runs(instance, spent)
     assert {runs[run.run_id] for run in instance.get_runs()} == set(runs.values()) - {"old a"}
     assert instance.get_latest_data_version_record(dg.AssetKey("parted"), partition_key="a").run_id in runs
+
+
+@dg.asset(partitions_def=parted.partitions_def, deps=[parted])
+def child():
+    return dg.MaterializeResult()
+
+
+def test_the_run_that_a_fresh_partition_was_made_from_stays(tmp_path):
+    """Otherwise a partition whose input was made again, with the same data version, would look out of date."""
+    instance, version = dg.DagsterInstance.local_temp(str(tmp_path)), dg.DataVersion("same")
+
+    @dg.asset(name="parted", partitions_def=parted.partitions_def)
+    def unchanged():
+        return dg.MaterializeResult(data_version=version)
+
+    def status():
+        definitions = dg.Definitions(assets=[unchanged, child])
+        stale = CachingStaleStatusResolver(instance, definitions.resolve_asset_graph(), LoadingContextForTest(instance))
+        return stale.get_status(child.key, "a")
+
+    for selection in ([unchanged], [child], [unchanged], [unchanged]):
+        dg.materialize([unchanged, child], selection=selection, partition_key="a", instance=instance)
+    assert status() == StaleStatus.FRESH
+    spent = old_runs.spent_runs(instance, [], datetime.now(UTC) + timedelta(minutes=1))
+    assert len(spent) == 1  # the third: neither the newest nor what the child has seen
+    old_runs.remove_runs(instance, spent)
+    assert status() == StaleStatus.FRESH
 
 
 def test_the_command_tells_first_and_removes_then(tmp_path):
