@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: demo ui mlflow status views stop test lint types imports format bench setup preflight lock clean help
+.PHONY: demo ui mlflow status views stop vacuum test lint types imports format bench setup preflight lock clean help
 
 export HEADWATER_HOME ?= .headwater
 export DAGSTER_HOME := $(abspath $(HEADWATER_HOME))/dagster
@@ -37,6 +37,9 @@ views: setup ## Feature views: versions, columns, who reads them, and whether db
 
 stop: setup ## Stop Triton
 	@$(PY) -m serving.server stop
+
+vacuum: setup ## Remove what the retention settings no longer keep; make vacuum DRY=1 only tells
+	@$(PY) -m assets.vacuum $(if $(DRY),--dry-run)
 
 test: setup lint types imports .tools/.test-packages .venv/.spark ## Lint, types, import contracts and all tests
 	$(PY) -m pytest

@@ -3,6 +3,7 @@
 import errno
 
 LONGEST = 600
+_FULL = ("No space left on device", "database or disk is full")  # as Delta and SQLite say it
 
 
 def one_line(error: BaseException) -> str:
@@ -16,7 +17,7 @@ def one_line(error: BaseException) -> str:
 def _disk_full(error: BaseException) -> bool:
     chain = list(_chain(error))
     return any(
-        (isinstance(e, OSError) and e.errno == errno.ENOSPC) or "No space left on device" in str(e) for e in chain
+        (isinstance(e, OSError) and e.errno == errno.ENOSPC) or any(words in str(e) for words in _FULL) for e in chain
     )
 
 

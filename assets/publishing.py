@@ -21,6 +21,7 @@ from ml.feature_views import FeatureView
 from ml.lake import PARTITION_KEY
 from ml.online_publish import rebuild
 from ml.online_rows import OnlineRows
+from ml.point_in_time import CREATED, EVENT
 from ml.spec import ModelSpec
 
 GROUP = "publish"
@@ -53,6 +54,10 @@ def watched_columns(view: str, models: Iterable[ModelSpec]) -> list[str]:
     return sorted(r.split(":")[1] for r in references if r.split(":")[0] == view)
 
 
+def _columns(view: FeatureView) -> tuple[str, ...]:
+    return (*view.join_keys, EVENT, CREATED, PARTITION_KEY, *(field.name for field in view.fields))
+
+
 def _asset(name: str, view: FeatureView | None, owner: str, description: str) -> dg.AssetsDefinition:
     @dg.asset(
         key=["published", name],
@@ -72,7 +77,8 @@ def _asset(name: str, view: FeatureView | None, owner: str, description: str) ->
         staged = platform.guard.admit(f"published/{name}", f"features/{name}", months)
         run = f"dagster run {context.run.run_id}"
         definitions = admit_publish(platform, name, staged) if view else None
-        publication = platform.publications.publish(name, staged, actor=run)
+        columns, keys = (_columns(view), view.join_keys) if view else ((), ())
+        publication = platform.publications.publish(name, staged, run, columns=columns, keys=keys)
         if definitions:
             record_published(platform, definitions, name, run)
         rows = platform.lake.read(f"published/{name}", publication.version, months)

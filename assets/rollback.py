@@ -27,10 +27,24 @@ def roll_back(platform: Platform, name: str, version: int, actor: str, reason: s
     return publication
 
 
+def versions(platform: Platform, name: str) -> list[str]:
+    """Return a line for each publication of a table, oldest first: which is current, and which retention removed.
+
+    Raises LookupError if nothing was ever published of it.
+    """
+    publications = platform.publications
+    log, kept, current = publications.log(name), publications.kept(name), publications.current(name)
+    if current is None:
+        known = [table.partition("/")[2] for table in platform.lake.tables() if table.startswith("published/")]
+        raise LookupError(f"nothing was ever published of {name!r}; published are {known}")
+    marks = [" <- now" if p is log[-1] else "" if p.version in kept else " (removed by retention)" for p in log]
+    return [f"{p.table} version {p.version}: {p.reason} ({p.actor}){m}" for p, m in zip(log, marks, strict=True)]
+
+
 def main() -> int:
     """Roll back as the command line says; without a version, list what was published. Returns 1 on failure."""
     parser = argparse.ArgumentParser(prog="python -m assets.rollback", description="Roll published data back.")
-    parser.add_argument("name", help="feature view or outcome table, such as aircraft_state")
+    parser.add_argument("name", help="feature view or outcome table, such as aircraft_state; alone, lists its versions")
     parser.add_argument("--version", type=int, help="published version to go back to")
     parser.add_argument("--reason", default="rolled back by hand", help="kept in the publication log")
     arguments = parser.parse_args()
@@ -38,8 +52,7 @@ def main() -> int:
     try:
         if arguments.version is not None:
             roll_back(platform, arguments.name, arguments.version, getpass.getuser(), arguments.reason)
-        for publication in platform.publications.log(arguments.name):
-            print(f"{publication.table} version {publication.version}: {publication.reason} ({publication.actor})")
+        print("\n".join(versions(platform, arguments.name)))
     except (LookupError, GateClosed) as error:
         print(f"headwater: {one_line(error)}", file=sys.stderr)
         return 1

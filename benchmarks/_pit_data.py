@@ -49,7 +49,9 @@ def _history(random: np.random.Generator, versions: int, entities: int, correcti
     frame = pl.DataFrame({"code": key, **times, **values})
     # Two versions that are equal in both instants have no order: no engine is asked for one.
     frame = frame.unique(["code", *times], keep="any", maintain_order=True)
-    return frame.select(_names(frame["code"].to_numpy()), *[_instants(frame[t].to_numpy()).alias(t) for t in times], *FEATURES)
+    return frame.select(
+        _names(frame["code"].to_numpy()), *[_instants(frame[t].to_numpy()).alias(t) for t in times], *FEATURES
+    )
 
 
 def _names(codes: np.ndarray) -> pl.Series:

@@ -109,9 +109,13 @@ def polars_asof(folder: Path) -> Callable[[], Any]:
         for view in VIEWS:
             right = pl.read_parquet(folder / f"{view}.parquet").with_columns(known=pl.max_horizontal(EVENT, CREATED))
             right = right.sort("known", EVENT, CREATED).rename({EVENT: "seen"} | {f: f"{view}__{f}" for f in FEATURES})
-            found = found.join_asof(right.drop(CREATED), left_on=EVENT, right_on="known", by="key", check_sortedness=False)
+            found = found.join_asof(
+                right.drop(CREATED), left_on=EVENT, right_on="known", by="key", check_sortedness=False
+            )
             fresh = pl.col(EVENT) - pl.col("seen") <= TTL
-            found = found.with_columns(pl.when(fresh).then(pl.col(f"{view}__{f}")).alias(f"{view}__{f}") for f in FEATURES)
+            found = found.with_columns(
+                pl.when(fresh).then(pl.col(f"{view}__{f}")).alias(f"{view}__{f}") for f in FEATURES
+            )
             found = found.drop("seen", "known", strict=False)
         return found.sort("row").drop("row")
 

@@ -2,23 +2,32 @@
 
 A partitioned table has the string column `partition_key` (a month: "2013-01"); writing replaces the
 partitions given, in one transaction. Each commit records which partitions it wrote, so the version
-of a partition is the newest commit that wrote it.
+of a partition is the newest commit that wrote it. Delta's log is kept for ever: it is what tells.
 """
 
-import json
-from collections.abc import Iterable, Mapping, Sequence
+import fcntl
+import math
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from datetime import timedelta
+from itertools import islice
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote
 
 import polars as pl
-from deltalake import CommitProperties, DeltaTable
-from deltalake.exceptions import DeltaError, TableNotFoundError
+from deltalake import DeltaTable, PostCommitHookProperties
+from deltalake.exceptions import CommitFailedError, DeltaError, TableNotFoundError
+
+from ml.clock import audit_order
+from ml.delta_log import DeltaLog, commit_properties, first_line
 
 PARTITION_KEY = "partition_key"
 WHOLE = ""  # the partition name of an unpartitioned table in version maps and verdicts
+ORDER = "order"  # the column that orders the rows of an audit table
 
-_PARTITIONS = "headwater.partitions"
-_METADATA = "headwater.metadata"
+# By default Delta drops commits older than 30 days at a checkpoint, and partition versions with them.
+_KEEP_LOG = PostCommitHookProperties(cleanup_expired_logs=False)
 
 
 class Lake:
@@ -61,9 +70,50 @@ class Lake:
         """Append rows to an unpartitioned table and return its new version."""
         return self._write(table, frame, "append", [WHOLE], metadata, None)
 
+    def append_in_order(self, table: str, frame: pl.DataFrame) -> int:
+        """Append rows, numbered in `ORDER` above all that are there, and return the table's new version.
+
+        The numbers grow even where a machine's clock was set back, and whoever else appends meanwhile.
+        """
+        with self.lock(table):
+            first = max(audit_order(), self._last_order(table) + 1)
+            numbers = pl.int_range(first, first + frame.height, dtype=pl.Int64, eager=True)
+            return self.append(table, frame.with_columns(numbers.alias(ORDER)), {ORDER: first + frame.height})
+
+    def restore(self, table: str, version: int) -> int:
+        """Make the rows of `version` the newest again, as a commit of its own, and return the new version.
+
+        Raises LookupError if retention has removed that version.
+        """
+        self._refuse_lost(table, self.open(table, version), version)
+        told, commit = commit_properties([], {"restored": version}, [])
+        self.open(table).restore(version, commit_properties=told, post_commithook_properties=_KEEP_LOG)
+        return self._log(table).version_of(commit)
+
+    @contextmanager
+    def lock(self, table: str) -> Iterator[None]:
+        """Hold the table's lock, waiting for another process that holds it. It ends with its process.
+
+        Raises OSError naming the lake if its folder cannot be written.
+        """
+        path = self.root / ".locks" / (table.replace("/", "--") + ".lock")
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            file = path.open("w")
+        except OSError as error:
+            raise OSError(error.errno, _unwritable(table, self.path(table), error)) from error
+        with file:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            yield
+
     def read(self, table: str, version: int | None = None, partitions: Sequence[str] | None = None) -> pl.LazyFrame:
-        """Return the table as of `version` (default: newest), lazily, or only some of its partitions."""
-        frame = pl.scan_delta(self.open(table, version))
+        """Return the table as of `version` (default: newest), lazily, or only some of its partitions.
+
+        Raises LookupError with the remedy if the table, the version or one of its files is missing or damaged.
+        """
+        opened = self.open(table, version)
+        self._refuse_lost(table, opened, version)
+        frame = pl.scan_delta(opened)
         if partitions is not None:
             frame = frame.filter(pl.col(PARTITION_KEY).is_in(list(partitions)))
         return frame
@@ -80,18 +130,28 @@ class Lake:
     def open(self, table: str, version: int | None = None) -> DeltaTable:
         """Open the Delta table. Raises LookupError with the remedy if it is missing, damaged or lacks the version."""
         try:
-            return DeltaTable(self.path(table), version=version)
+            opened = DeltaTable(self.path(table), version=version)
         except TableNotFoundError as error:
             raise LookupError(f"no table {table!r} in the lake {self.root}; materialize it first") from error
         except (DeltaError, OSError) as error:
-            at = "" if version is None else f" at version {version}"
-            raise LookupError(
-                f"table {table!r}{at} cannot be read: {error}; restore the folder {self.path(table)}"
-            ) from error
+            raise LookupError(self._log(table).unreadable(error, version)) from error
+        self._log(table).refuse_emptied(opened.version())
+        return opened
 
     def version(self, table: str) -> int:
-        """Return the newest version of the table."""
-        return self.open(table).version()
+        """Return the newest version that changed rows. Raises LookupError if the table is missing."""
+        for commit in self._log(table).commits():
+            return commit["version"]
+        raise LookupError(f"no table {table!r} in the lake {self.root}; materialize it first")
+
+    def tables(self) -> list[str]:
+        """Return the names of all tables, sorted."""
+        logs = sorted(self.root.glob("*/*/_delta_log"))
+        return [str(log.parent.relative_to(self.root)) for log in logs]
+
+    def lost(self, table: str, version: int | None = None) -> list[str]:
+        """Return the data files of a version that are missing or cut short, as paths inside the table."""
+        return self._lost(table, self.open(table, version))
 
     def partition_versions(self, table: str, partitions: Iterable[str] | None = None) -> dict[str, int]:
         """Return the version that last wrote each partition (of those asked for that exist)."""
@@ -104,18 +164,11 @@ class Lake:
         return {name: found[name] for name in partitions if name in found}
 
     def history(self, table: str) -> list[dict[str, Any]]:
-        """Return commits, newest first: version, timestamp (ms), partitions written, metadata given."""
-        if not self.exists(table):
-            return []
-        return [
-            {
-                "version": commit["version"],
-                "timestamp": commit.get("timestamp"),
-                "partitions": json.loads(commit.get(_PARTITIONS, "[]")),
-                "metadata": json.loads(commit.get(_METADATA, "{}")),
-            }
-            for commit in self.open(table).history()
-        ]
+        """Return the commits that changed rows, newest first.
+
+        Each has version, timestamp (ms), the partitions and columns written, and the metadata given.
+        """
+        return list(self._log(table).commits())
 
     def metadata(self, table: str, version: int) -> dict[str, Any]:
         """Return what was recorded with the commit of `version`."""
@@ -123,6 +176,47 @@ class Lake:
             if commit["version"] == version:
                 return commit["metadata"]
         raise LookupError(f"table {table!r} has no version {version}")
+
+    def vacuum(self, table: str, keep: Iterable[int], grace: timedelta, dry_run: bool) -> dict[str, int]:
+        """Remove the files that neither the newest version nor those in `keep` need, left-overs of killed writers too.
+
+        Files younger than `grace` (whole hours), or replaced since, stay: somebody may be writing or reading
+        them. Returns bytes by path inside the table; a dry run only tells. Delta's log is never shortened.
+        """
+        opened, folder = self.open(table), Path(self.path(table))
+        options: dict[str, Any] = {
+            "retention_hours": math.ceil(grace / timedelta(hours=1)),
+            "enforce_retention_duration": False,
+            "full": True,
+            "keep_versions": sorted(keep),
+        }
+        sizes = {path: _size(folder / unquote(path)) for path in opened.vacuum(dry_run=True, **options)}
+        sizes = {path: size for path, size in sizes.items() if size >= 0}
+        if sizes and not dry_run:
+            opened.vacuum(dry_run=False, post_commithook_properties=_KEEP_LOG, **options)
+        return sizes
+
+    def appended_files(self, table: str) -> int:
+        """Return how many data files a table has that grows by appends, 0 if it is partitioned."""
+        opened = self.open(table)
+        return 0 if opened.metadata().partition_columns else len(self._files(opened))
+
+    def compact(self, table: str) -> int:
+        """Put the many small files of a table that grew by appends into few; return how many it had.
+
+        No row changes and the table gets no new version; the small files stay until a vacuum finds them unused.
+        """
+        metrics = self.open(table).optimize.compact(post_commithook_properties=_KEEP_LOG)
+        return metrics["numFilesRemoved"]
+
+    def versions_with(self, table: str, paths: Iterable[str]) -> list[int]:
+        """Return the versions, still whole, that need any of the files `paths` (inside the table), oldest first."""
+        wanted, found = set(paths), list[int]()
+        for commit in reversed(self.history(table)) if wanted else []:
+            files = self._files(self.open(table, commit["version"]))
+            if wanted.intersection(files) and not self.lost(table, commit["version"]):
+                found.append(commit["version"])
+        return found
 
     def _write(
         self,
@@ -133,19 +227,63 @@ class Lake:
         metadata: Mapping[str, Any] | None,
         predicate: str | None,
     ) -> int:
-        options: dict[str, Any] = {
-            "commit_properties": CommitProperties(
-                custom_metadata={
-                    _PARTITIONS: json.dumps(list(partitions)),
-                    _METADATA: json.dumps(dict(metadata or {}), default=str),
-                }
-            )
-        }
+        told, commit = commit_properties(partitions, metadata or {}, frame.columns)
+        options: dict[str, Any] = {"commit_properties": told, "post_commithook_properties": _KEEP_LOG}
         # A new column is null in the rows that were there before it.
         options["schema_mode"] = "overwrite" if mode == "overwrite" and predicate is None else "merge"
         if mode == "overwrite":
             options["predicate"] = predicate
             if list(partitions) != [WHOLE]:
                 options["partition_by"] = [PARTITION_KEY]
-        frame.write_delta(self.path(table), mode=mode, delta_write_options={k: v for k, v in options.items() if v})  # type: ignore[call-overload]
-        return self.version(table)
+        options = {name: value for name, value in options.items() if value}
+        try:
+            frame.write_delta(self.path(table), mode=mode, delta_write_options=options)  # type: ignore[call-overload]
+        except (DeltaError, OSError) as error:
+            raise OSError(getattr(error, "errno", None), _unwritable(table, self.path(table), error)) from error
+        return self._log(table).version_of(commit)
+
+    def _log(self, table: str) -> DeltaLog:
+        return DeltaLog(table, Path(self.path(table)))
+
+    def _last_order(self, table: str) -> int:
+        newest = next(self._log(table).commits(), None)
+        if newest is None or ORDER in newest["metadata"]:
+            return newest["metadata"][ORDER] if newest else 0
+        return self.read(table).select(pl.col(ORDER).max()).collect().item() or 0
+
+    def _lost(self, table: str, opened: DeltaTable) -> list[str]:
+        folder = Path(self.path(table))
+        return [path for path, size in self._files(opened).items() if _size(folder / unquote(path)) != size]
+
+    def _files(self, opened: DeltaTable) -> dict[str, int]:
+        """Return the bytes of each data file of a version, by path inside the table."""
+        return dict(pl.DataFrame(opened.get_add_actions()).select("path", "size_bytes").iter_rows())
+
+    def _refuse_lost(self, table: str, opened: DeltaTable, version: int | None) -> None:
+        lost = self._lost(table, opened)
+        if not lost:
+            return
+        at = opened.version() if version is None else version
+        newest = [commit["version"] for commit in islice(self._log(table).commits(), 50)]
+        whole = [v for v in newest if not self.lost(table, v)]
+        raise LookupError(
+            f"table {table!r} at version {at} lacks {len(lost)} of its data files, such as {lost[0]}: retention "
+            f"removed them, or they are damaged; whole are the versions {whole[:10] or '(none)'}; read one of them, "
+            f"restore {self.path(table)} from a copy, or materialize {table} again"
+        )
+
+
+def _size(path: Path) -> int:
+    """Return the size of a file in bytes, -1 if it is missing."""
+    try:
+        return path.stat().st_size
+    except FileNotFoundError:
+        return -1
+
+
+def _unwritable(table: str, path: str, error: Exception) -> str:
+    reason = first_line(error)
+    remedy = "see that the folder is writable and the disk has room"
+    if isinstance(error, CommitFailedError):
+        remedy = "somebody else wrote it at the same time"
+    return f"table {table!r} was not written, nothing in {path} has changed: {reason}; {remedy}, then run again"

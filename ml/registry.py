@@ -126,13 +126,13 @@ class Registry:
 
     def names(self) -> tuple[str, ...]:
         """Return the names of all registered models."""
-        if not self._exists:
+        if not self.exists:
             return ()
         return tuple(sorted(model.name for model in self.client.search_registered_models(max_results=1000)))
 
     def aliases(self, name: str) -> dict[str, str]:
         """Return the version that bears each alias of the model."""
-        if not self._exists:
+        if not self.exists:
             return {}
         found = self.client.search_registered_models(f"name = '{name}'")
         return {alias: str(version) for model in found for alias, version in model.aliases.items()}
@@ -162,6 +162,10 @@ class Registry:
         run = self.client.get_run(version.run_id)
         return _present(_local(run.info.artifact_uri) / file, version)
 
+    def run_folder(self, run_id: str) -> Path:
+        """Return the folder of all that a run keeps. Raises LookupError if it is on another machine."""
+        return _local(self.client.get_run(run_id).info.artifact_uri).parent
+
     def challenge(self, name: str, version: str) -> ModelVersion:
         """Give the version the alias challenger. Raises LookupError if it does not exist."""
         self._entry(name, version)
@@ -190,7 +194,7 @@ class Registry:
         return None if address == self.tracking_uri else Path(address)
 
     @property
-    def _exists(self) -> bool:
+    def exists(self) -> bool:
         """Whether there is a store to ask; asking must not create a database."""
         return self._file is None or self._file.exists()
 
@@ -198,7 +202,7 @@ class Registry:
         return _local(self.client.get_model_version_download_uri(version.name, version.version))
 
     def _numbers(self, name: str) -> list[str]:
-        if not self._exists:
+        if not self.exists:
             return []
         found = self.client.search_model_versions(f"name = '{name}'", max_results=10_000)
         return sorted((str(entry.version) for entry in found), key=int, reverse=True)
@@ -206,7 +210,7 @@ class Registry:
     def _entry(self, name: str, version: str) -> Any:
         from mlflow.exceptions import MlflowException
 
-        if self._exists:
+        if self.exists:
             try:
                 return self.client.get_model_version(name, version)
             except MlflowException as error:

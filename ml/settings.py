@@ -25,6 +25,16 @@ class Settings(BaseSettings):
     mlflow_port: int = Field(5000, description="Port of the MLflow page.")
     train_seconds: float = Field(60.0, description="Upper bound on the fitting time of one model, in seconds.")
 
+    keep_staged_days: float = Field(
+        30.0, ge=0, description="Days that replaced versions of raw and feature tables, failed batches too, are kept."
+    )
+    keep_published_days: float = Field(90.0, ge=0, description="Days that replaced published versions are kept.")
+    keep_rollbacks: int = Field(3, ge=0, description="Published versions kept for rollback, however old.")
+    keep_training_sets_days: float = Field(90.0, ge=0, description="Days that replaced training sets are kept.")
+    keep_logs_days: float = Field(30.0, ge=0, description="Days that logs, landed predictions and reports are kept.")
+    keep_runs_days: float = Field(90.0, ge=0, description="Days that Dagster runs and unregistered MLflow runs stay.")
+    vacuum_grace_hours: int = Field(24, ge=0, description="Hours in which nothing new is removed, whatever it is.")
+
     @field_validator("home", "triton_root", "serving_python")
     @classmethod
     def _absolute(cls, path: Path) -> Path:

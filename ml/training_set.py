@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import polars as pl
@@ -26,9 +28,11 @@ def build_training_set(spec: ModelSpec, outcomes: pl.DataFrame, store: feast.Fea
         view__feature columns], in order of prediction time, then row id. Null where a value was not known.
 
     Raises:
+        LookupError: the spec names a feature view or a feature that is not there.
         ValueError: outcomes lack a column, a row id stands twice, or a label has no instant.
     """
-    outcome, keys = spec.outcome, _join_keys(spec, store)
+    with _named_features(spec):
+        outcome, keys = spec.outcome, _join_keys(spec, store)
     columns = [outcome.row_id, *keys, *[f.name for f in spec.request], outcome.prediction_time]
     columns = list(dict.fromkeys([*columns, outcome.label, outcome.label_timestamp]))
     missing = [column for column in columns if column not in outcomes.columns]
@@ -37,8 +41,23 @@ def build_training_set(spec: ModelSpec, outcomes: pl.DataFrame, store: feast.Fea
     rows = outcomes.select(columns).drop_nulls(outcome.label).sort(outcome.prediction_time, outcome.row_id)
     _refuse_bad_labels(spec, rows)
     moments = rows.select(*keys, pl.col(outcome.prediction_time).alias("event_timestamp"))
-    features = historical_features(store, moments, spec.features)
+    with _named_features(spec):
+        features = historical_features(store, moments, spec.features)
     return rows.hstack(features.drop(moments.columns))
+
+
+@contextmanager
+def _named_features(spec: ModelSpec) -> Iterator[None]:
+    """Say which model asks, and what to do, where Feast says that a view or a feature is not there."""
+    from feast.errors import FeastObjectNotFoundException
+
+    try:
+        yield
+    except (FeastObjectNotFoundException, KeyError) as error:
+        raise LookupError(
+            f"model {spec.name!r} reads a feature that is not there: {error.args[0]}; correct `features` in "
+            f"ml/models/{spec.name}.py, or declare it in dbt_project/models/features and run make setup"
+        ) from error
 
 
 def _join_keys(spec: ModelSpec, store: feast.FeatureStore) -> list[str]:

@@ -11,8 +11,8 @@ from typing import Any
 
 import polars as pl
 
-from ml.clock import Clock, audit_order
-from ml.lake import WHOLE, Lake
+from ml.clock import Clock
+from ml.lake import ORDER, WHOLE, Lake
 
 TABLE = "audit/verdicts"
 
@@ -27,7 +27,7 @@ _SCHEMA: dict[str, Any] = {
     "run_id": pl.String,
     "actor": pl.String,
     "at": pl.Datetime("us", "UTC"),
-    "order": pl.Int64,
+    ORDER: pl.Int64,
 }
 
 
@@ -56,16 +56,11 @@ class Verdicts:
     def record(self, verdicts: Iterable[Verdict]) -> None:
         """Append verdicts in one transaction."""
         rows = [
-            asdict(v)
-            | {
-                "evidence": json.dumps(dict(v.evidence), default=str),
-                "at": self._clock.now(),
-                "order": audit_order(),
-            }
+            asdict(v) | {"evidence": json.dumps(dict(v.evidence), default=str), "at": self._clock.now(), ORDER: 0}
             for v in verdicts
         ]
         if rows:
-            self._lake.append(TABLE, pl.DataFrame(rows, schema=_SCHEMA))
+            self._lake.append_in_order(TABLE, pl.DataFrame(rows, schema=_SCHEMA))
 
     def newest(self, table: str, version: int, partition: str, check: str) -> Verdict | None:
         """Return the newest verdict on exactly this version and partition, None if the check never ended."""
@@ -74,7 +69,7 @@ class Verdicts:
             return None
         row = rows.row(0, named=True)
         return Verdict(
-            **{k: v for k, v in row.items() if k not in ("at", "order", "evidence")},
+            **{k: v for k, v in row.items() if k not in ("at", ORDER, "evidence")},
             evidence=json.loads(row["evidence"]),
         )
 
@@ -87,4 +82,4 @@ class Verdicts:
         """Return all verdicts on a table, oldest first, one row a verdict."""
         if not self._lake.exists(TABLE):
             return pl.DataFrame(schema=_SCHEMA)
-        return self._lake.read(TABLE).filter(pl.col("table") == table).collect().sort("order")
+        return self._lake.read(TABLE).filter(pl.col("table") == table).collect().sort(ORDER)

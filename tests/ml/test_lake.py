@@ -1,7 +1,11 @@
+import itertools
+import threading
+from pathlib import Path
+
 import polars as pl
 import pytest
 
-from ml.lake import WHOLE, Lake
+from ml.lake import ORDER, WHOLE, Lake
 
 JANUARY = pl.DataFrame({"value": [1], "partition_key": ["2013-01"]})
 FEBRUARY = pl.DataFrame({"value": [2], "partition_key": ["2013-02"]})
@@ -53,6 +57,29 @@ def test_rows_of_another_partition_are_refused_and_nothing_is_written(lake):
     assert not lake.exists("raw/x")
 
 
+def test_a_write_returns_its_own_version_whoever_else_writes(lake):
+    lake.append("audit/log", JANUARY)
+    versions = {}
+
+    def write(name):
+        versions[name] = [lake.append("audit/log", JANUARY, {"writer": name, "n": n}) for n in range(8)]
+
+    threads = [threading.Thread(target=write, args=(name,)) for name in "abc"]
+    [thread.start() for thread in threads]
+    [thread.join() for thread in threads]
+    found = {name: [lake.metadata("audit/log", v) for v in versions[name]] for name in "abc"}
+    assert found == {name: [{"writer": name, "n": n} for n in range(8)] for name in "abc"}
+
+
+def test_audit_rows_keep_their_order_where_the_machines_clock_is_set_back(lake, monkeypatch):
+    stamps = itertools.count(10_000, -1_000)
+    monkeypatch.setattr("ml.lake.audit_order", lambda: next(stamps))
+    for value in range(5):
+        lake.append_in_order("audit/log", pl.DataFrame({"value": [10 * value, 10 * value + 1]}))
+    assert lake.read("audit/log").collect().sort(ORDER)["value"].to_list() == [0, 1, 10, 11, 20, 21, 30, 31, 40, 41]
+    assert lake.read("audit/log").collect()[ORDER].is_unique().all()
+
+
 def test_metadata_travels_with_the_commit(lake):
     version = lake.replace("raw/x", JANUARY, ["2013-01"], {"rows": 1})
     assert lake.metadata("raw/x", version) == {"rows": 1}
@@ -60,10 +87,42 @@ def test_metadata_travels_with_the_commit(lake):
         lake.metadata("raw/x", 9)
 
 
-def test_a_missing_or_damaged_table_names_itself_and_the_remedy(lake):
+def test_a_missing_table_names_itself_and_the_remedy(lake):
     with pytest.raises(LookupError, match=r"no table 'raw/x'.*materialize"):
         lake.read("raw/x")
-    lake.replace("raw/x", JANUARY, ["2013-01"])
-    (lake.root / "raw/x/_delta_log/00000000000000000000.json").write_text("not json")
-    with pytest.raises(LookupError, match="raw/x"):
-        lake.version("raw/x")
+
+
+@pytest.mark.parametrize("text", ["not json", "", '{"commitInfo": {"timest', "{}\n", "\x00\x00"])
+@pytest.mark.parametrize("number", [0, 2])
+def test_a_damaged_log_names_table_and_remedy(lake, text, number):
+    for value in range(3):
+        lake.replace("raw/x", JANUARY.with_columns(value=pl.lit(value, pl.Int64)), ["2013-01"])
+    (lake.root / f"raw/x/_delta_log/{number:020}.json").write_text(text)
+    for read in (lake.read, lake.history, lake.partition_versions, lake.version)[: 3 + (number == 2)]:
+        with pytest.raises(LookupError, match=r"table 'raw/x'.*restore .*raw/x from a copy") as caught:
+            read("raw/x")
+        assert "\n" not in str(caught.value)
+
+
+def test_a_log_with_a_hole_names_table_and_remedy(lake):
+    for value in range(3):
+        lake.replace("raw/x", JANUARY.with_columns(value=pl.lit(value, pl.Int64)), ["2013-01"])
+    (lake.root / "raw/x/_delta_log/00000000000000000001.json").unlink()
+    with pytest.raises(LookupError, match=r"table 'raw/x'.*restore .*raw/x from a copy"):
+        lake.read("raw/x")
+
+
+@pytest.mark.parametrize("spoil", ["delete", "truncate"])
+def test_a_missing_or_truncated_data_file_names_table_version_and_remedy(lake, spoil):
+    for value in range(2):
+        lake.replace("raw/x", JANUARY.with_columns(value=pl.lit(value, pl.Int64)), ["2013-01"])
+    (file,) = map(
+        lake.path("raw/x").__add__, ["/" + path for path in lake.open("raw/x").get_add_actions()["path"].to_pylist()]
+    )
+    if spoil == "delete":
+        Path(file).unlink()
+    else:
+        Path(file).write_bytes(Path(file).read_bytes()[:100])
+    with pytest.raises(LookupError, match=r"'raw/x' at version 1 lacks 1 .*whole are the versions \[0\].*materialize"):
+        lake.read("raw/x")
+    assert values(lake.read("raw/x", version=0)) == [0]

@@ -1,3 +1,4 @@
+import threading
 from datetime import UTC, datetime
 
 import polars as pl
@@ -68,9 +69,28 @@ def test_publishing_after_a_roll_back_builds_on_what_is_published(lake, publicat
     assert published(publications) == [1, 2]
 
 
+def test_two_publishers_at_once_publish_one_after_the_other(lake, publications):
+    staged = {f"2013-{n:02}": stage(lake, f"2013-{n:02}", n) for n in range(1, 9)}
+    threads = [threading.Thread(target=publications.publish, args=("state", {m: v}, "a")) for m, v in staged.items()]
+    [thread.start() for thread in threads]
+    [thread.join() for thread in threads]
+    assert published(publications) == list(range(1, 9))
+    assert publications.current("state").staged == staged
+    assert len(publications.log("state")) == 8
+
+
+def test_a_column_that_the_view_declares_and_the_build_did_not_write_is_not_published(lake, publications):
+    publications.publish("state", {"2013-01": stage(lake, "2013-01", 1)}, actor="a", columns=["value"])
+    without = lake.replace("features/state", rows("2013-01", 2).rename({"value": "valve"}), ["2013-01"])
+    with pytest.raises(ValueError, match=r"features/state version 1 has no column 'value'.*models/features/state.sql"):
+        publications.publish("state", {"2013-01": without}, actor="a", columns=["value"])
+    assert published(publications) == [1]
+    assert len(publications.log("state")) == 1
+
+
 def test_only_what_was_published_can_be_rolled_back_to(lake, publications):
     publications.publish("state", {"2013-01": stage(lake, "2013-01", 1)}, actor="a")
-    with pytest.raises(LookupError, match=r"never had version 9; published so far: \[0\]"):
+    with pytest.raises(LookupError, match=r"version 9 was never published; one can go back to: \[0\]"):
         publications.roll_back("state", 9, actor="b", reason="?")
     with pytest.raises(LookupError, match="nothing is published of 'other'"):
         publications.read("other")

@@ -47,6 +47,15 @@ def outcomes(*rows):
     return frame.with_columns(known.alias("label_timestamp"), partition_key=pl.lit("2013-07"))
 
 
+@pytest.mark.parametrize(
+    ("reference", "said"), [("gauge_state:tide", "tide.*gauge_state"), ("harbour_state:level", "harbour_state")]
+)
+def test_an_unknown_feature_or_view_names_itself_the_model_and_the_remedy(store, reference, said):
+    spec = SPEC.model_copy(update={"features": ("gauge_state:river", reference)})
+    with pytest.raises(LookupError, match=rf"model 'flood' reads a feature.*{said}.*ml/models/flood.py"):
+        build_training_set(spec, outcomes(("z", "a", 5, 1)), store)
+
+
 def test_labelled_rows_get_what_was_known_when_asked_in_order_of_prediction_time(store):
     rows = build_training_set(
         SPEC, outcomes(("z", "a", 5, 1), ("y", "a", 1, 0), ("x", None, 1, 1), ("w", "a", 2, None)), store
