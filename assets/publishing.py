@@ -18,7 +18,7 @@ from checks.drift import CHECK, Bounds, check_drift
 from checks.outcome import Outcome
 from ml.lake import PARTITION_KEY
 from ml.online_publish import rebuild
-from ml.online_rows import OnlineRows
+from ml.online_rows import open_online_rows
 from ml.spec import ModelSpec
 
 GROUP = "publish"
@@ -90,7 +90,7 @@ def _asset(name: str, online: bool, owner: str, description: str) -> dg.AssetsDe
 def _rebuild_online(platform: Platform, name: str) -> int:
     """Bring the online rows of one view to what is known by the clock; return how many keys it holds."""
     views = [view for view in platform.feature_views if view.name == name]
-    rows = OnlineRows(platform.settings.online_store)
+    rows = open_online_rows(platform.settings.online_store)
     return rebuild(views, platform.publications, rows, platform.clock.now())[name]
 
 

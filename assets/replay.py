@@ -10,7 +10,7 @@ import polars as pl
 from assets.resources import Platform
 from ml.clock import ReplayClock
 from ml.online_publish import push_until, rebuild
-from ml.online_rows import OnlineRows
+from ml.online_rows import OnlineRows, open_online_rows
 from ml.spec import ModelSpec
 from serving.client import HeadwaterClient, Prediction
 
@@ -30,7 +30,7 @@ def ask_in_order(platform: Platform, spec: ModelSpec, rows: pl.DataFrame, timeou
     The online store is rebuilt as of the first moment, then events are pushed in the order in which they
     became known, up to each request's prediction time. The clock stays at the last one.
     """
-    clock, online = ReplayClock(platform.settings.clock_file), OnlineRows(platform.settings.online_store)
+    clock, online = ReplayClock(platform.settings.clock_file), open_online_rows(platform.settings.online_store)
     client = HeadwaterClient(f"127.0.0.1:{platform.settings.triton_grpc_port}", timeout)
     try:
         fields = client.fields(spec.name)

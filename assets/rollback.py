@@ -7,7 +7,7 @@ import sys
 from assets.failures import one_line
 from assets.resources import Platform, platform_for
 from ml.online_publish import rebuild
-from ml.online_rows import OnlineRows
+from ml.online_rows import open_online_rows
 from ml.publication import Publication
 from ml.settings import Settings
 
@@ -19,7 +19,7 @@ def roll_back(platform: Platform, name: str, version: int, actor: str, reason: s
     """
     publication = platform.publications.roll_back(name, version, actor, reason)
     views = [view for view in platform.feature_views if view.name == name]
-    rebuild(views, platform.publications, OnlineRows(platform.settings.online_store), platform.clock.now())
+    rebuild(views, platform.publications, open_online_rows(platform.settings.online_store), platform.clock.now())
     return publication
 
 

@@ -27,7 +27,7 @@ def open_feature_store(
     *,
     lake: Path,
     registry: Path,
-    online_store: Path,
+    online_store: str | Path,
     clock_file: Path,
     versions: Mapping[str, int],
 ) -> feast.FeatureStore:
@@ -37,7 +37,7 @@ def open_feature_store(
         views: Feature views, from `ml.feature_views.load_feature_views`.
         lake: Root of the lake whose published tables are read.
         registry: Feast's registry file; made if missing.
-        online_store: The SQLite online store; made if missing.
+        online_store: Address of the online store (`ml.online_rows`): a SQLite file or redis://host:port/db.
         clock_file: Where the replayed instant stands, if time is replayed; ttl counts from there online.
         versions: Version to read of each published table, such as `published_versions` returns.
     """
@@ -55,7 +55,7 @@ def open_feature_store(
         },
         online_store={
             "type": "ml.online_store.PackedOnlineStore",
-            "path": str(online_store),
+            "address": str(online_store),
             "clock_file": str(clock_file),
         },
         entity_key_serialization_version=3,

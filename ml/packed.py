@@ -1,20 +1,27 @@
 """The binary form of one online feature row and of its key. Standard library only: the router reads it.
 
-Row layout (little endian): int64 event, int64 created (microseconds since the epoch, UTC), a null
-bitmap of ceil(n / 8) bytes, then the values that are not null in field order: float64, int64, one
-byte for a bool, uint32 length and UTF-8 bytes for a string.
+A row (little endian): 8 bytes of the layout's fingerprint, int64 event and created (microseconds since the
+epoch, UTC), a null bitmap in uint64 words, then 8 bytes a field: a float64, an int64 (a bool is 0 or 1), or
+where its UTF-8 text lies in the tail (offset << 32 | length). So all rows of a view have a fixed part of one
+size, which is decoded for many rows at once. Where rows are kept is not known here.
 """
 
+import hashlib
 import struct
 from collections.abc import Mapping, Sequence
-from typing import Literal, NamedTuple
+from functools import lru_cache, reduce
+from operator import itemgetter, or_
+from typing import Any, Literal, NamedTuple
 
 Kind = Literal["float", "int", "string", "bool"]
 Value = float | int | str | bool | None
+Key = str | int | None
 
-_FIXED = {"float": struct.Struct("<d"), "int": struct.Struct("<q"), "bool": struct.Struct("<?")}
-_TIMES = struct.Struct("<qq")
-_LENGTH = struct.Struct("<I")
+_TIMES = struct.Struct("<8xqq")
+_WORD = 64
+_ALL = 2**_WORD - 1
+_LENGTH = 2**32 - 1
+_TYPES: dict[str, tuple[type, ...]] = {"float": (float, int), "int": (int,), "string": (str,), "bool": (bool,)}
 
 
 class Field(NamedTuple):
@@ -32,49 +39,121 @@ class PackedRow(NamedTuple):
     created_us: int
 
 
+class Columns(NamedTuple):
+    """Decoded rows: a sequence a field, each [rows], None for null; the instants in microseconds."""
+
+    values: list[Sequence[Value]]
+    event_us: Sequence[int]
+    created_us: Sequence[int]
+
+
+class Layout:
+    """How the rows of one view lie in bytes. Get it from `layout_of`, which keeps them."""
+
+    def __init__(self, fields: Sequence[Field]) -> None:
+        self.fields = tuple(fields)
+        text = "\n".join(f"{field.name}:{field.kind}" for field in fields)
+        digest = hashlib.blake2b(text.encode(), digest_size=8).digest()
+        (self._fingerprint,) = struct.unpack("<q", digest)
+        self._words = -(-len(fields) // _WORD)
+        self._first = 3 + self._words
+        slots = "".join("d" if field.kind == "float" else "q" for field in fields)
+        self._fixed = struct.Struct(f"<qqq{'Q' * self._words}{slots}")
+        self._texts = [i for i, field in enumerate(fields) if field.kind == "string"]
+        self._bools = [i for i, field in enumerate(fields) if field.kind == "bool"]
+        self.blank = self.pack([None] * len(fields), 0, 0)
+
+    def pack(self, values: Sequence[Value], event_us: int, created_us: int) -> bytes:
+        """Encode one row. `values` has one entry a field, None for null.
+
+        Raises ValueError naming the field whose value is of another kind or beyond 64 bits.
+        """
+        if len(values) != len(self.fields):
+            raise ValueError(f"{len(values)} values for {len(self.fields)} fields: {[f.name for f in self.fields]}")
+        slots, tail = list(values), b""
+        nulls = 0
+        for index, value in enumerate(values):
+            if value is None:
+                nulls |= 1 << index
+                slots[index] = 0
+        for index in self._texts:
+            if values[index] is not None:
+                slots[index], tail = self._text(index, values[index], tail)
+        words = [nulls >> (_WORD * word) & _ALL for word in range(self._words)]
+        try:
+            return self._fixed.pack(self._fingerprint, event_us, created_us, *words, *slots) + tail
+        except (struct.error, TypeError) as error:
+            raise self._misfit(values, error) from error
+
+    def unpack(self, row: bytes) -> PackedRow:
+        """Decode a row that `pack` wrote with the same fields. Raises ValueError on any other bytes."""
+        columns = self.columns([row])
+        return PackedRow(tuple(column[0] for column in columns.values), columns.event_us[0], columns.created_us[0])
+
+    def columns(self, rows: Sequence[bytes]) -> Columns:
+        """Decode many rows at once, a column a field. Raises ValueError unless all have this layout."""
+        size = self._fixed.size
+        whole = b"".join([row[:size] for row in rows]) if self._texts else b"".join(rows)
+        try:
+            slots: list[Any] = list(zip(*self._fixed.iter_unpack(whole), strict=True))
+        except struct.error:
+            slots = []
+        if not slots or slots[0].count(self._fingerprint) != len(rows):
+            if not rows:
+                return Columns([()] * len(self.fields), (), ())
+            raise ValueError(f"a row has another layout than {[f'{f.name}:{f.kind}' for f in self.fields]}")
+        values = slots[self._first :]
+        for index in self._bools:
+            values[index] = tuple(map(bool, values[index]))
+        for index in self._texts:
+            values[index] = self._decode_texts(rows, values[index])
+        for word, nulls in enumerate(slots[3 : self._first]):
+            if any(nulls):
+                _set_nulls(values, nulls, word * _WORD)
+        return Columns(values, slots[1], slots[2])
+
+    def _text(self, index: int, value: Value, tail: bytes) -> tuple[int, bytes]:
+        if not isinstance(value, str):
+            field = self.fields[index]
+            raise ValueError(f"field {field.name!r} is {value!r}; it holds a {field.kind}")
+        raw = value.encode()
+        return (self._fixed.size + len(tail)) << 32 | len(raw), tail + raw
+
+    def _decode_texts(self, rows: Sequence[bytes], places: Sequence[int]) -> list[Value]:
+        try:
+            return [
+                row[place >> 32 : (place >> 32) + (place & _LENGTH)].decode()
+                for row, place in zip(rows, places, strict=True)
+            ]
+        except UnicodeDecodeError as error:
+            raise ValueError(f"a row's text is not UTF-8 ({error})") from error
+
+    def _misfit(self, values: Sequence[Value], error: Exception) -> ValueError:
+        for field, value in zip(self.fields, values, strict=True):
+            big = isinstance(value, int) and not -(2**63) <= value < 2**63
+            if value is not None and (big or not isinstance(value, _TYPES[field.kind])):
+                return ValueError(f"field {field.name!r} is {value!r}; it holds a {field.kind} of 64 bits")
+        return ValueError(f"a row cannot be packed: {error}")
+
+
+@lru_cache(maxsize=1024)
+def _layout(fields: tuple[Field, ...]) -> Layout:
+    return Layout(fields)
+
+
+def layout_of(fields: Sequence[Field]) -> Layout:
+    """Return the layout of a view's fields, in their order."""
+    return _layout(tuple(fields))
+
+
 def pack(fields: Sequence[Field], values: Sequence[Value], event_us: int, created_us: int) -> bytes:
-    """Encode one row. `values` has one entry a field, None for null."""
-    if len(fields) != len(values):
-        raise ValueError(f"{len(values)} values for {len(fields)} fields: {[f.name for f in fields]}")
-    nulls = bytearray((len(fields) + 7) // 8)
-    body = []
-    for index, (field, value) in enumerate(zip(fields, values, strict=True)):
-        if value is None:
-            nulls[index // 8] |= 1 << (index % 8)
-        elif field.kind == "string":
-            text = str(value).encode()
-            body += [_LENGTH.pack(len(text)), text]
-        else:
-            body.append(_FIXED[field.kind].pack(value))
-    return b"".join([_TIMES.pack(event_us, created_us), bytes(nulls), *body])
+    """Encode one row; see `Layout.pack`."""
+    return layout_of(fields).pack(values, event_us, created_us)
 
 
 def unpack(fields: Sequence[Field], row: bytes) -> PackedRow:
-    """Decode a row that `pack` wrote with the same fields. Raises ValueError on any other bytes."""
-    try:
-        event_us, created_us = _TIMES.unpack_from(row)
-        position = _TIMES.size + (len(fields) + 7) // 8
-        nulls = row[_TIMES.size : position]
-        values: list[Value] = []
-        for index, field in enumerate(fields):
-            if nulls[index // 8] >> (index % 8) & 1:
-                values.append(None)
-            elif field.kind == "string":
-                (length,) = _LENGTH.unpack_from(row, position)
-                position += _LENGTH.size
-                values.append(row[position : position + length].decode())
-                position += length
-            else:
-                codec = _FIXED[field.kind]
-                values.append(codec.unpack_from(row, position)[0])
-                position += codec.size
-    except (struct.error, IndexError, UnicodeDecodeError) as error:
-        raise ValueError(f"online row does not fit its fields {[f.name for f in fields]}: {error}") from error
-    if position != len(row):
-        raise ValueError(
-            f"online row of {len(row)} bytes does not fit its fields {[f.name for f in fields]} ({position} bytes)"
-        )
-    return PackedRow(tuple(values), event_us, created_us)
+    """Decode one row; see `Layout.unpack`."""
+    return layout_of(fields).unpack(row)
 
 
 def row_times(row: bytes) -> tuple[int, int]:
@@ -82,12 +161,39 @@ def row_times(row: bytes) -> tuple[int, int]:
     return _TIMES.unpack_from(row)
 
 
-def entity_key(join_keys: Mapping[str, str | int]) -> bytes:
-    """Encode an entity's join keys: sorted by name, each value with its type, so that 1 is not '1'."""
-    parts = []
-    for name in sorted(join_keys):
-        value = join_keys[name]
-        tag, text = ("i", str(int(value))) if isinstance(value, int) else ("s", value)
-        raw = text.encode()
-        parts += [tag.encode(), _LENGTH.pack(len(raw)), raw]
-    return b"".join(parts)
+def entity_key(join_keys: Mapping[str, Key]) -> str:
+    """Encode an entity's join keys: in order of their names, each value with its type, so that 1 is not '1'."""
+    (key,) = entity_keys({name: [value] for name, value in join_keys.items()})
+    if key is None:
+        raise ValueError(f"join keys {dict(join_keys)} hold a null; an entity has all of its keys")
+    return key
+
+
+def entity_keys(join_keys: Mapping[str, Sequence[Key]]) -> list[str | None]:
+    """Encode columns of join keys [rows]; None where one is null.
+
+    All parts but the last carry their length, so that ("xb", "y") is not ("x", "by").
+    """
+    *firsts, last = map(itemgetter(1), sorted(join_keys.items()))
+    ends = [None if v is None else f"s{v}" if isinstance(v, str) else f"i{v:d}" for v in last]
+    if not firsts:
+        return ends
+    parts = [[None if v is None else _sized(v) for v in column] for column in firsts]
+    return [None if None in key else "".join(key) for key in zip(*parts, ends, strict=True)]  # type: ignore[arg-type]
+
+
+def _sized(value: str | int) -> str:
+    return f"s{len(value)}:{value}" if isinstance(value, str) else f"i{value:d}:"
+
+
+def _set_nulls(values: list[Any], nulls: Sequence[int], first: int) -> None:
+    """Put None where a bit of the bitmap is set; `first` is the field of bit 0. Most rows have none."""
+    union = reduce(or_, nulls)
+    for index in range(first, min(first + _WORD, len(values))):
+        if union >> (index - first) & 1:
+            values[index] = list(values[index])
+    for row, mask in enumerate(nulls):
+        while mask:
+            bit = mask & -mask
+            values[first + bit.bit_length() - 1][row] = None
+            mask ^= bit
