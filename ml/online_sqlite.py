@@ -9,22 +9,25 @@ import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import lru_cache
+from itertools import chain
 from pathlib import Path
 
 from ml.online_rows import OnlineRow, OnlineStoreError, ViewSummary
 from ml.packed import row_times
 
 _SCHEMA = (
-    "CREATE TABLE IF NOT EXISTS packed_rows (view TEXT, key TEXT, row BLOB, event_us INTEGER, created_us INTEGER, "
-    "PRIMARY KEY (view, key)) WITHOUT ROWID"
+    "CREATE TABLE IF NOT EXISTS packed_rows (key TEXT PRIMARY KEY, row BLOB, event_us INTEGER, created_us INTEGER) "
+    "WITHOUT ROWID"
 )
 # A version equal in both instants replaces the old one, as the table's later row wins offline.
 _UPSERT = (
-    "INSERT INTO packed_rows VALUES (?, ?, ?, ?, ?) ON CONFLICT (view, key) DO UPDATE "
+    "INSERT INTO packed_rows VALUES (?, ?, ?, ?) ON CONFLICT (key) DO UPDATE "
     "SET row = excluded.row, event_us = excluded.event_us, created_us = excluded.created_us "
     "WHERE (excluded.event_us, excluded.created_us) >= (event_us, created_us) AND excluded.row <> row"
 )
-_MOST_KEYS = 4096  # of a view in one statement; SQLite takes 32,766 parameters
+_OF_VIEW = "key >= ? AND key < ?"
+_CACHE = "PRAGMA cache_size = -65536"  # KiB; SQLite's 2 MiB hold less than one view
+_MOST_KEYS = 2**14  # in one statement; SQLite takes 32,766
 _STEPS = 1000  # SQLite instructions between two looks at the deadline
 _WAIT_S = 30.0  # for another writer
 
@@ -50,35 +53,37 @@ class SqliteRows:
     ) -> list[list[bytes | None]] | None:
         """Return the rows of each (view, keys) in order, None for a key without one, in one statement.
 
-        More than 4,096 keys of a view are read in several.
+        More than 16,384 keys are read in several.
         """
-        longest = max((len(keys) for _, keys in wanted), default=0)
-        parts: list[list[list[bytes | None]]] = []
-        for start in range(0, max(longest, 1), _MOST_KEYS):
-            part = self._fetch([(view, keys[start : start + _MOST_KEYS]) for view, keys in wanted], deadline)
-            if part is None:
-                return None
-            parts.append(part)
-        if len(parts) == 1:
-            return parts[0]
-        return [[row for part in parts for row in part[index]] for index in range(len(wanted))]
+        named = [[f"{view}:{key}" for key in keys] for view, keys in wanted]
+        every = list(chain.from_iterable(named))
+        found: dict[str, bytes] = {}
+        with self._named():
+            try:
+                for start in range(0, len(every), _MOST_KEYS):
+                    found.update(self._select(every[start : start + _MOST_KEYS], deadline))
+            except sqlite3.OperationalError:
+                if deadline is not None and time.perf_counter() > deadline:
+                    return None
+                raise
+        return [list(map(found.get, keys)) for keys in named]
 
     def written(self, views: Sequence[str]) -> set[str]:
         """Return those of `views` that have any row."""
         with self._named():
-            query = "SELECT 1 FROM packed_rows WHERE view = ? LIMIT 1"
-            return {view for view in views if self._connection().execute(query, (view,)).fetchone()}
+            query = f"SELECT 1 FROM packed_rows WHERE {_OF_VIEW} LIMIT 1"
+            return {view for view in views if self._connection().execute(query, _bounds(view)).fetchone()}
 
     def summary(self, view: str) -> ViewSummary:
         """Return how much there is of `view`."""
-        query = "SELECT count(*), max(event_us) FROM packed_rows WHERE view = ?"
+        query = f"SELECT count(*), max(event_us) FROM packed_rows WHERE {_OF_VIEW}"
         with self._named():
-            return ViewSummary(*self._connection().execute(query, (view,)).fetchone())
+            return ViewSummary(*self._connection().execute(query, _bounds(view)).fetchone())
 
     def delete(self, views: Iterable[str]) -> None:
         """Remove all rows of `views`."""
         with self._named(), self._connection() as connection:
-            connection.executemany("DELETE FROM packed_rows WHERE view = ?", [(view,) for view in views])
+            connection.executemany(f"DELETE FROM packed_rows WHERE {_OF_VIEW}", [_bounds(view) for view in views])
 
     def close(self) -> None:
         """Close this thread's connection."""
@@ -87,50 +92,32 @@ class SqliteRows:
             self._local.connection = None
 
     def _write(self, view: str, rows: Iterable[OnlineRow], clear: bool) -> int:
-        batch = [(view, key, row, *row_times(row)) for key, row in rows]
+        batch = [(f"{view}:{key}", row, *row_times(row)) for key, row in rows]
         with self._named():
             connection = self._connection()
             connection.execute("BEGIN IMMEDIATE")
             with connection:
                 if clear:
-                    connection.execute("DELETE FROM packed_rows WHERE view = ?", (view,))
+                    connection.execute(f"DELETE FROM packed_rows WHERE {_OF_VIEW}", _bounds(view))
                 before = connection.total_changes
                 connection.executemany(_UPSERT, batch)
-                if clear:
-                    count = "SELECT count(*) FROM packed_rows WHERE view = ?"
-                    return connection.execute(count, (view,)).fetchone()[0]
-                return connection.total_changes - before
+                changed = connection.total_changes - before
+            return self.summary(view).rows if clear else changed
 
-    def _fetch(
-        self, wanted: Sequence[tuple[str, Sequence[str]]], deadline: float | None
-    ) -> list[list[bytes | None]] | None:
-        sets, numbers = _key_sets(wanted)
-        if not sets:
-            return [[] for _ in wanted]
-        parameters = [key for keys in sets for key in _padded(keys)] + [view for view, _ in wanted]
-        query = _query(tuple(_size(len(keys)) for keys in sets), tuple(numbers))
-        found: list[dict[str, bytes]] = [{} for _ in wanted]
-        with self._named():
-            try:
-                for index, key, row in self._execute(query, parameters, deadline):
-                    found[index][key] = row
-            except sqlite3.OperationalError:
-                if deadline is not None and time.perf_counter() > deadline:
-                    return None
-                raise
-        return [list(map(rows.get, keys)) for rows, (_, keys) in zip(found, wanted, strict=True)]
-
-    def _execute(self, query: str, parameters: list[str], deadline: float | None) -> sqlite3.Cursor:
+    def _select(self, keys: list[str], deadline: float | None) -> sqlite3.Cursor:
         connection = self._connection()
         if deadline is None:
             connection.set_progress_handler(None, 0)
         else:
-            connection.set_progress_handler(lambda: time.perf_counter() > deadline, _STEPS)
             if time.perf_counter() > deadline:
                 raise sqlite3.OperationalError("the deadline has passed")
+            connection.set_progress_handler(lambda: time.perf_counter() > deadline, _STEPS)
+        # A power of two, the last key repeated: few distinct statements, which SQLite keeps prepared.
+        size = 1 << (len(keys) - 1).bit_length()
+        padded = keys + keys[-1:] * (size - len(keys))
         while True:
             try:
-                return connection.execute(query, parameters)
+                return connection.execute(_query(size), padded)
             except sqlite3.OperationalError as error:
                 # Only while another process recovers the file or swaps its log is a reader locked out.
                 if "locked" not in str(error) or deadline is None or time.perf_counter() > deadline:
@@ -164,6 +151,7 @@ class SqliteRows:
             connection = sqlite3.connect(address, uri=True, isolation_level=None, timeout=0)
         else:
             connection = self._writer()
+        connection.execute(_CACHE)
         self._local.connection, self._local.identity = connection, self._identity()
         return connection
 
@@ -187,37 +175,11 @@ class SqliteRows:
         return connection
 
 
-def _key_sets(wanted: Sequence[tuple[str, Sequence[str]]]) -> tuple[list[Sequence[str]], list[int]]:
-    """Return the distinct lists of keys, none empty, and for each view the number of its list, -1 for none."""
-    sets: list[Sequence[str]] = []
-    numbers: list[int] = []
-    seen: dict[int, int] = {}
-    for _, keys in wanted:
-        if keys and id(keys) not in seen:
-            seen[id(keys)] = len(sets)
-            sets.append(keys)
-        numbers.append(seen[id(keys)] if keys else -1)
-    return sets, numbers
+def _bounds(view: str) -> tuple[str, str]:
+    """Return the bounds of a view's keys: ";" comes after ":"."""
+    return f"{view}:", f"{view};"
 
 
-def _size(count: int) -> int:
-    # A power of two, the last key repeated: few distinct statements, which SQLite keeps prepared.
-    return 1 << (count - 1).bit_length()
-
-
-def _padded(keys: Sequence[str]) -> list[str]:
-    return [*keys, *keys[-1:] * (_size(len(keys)) - len(keys))]
-
-
-@lru_cache(maxsize=256)
-def _query(sizes: tuple[int, ...], numbers: tuple[int, ...]) -> str:
-    """Return one statement that reads every view: its parameters are the lists of keys, then the views."""
-    lists = ", ".join(f"k{n}(key) AS (VALUES {','.join(['(?)'] * size)})" for n, size in enumerate(sizes))
-    first = sum(sizes) + 1
-    arms = " UNION ALL ".join(
-        f"SELECT {index}, k{number}.key, row FROM k{number} "
-        f"CROSS JOIN packed_rows p ON p.view = ?{first + index} AND p.key = k{number}.key"
-        for index, number in enumerate(numbers)
-        if number >= 0
-    )
-    return f"WITH {lists} {arms}"
+@lru_cache
+def _query(size: int) -> str:
+    return f"SELECT key, row FROM packed_rows WHERE key IN ({','.join('?' * size)})"

@@ -1,26 +1,29 @@
-"""The binary form of one online feature row and of its key. Standard library only: the router reads it.
+"""The binary form of one online feature row and of its key. Standard library and numpy: the router reads it.
 
 A row (little endian): 8 bytes of the layout's fingerprint, int64 event and created (microseconds since the
-epoch, UTC), a null bitmap in uint64 words, then 8 bytes a field: a float64, an int64 (a bool is 0 or 1), or
-where its UTF-8 text lies in the tail (offset << 32 | length). So all rows of a view have a fixed part of one
-size, which is decoded for many rows at once. Where rows are kept is not known here.
+epoch, UTC), a null bitmap of 63 fields a word, 8 bytes a field: int64 of every int and bool, float64 of every
+float, where every string begins and ends in the row (uint32), and at the end the strings in UTF-8. So all rows of
+a view have a fixed part of one size, which is decoded for many rows at once. Where rows are kept is not known here.
 """
 
 import hashlib
 import struct
 from collections.abc import Mapping, Sequence
 from functools import lru_cache, reduce
+from itertools import compress
 from operator import itemgetter, or_
 from typing import Any, Literal, NamedTuple
+
+import numpy as np
 
 Kind = Literal["float", "int", "string", "bool"]
 Value = float | int | str | bool | None
 Key = str | int | None
 
 _TIMES = struct.Struct("<8xqq")
-_WORD = 64
+_WORD = 63
 _ALL = 2**_WORD - 1
-_LENGTH = 2**32 - 1
+_MANY = 24  # rows from which numpy decodes faster than struct
 _TYPES: dict[str, tuple[type, ...]] = {"float": (float, int), "int": (int,), "string": (str,), "bool": (bool,)}
 
 
@@ -57,9 +60,12 @@ class Layout:
         (self._fingerprint,) = struct.unpack("<q", digest)
         self._words = -(-len(fields) // _WORD)
         self._first = 3 + self._words
-        slots = "".join("d" if field.kind == "float" else "q" for field in fields)
-        self._fixed = struct.Struct(f"<qqq{'Q' * self._words}{slots}")
+        self._ints = [i for i, field in enumerate(fields) if field.kind in ("int", "bool")]
+        self._floats = [i for i, field in enumerate(fields) if field.kind == "float"]
         self._texts = [i for i, field in enumerate(fields) if field.kind == "string"]
+        integers = self._first + len(self._ints)
+        self._parts = (integers, integers + len(self._floats))
+        self._fixed = struct.Struct(f"<{'q' * integers}{'d' * len(self._floats)}{'II' * len(self._texts)}")
         self._bools = [i for i, field in enumerate(fields) if field.kind == "bool"]
         self.blank = self.pack([None] * len(fields), 0, 0)
 
@@ -70,18 +76,15 @@ class Layout:
         """
         if len(values) != len(self.fields):
             raise ValueError(f"{len(values)} values for {len(self.fields)} fields: {[f.name for f in self.fields]}")
-        slots, tail = list(values), b""
-        nulls = 0
-        for index, value in enumerate(values):
-            if value is None:
-                nulls |= 1 << index
-                slots[index] = 0
-        for index in self._texts:
-            if values[index] is not None:
-                slots[index], tail = self._text(index, values[index], tail)
+        nulls = sum(1 << index for index, value in enumerate(values) if value is None) if None in values else 0
         words = [nulls >> (_WORD * word) & _ALL for word in range(self._words)]
+        slots: list[Any] = [0 if values[index] is None else values[index] for index in (*self._ints, *self._floats)]
+        texts = [self._text(index, values[index]) for index in self._texts]
+        end = self._fixed.size
+        for text in texts:
+            slots += (end, end := end + len(text))
         try:
-            return self._fixed.pack(self._fingerprint, event_us, created_us, *words, *slots) + tail
+            return b"".join([self._fixed.pack(self._fingerprint, event_us, created_us, *words, *slots), *texts])
         except (struct.error, TypeError) as error:
             raise self._misfit(values, error) from error
 
@@ -94,39 +97,41 @@ class Layout:
         """Decode many rows at once, a column a field. Raises ValueError unless all have this layout."""
         size = self._fixed.size
         whole = b"".join([row[:size] for row in rows]) if self._texts else b"".join(rows)
-        try:
-            slots: list[Any] = list(zip(*self._fixed.iter_unpack(whole), strict=True))
-        except struct.error:
-            slots = []
+        slots = self._slots(whole, len(rows))
         if not slots or slots[0].count(self._fingerprint) != len(rows):
             if not rows:
                 return Columns([()] * len(self.fields), (), ())
             raise ValueError(f"a row has another layout than {[f'{f.name}:{f.kind}' for f in self.fields]}")
-        values = slots[self._first :]
+        values: list[Any] = [()] * len(self.fields)
+        for index, column in zip((*self._ints, *self._floats), slots[self._first :], strict=False):
+            values[index] = column
         for index in self._bools:
             values[index] = tuple(map(bool, values[index]))
-        for index in self._texts:
-            values[index] = self._decode_texts(rows, values[index])
+        ends = slots[self._parts[1] :]
+        for place, index in enumerate(self._texts):
+            values[index] = _texts(rows, ends[2 * place], ends[2 * place + 1])
         for word, nulls in enumerate(slots[3 : self._first]):
             if any(nulls):
                 _set_nulls(values, nulls, word * _WORD)
         return Columns(values, slots[1], slots[2])
 
-    def _text(self, index: int, value: Value, tail: bytes) -> tuple[int, bytes]:
-        if not isinstance(value, str):
-            field = self.fields[index]
-            raise ValueError(f"field {field.name!r} is {value!r}; it holds a {field.kind}")
-        raw = value.encode()
-        return (self._fixed.size + len(tail)) << 32 | len(raw), tail + raw
+    def _slots(self, whole: bytes, rows: int) -> list[Sequence[Any]]:
+        """Return the fixed parts of all rows, a column a slot; none if they cannot be of this layout."""
+        if len(whole) != rows * self._fixed.size:
+            return []
+        if rows < _MANY:
+            return list(zip(*self._fixed.iter_unpack(whole), strict=True))
+        matrix = np.frombuffer(whole, "<i8").reshape(rows, -1)
+        integers, floats = self._parts
+        slots = matrix[:, :integers].T.tolist() + matrix[:, integers:floats].view("<f8").T.tolist()
+        return slots + matrix[:, floats:].view("<u4").T.tolist() if self._texts else slots
 
-    def _decode_texts(self, rows: Sequence[bytes], places: Sequence[int]) -> list[Value]:
-        try:
-            return [
-                row[place >> 32 : (place >> 32) + (place & _LENGTH)].decode()
-                for row, place in zip(rows, places, strict=True)
-            ]
-        except UnicodeDecodeError as error:
-            raise ValueError(f"a row's text is not UTF-8 ({error})") from error
+    def _text(self, index: int, value: Value) -> bytes:
+        if value is None:
+            return b""
+        if not isinstance(value, str):
+            raise ValueError(f"field {self.fields[index].name!r} is {value!r}; it holds a string")
+        return value.encode()
 
     def _misfit(self, values: Sequence[Value], error: Exception) -> ValueError:
         for field, value in zip(self.fields, values, strict=True):
@@ -175,24 +180,42 @@ def entity_keys(join_keys: Mapping[str, Sequence[Key]]) -> list[str | None]:
     All parts but the last carry their length, so that ("xb", "y") is not ("x", "by").
     """
     *firsts, last = map(itemgetter(1), sorted(join_keys.items()))
-    ends = [None if v is None else f"s{v}" if isinstance(v, str) else f"i{v:d}" for v in last]
-    if not firsts:
-        return ends
-    parts = [[None if v is None else _sized(v) for v in column] for column in firsts]
-    return [None if None in key else "".join(key) for key in zip(*parts, ends, strict=True)]  # type: ignore[arg-type]
+    try:
+        return _text_keys(firsts, last)
+    except TypeError:  # not all of them are texts
+        return _any_keys(firsts, last)
 
 
-def _sized(value: str | int) -> str:
-    return f"s{len(value)}:{value}" if isinstance(value, str) else f"i{value:d}:"
+def _text_keys(firsts: Sequence[Sequence[Any]], last: Sequence[Any]) -> list[str | None]:
+    keys = ["s" + value for value in last]
+    for column in reversed(firsts):
+        keys = [f"s{len(value)}:" + value + key for value, key in zip(column, keys, strict=True)]
+    return keys  # type: ignore[return-value]
+
+
+def _any_keys(firsts: Sequence[Sequence[Key]], last: Sequence[Key]) -> list[str | None]:
+    columns = [
+        [None if v is None else f"s{len(v)}:{v}" if isinstance(v, str) else f"i{v:d}:" for v in c] for c in firsts
+    ]
+    columns.append([None if v is None else f"s{v}" if isinstance(v, str) else f"i{v:d}" for v in last])
+    return [None if None in parts else "".join(parts) for parts in zip(*columns, strict=True)]  # type: ignore[arg-type]
+
+
+def _texts(rows: Sequence[bytes], begins: Sequence[int], ends: Sequence[int]) -> list[Value]:
+    try:
+        return [row[begin:end].decode() for row, begin, end in zip(rows, begins, ends, strict=True)]
+    except UnicodeDecodeError as error:
+        raise ValueError(f"a row's text is not UTF-8 ({error})") from error
 
 
 def _set_nulls(values: list[Any], nulls: Sequence[int], first: int) -> None:
     """Put None where a bit of the bitmap is set; `first` is the field of bit 0. Most rows have none."""
-    union = reduce(or_, nulls)
+    touched = [(row, nulls[row]) for row in compress(range(len(nulls)), nulls)]
+    union = reduce(or_, [mask for _, mask in touched])
     for index in range(first, min(first + _WORD, len(values))):
         if union >> (index - first) & 1:
             values[index] = list(values[index])
-    for row, mask in enumerate(nulls):
+    for row, mask in touched:
         while mask:
             bit = mask & -mask
             values[first + bit.bit_length() - 1][row] = None
