@@ -10,6 +10,7 @@ import dagster as dg
 import polars as pl
 
 from assets.automation import WHEN_CHECKED
+from assets.freshness import freshness_check
 from assets.metadata import column_schema, preview
 from assets.mirror import record
 from assets.partitions import MONTHS, with_look_back
@@ -29,7 +30,7 @@ DRIFTED_SHARE = 0.5  # Evidently's own default for a table
 def publishing_assets(
     platform: Platform, models: Sequence[ModelSpec]
 ) -> list[dg.AssetsDefinition | dg.AssetChecksDefinition]:
-    """Return an asset for every feature view and outcome table, and a drift check for every view."""
+    """Return an asset for every feature view and outcome table, and the checks of the views."""
     views = {view.name: view for view in platform.feature_views}
     outcomes = {spec.outcome.table: spec for spec in models}
     assets = [_asset(name, view.online, view.owner, view.description) for name, view in views.items()]
@@ -37,6 +38,7 @@ def publishing_assets(
     return [
         *assets,
         *(_drift_check(name, watched_columns(name, models), _bounds(name, models)) for name in views),
+        *(freshness_check(view) for view in views.values() if view.online),
     ]
 
 
