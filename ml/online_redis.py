@@ -70,7 +70,10 @@ class RedisRows:
             pipeline.expire(staged, _ABANDONED_S)
             pipeline.execute()
             pipeline = self._client().pipeline(transaction=True)
-            return pipeline.persist(staged).rename(staged, live).hlen(live).execute()[-1]
+            pipeline.persist(staged)
+            pipeline.rename(staged, live)
+            pipeline.hlen(live)
+            return pipeline.execute()[-1]
 
     def fetch(
         self, wanted: Sequence[tuple[str, Sequence[str]]], deadline: float | None = None
