@@ -1,4 +1,4 @@
-"""The online store in Redis: a hash a view, a field an entity. Redis' client is imported on first use.
+"""The online store in Redis: a hash a view, a field an entity. Imported only where the store's address is a Redis.
 
 What an online store promises is written in `ml.online_rows`. A read is one pipeline of HMGET; a write is a
 script inside MULTI, so that event-time rules hold with many writers; a view is replaced by RENAME.
@@ -8,15 +8,16 @@ import re
 import threading
 import time
 import uuid
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import hiredis
+import redis
+from redis.backoff import NoBackoff
+from redis.retry import Retry
 
 from ml.online_rows import OnlineRow, OnlineStoreError, ViewSummary
 from ml.packed import row_times
-
-if TYPE_CHECKING:
-    import redis
 
 PREFIX = "headwater:online:"
 
@@ -49,12 +50,13 @@ class RedisRows:
 
     def __init__(self, address: str) -> None:
         self._address = address
+        self._named = _Named(address)
         self._local = threading.local()
         self._writer: redis.Redis | None = None
 
     def upsert(self, view: str, rows: Iterable[OnlineRow]) -> int:
         """Write rows in their order, in one transaction, and return how many changed something."""
-        with self._named():
+        with self._named:
             pipeline = self._client().pipeline(transaction=True)
             scripts = self._queue(pipeline, PREFIX + view, rows)
             return sum(pipeline.execute()[:scripts]) if scripts else 0
@@ -62,7 +64,7 @@ class RedisRows:
     def replace(self, view: str, rows: Iterable[OnlineRow]) -> int:
         """Make `rows` all there is of `view`, in one step for readers, and return how many entities it has."""
         live, staged = PREFIX + view, f"{PREFIX}{view}:{uuid.uuid4().hex}"
-        with self._named():
+        with self._named:
             pipeline = self._client().pipeline(transaction=False)
             if not self._queue(pipeline, staged, rows):
                 self._client().unlink(live)
@@ -82,9 +84,7 @@ class RedisRows:
         asked = [(PREFIX + view, keys) for view, keys in wanted if keys]
         if not asked:
             return [[] for _ in wanted]
-        import redis
-
-        with self._named():
+        with self._named:
             try:
                 found = self._ask([("HMGET", name, *keys) for name, keys in asked], deadline)
             except redis.TimeoutError:
@@ -96,14 +96,14 @@ class RedisRows:
 
     def written(self, views: Sequence[str]) -> set[str]:
         """Return those of `views` that have any row."""
-        with self._named():
+        with self._named:
             found = self._ask([("EXISTS", PREFIX + view) for view in views])
         return {view for view, exists in zip(views, found, strict=True) if exists}
 
     def summary(self, view: str) -> ViewSummary:
         """Return how much there is of `view`, by looking at all of its rows."""
         rows, newest = 0, None
-        with self._named():
+        with self._named:
             for _, row in self._client().hscan_iter(PREFIX + view, count=5_000):
                 rows, event = rows + 1, row_times(row)[0]
                 newest = event if newest is None else max(newest, event)
@@ -113,7 +113,7 @@ class RedisRows:
         """Remove all rows of `views`."""
         names = [PREFIX + view for view in views]
         if names:
-            with self._named():
+            with self._named:
                 self._client().unlink(*names)
 
     def close(self) -> None:
@@ -138,8 +138,6 @@ class RedisRows:
 
         The connection is used below redis-py's pipeline, whose own work costs more than the round trip.
         """
-        import redis
-
         until = time.perf_counter() + _READ_TIMEOUT_S if deadline is None else deadline
         connection = self._connection(until)
         fresh = not connection.is_connected
@@ -161,12 +159,8 @@ class RedisRows:
             connection.socket_connect_timeout = connection.socket_timeout = left
         return connection
 
-    def _client(self) -> "redis.Redis":
+    def _client(self) -> redis.Redis:
         if self._writer is None:
-            import redis
-            from redis.backoff import NoBackoff
-            from redis.retry import Retry
-
             self._writer = redis.Redis.from_url(
                 self._address,
                 socket_timeout=_WRITE_TIMEOUT_S,
@@ -175,28 +169,29 @@ class RedisRows:
             )
         return self._writer
 
-    @contextmanager
-    def _named(self) -> Iterator[None]:
-        """Say which store it was, and what to do; passwords stay out."""
-        import redis
 
-        shown = re.sub(r"//[^@/]*@", "//", self._address)
-        try:
-            yield
-        except (redis.ConnectionError, redis.TimeoutError) as error:
+class _Named:
+    """Says which store an error came from, and what to do; passwords stay out."""
+
+    def __init__(self, address: str) -> None:
+        self._shown = re.sub(r"//[^@/]*@", "//", address)
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        if isinstance(error, (redis.ConnectionError, redis.TimeoutError)):
             raise OnlineStoreError(
-                f"online store {shown} cannot be reached: {error}; start Redis there or set HEADWATER_ONLINE_STORE"
+                f"online store {self._shown} cannot be reached: {error}; "
+                "start Redis there or set HEADWATER_ONLINE_STORE"
             ) from error
-        except redis.RedisError as error:
+        if isinstance(error, redis.RedisError):
             raise OnlineStoreError(
-                f"online store {shown} refuses: {error}; set that Redis in order, then publish the features again"
+                f"online store {self._shown} refuses: {error}; set that Redis in order, then publish the features again"
             ) from error
 
 
 def _round_trip(connection: Any, commands: list[tuple[str, ...]], until: float) -> list[Any]:
-    import hiredis
-    import redis
-
     pack: Any = hiredis.pack_command
     if time.perf_counter() > until:
         raise redis.TimeoutError("the deadline has passed")

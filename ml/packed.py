@@ -11,7 +11,7 @@ import struct
 from collections.abc import Mapping, Sequence
 from functools import lru_cache, reduce
 from itertools import compress
-from operator import itemgetter, or_
+from operator import or_
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
@@ -65,6 +65,9 @@ class Layout:
         self._texts = [i for i, field in enumerate(fields) if field.kind == "string"]
         integers = self._first + len(self._ints)
         self._parts = (integers, integers + len(self._floats))
+        numbers = [*self._ints, *self._floats]
+        # Where each field's column stands among the slots; a string's is filled in from its text.
+        self._order = [self._first + numbers.index(i) if i in numbers else 0 for i in range(len(fields))]
         self._fixed = struct.Struct(f"<{'q' * integers}{'d' * len(self._floats)}{'II' * len(self._texts)}")
         self._bools = [i for i, field in enumerate(fields) if field.kind == "bool"]
         self.blank = self.pack([None] * len(fields), 0, 0)
@@ -102,9 +105,7 @@ class Layout:
             if not rows:
                 return Columns([()] * len(self.fields), (), ())
             raise ValueError(f"a row has another layout than {[f'{f.name}:{f.kind}' for f in self.fields]}")
-        values: list[Any] = [()] * len(self.fields)
-        for index, column in zip((*self._ints, *self._floats), slots[self._first :], strict=False):
-            values[index] = column
+        values: list[Any] = [slots[slot] for slot in self._order]
         for index in self._bools:
             values[index] = tuple(map(bool, values[index]))
         ends = slots[self._parts[1] :]
@@ -120,7 +121,7 @@ class Layout:
         if len(whole) != rows * self._fixed.size:
             return []
         if rows < _MANY:
-            return list(zip(*self._fixed.iter_unpack(whole), strict=True))
+            return list(zip(*self._fixed.iter_unpack(whole)))  # noqa: B905 (they cannot differ; checking costs)
         matrix = np.frombuffer(whole, "<i8").reshape(rows, -1)
         integers, floats = self._parts
         slots = matrix[:, :integers].T.tolist() + matrix[:, integers:floats].view("<f8").T.tolist()
@@ -175,11 +176,16 @@ def entity_key(join_keys: Mapping[str, Key]) -> str:
 
 
 def entity_keys(join_keys: Mapping[str, Sequence[Key]]) -> list[str | None]:
-    """Encode columns of join keys [rows]; None where one is null.
+    """Encode columns of join keys [rows], by name; None where one is null."""
+    return encode_keys([join_keys[name] for name in sorted(join_keys)])
+
+
+def encode_keys(columns: Sequence[Sequence[Key]]) -> list[str | None]:
+    """Encode columns of join keys [rows], in the order of their names; None where one is null.
 
     All parts but the last carry their length, so that ("xb", "y") is not ("x", "by").
     """
-    *firsts, last = map(itemgetter(1), sorted(join_keys.items()))
+    *firsts, last = columns
     try:
         return _text_keys(firsts, last)
     except TypeError:  # not all of them are texts

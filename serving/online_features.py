@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Literal, NamedTuple
 
 from ml.online_rows import open_online_rows
-from ml.packed import Columns, Key, Layout, Value, entity_keys, layout_of
+from ml.packed import Columns, Key, Layout, Value, encode_keys, layout_of
 from serving.plan import View
 
 Status = Literal["present", "not_found", "outside_max_age", "never_written", "not_read"]
@@ -57,7 +57,7 @@ class OnlineFeatures:
         `deadline` is an instant of `time.perf_counter`. Raises OnlineStoreError if the store cannot be read,
         ValueError if a row does not fit its view.
         """
-        keys = [entity_keys({name: join_keys[name] for name in names}) for names in self._key_sets]
+        keys = [encode_keys([join_keys[name] for name in names]) for names in self._key_sets]
         asked = [_distinct(column) for column in keys]
         found = self._rows.fetch([(view.view.name, asked[view.key_set]) for view in self._views], deadline)
         if found is None:
