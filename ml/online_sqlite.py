@@ -3,11 +3,11 @@
 Standard library only. What an online store promises is written in `ml.online_rows`.
 """
 
+import os
 import sqlite3
 import threading
 import time
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Sequence
 from functools import lru_cache
 from itertools import chain
 from pathlib import Path
@@ -39,6 +39,7 @@ class SqliteRows:
         self._path = path
         self._read_only = read_only
         self._local = threading.local()
+        self._named = _Named(path)
 
     def upsert(self, view: str, rows: Iterable[OnlineRow]) -> int:
         """Write rows in their order, in one transaction, and return how many changed something."""
@@ -58,7 +59,7 @@ class SqliteRows:
         named = [[f"{view}:{key}" for key in keys] for view, keys in wanted]
         every = list(chain.from_iterable(named))
         found: dict[str, bytes] = {}
-        with self._named():
+        with self._named:
             try:
                 for start in range(0, len(every), _MOST_KEYS):
                     found.update(self._select(every[start : start + _MOST_KEYS], deadline))
@@ -70,19 +71,19 @@ class SqliteRows:
 
     def written(self, views: Sequence[str]) -> set[str]:
         """Return those of `views` that have any row."""
-        with self._named():
+        with self._named:
             query = f"SELECT 1 FROM packed_rows WHERE {_OF_VIEW} LIMIT 1"
             return {view for view in views if self._connection().execute(query, _bounds(view)).fetchone()}
 
     def summary(self, view: str) -> ViewSummary:
         """Return how much there is of `view`."""
         query = f"SELECT count(*), max(event_us) FROM packed_rows WHERE {_OF_VIEW}"
-        with self._named():
+        with self._named:
             return ViewSummary(*self._connection().execute(query, _bounds(view)).fetchone())
 
     def delete(self, views: Iterable[str]) -> None:
         """Remove all rows of `views`."""
-        with self._named(), self._connection() as connection:
+        with self._named, self._connection() as connection:
             connection.executemany(f"DELETE FROM packed_rows WHERE {_OF_VIEW}", [_bounds(view) for view in views])
 
     def close(self) -> None:
@@ -93,7 +94,7 @@ class SqliteRows:
 
     def _write(self, view: str, rows: Iterable[OnlineRow], clear: bool) -> int:
         batch = [(f"{view}:{key}", row, *row_times(row)) for key, row in rows]
-        with self._named():
+        with self._named:
             connection = self._connection()
             connection.execute("BEGIN IMMEDIATE")
             with connection:
@@ -124,21 +125,6 @@ class SqliteRows:
                     raise
                 time.sleep(0.0005)
 
-    @contextmanager
-    def _named(self) -> Iterator[None]:
-        """Say which store it was, and what to do."""
-        try:
-            yield
-        except sqlite3.OperationalError as error:
-            raise OnlineStoreError(
-                f"online store {self._path} cannot be used: {error}; see that its disk and rights are in order, "
-                "or publish the features again"
-            ) from error
-        except sqlite3.DatabaseError as error:
-            raise OnlineStoreError(
-                f"online store {self._path} is damaged: {error}; delete it and publish the features again"
-            ) from error
-
     def _connection(self) -> sqlite3.Connection:
         connection, identity = getattr(self._local, "connection", None), self._identity()
         if connection is not None and identity is not None and self._local.identity == identity:
@@ -158,7 +144,7 @@ class SqliteRows:
     def _identity(self) -> tuple[int, int] | None:
         """Tell the file apart from one that took its place."""
         try:
-            stat = self._path.stat()
+            stat = os.stat(self._path)
         except OSError:
             return None
         return stat.st_dev, stat.st_ino
@@ -173,6 +159,27 @@ class SqliteRows:
         connection.execute("PRAGMA synchronous = NORMAL")
         connection.execute(_SCHEMA)
         return connection
+
+
+class _Named:
+    """Says which store an error came from, and what to do."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        if isinstance(error, sqlite3.OperationalError):
+            raise OnlineStoreError(
+                f"online store {self._path} cannot be used: {error}; see that its disk and rights are in order, "
+                "or publish the features again"
+            ) from error
+        if isinstance(error, sqlite3.DatabaseError):
+            raise OnlineStoreError(
+                f"online store {self._path} is damaged: {error}; delete it and publish the features again"
+            ) from error
 
 
 def _bounds(view: str) -> tuple[str, str]:
