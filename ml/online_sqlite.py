@@ -113,12 +113,12 @@ class SqliteRows:
             if time.perf_counter() > deadline:
                 raise sqlite3.OperationalError("the deadline has passed")
             connection.set_progress_handler(lambda: time.perf_counter() > deadline, _STEPS)
-        # A power of two, the last key repeated: few distinct statements, which SQLite keeps prepared.
-        size = 1 << (len(keys) - 1).bit_length()
-        padded = keys + keys[-1:] * (size - len(keys))
+        # Sizes in eighths of a power of two, the last key repeated: few statements, all of them kept prepared.
+        step = 1 << max((len(keys) - 1).bit_length() - 3, 0)
+        padded = keys + keys[-1:] * (-len(keys) % step)
         while True:
             try:
-                return connection.execute(_query(size), padded)
+                return connection.execute(_query(len(padded)), padded)
             except sqlite3.OperationalError as error:
                 # Only while another process recovers the file or swaps its log is a reader locked out.
                 if "locked" not in str(error) or deadline is None or time.perf_counter() > deadline:
@@ -134,7 +134,7 @@ class SqliteRows:
             if identity is None:
                 raise OnlineStoreError(f"no online store at {self._path}; publish the features first (make demo)")
             address = f"{self._path.absolute().as_uri()}?mode=ro"
-            connection = sqlite3.connect(address, uri=True, isolation_level=None, timeout=0)
+            connection = sqlite3.connect(address, uri=True, isolation_level=None, timeout=0, cached_statements=256)
         else:
             connection = self._writer()
         connection.execute(_CACHE)
