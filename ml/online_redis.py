@@ -85,29 +85,26 @@ class RedisRows:
         if not asked:
             return [[] for _ in wanted]
         with self._named:
-            try:
-                found = self._ask([("HMGET", name, *keys) for name, keys in asked], deadline)
-            except redis.TimeoutError:
-                if deadline is None:
-                    raise
-                return None
+            found = self._ask([("HMGET", name, *keys) for name, keys in asked], deadline)
+        if found is None:
+            return None
         replies = iter(found)
         return [next(replies) if keys else [] for _, keys in wanted]
 
-    def written(self, views: Sequence[str]) -> set[str]:
-        """Return those of `views` that have any row."""
+    def written(self, views: Sequence[str], deadline: float | None = None) -> set[str] | None:
+        """Return those of `views` that have any row; None if the deadline passes first."""
         with self._named:
-            found = self._ask([("EXISTS", PREFIX + view) for view in views])
+            found = self._ask([("EXISTS", PREFIX + view) for view in views], deadline)
+        if found is None:
+            return None
         return {view for view, exists in zip(views, found, strict=True) if exists}
 
     def summary(self, view: str) -> ViewSummary:
         """Return how much there is of `view`, by looking at all of its rows."""
-        rows, newest = 0, None
         with self._named:
-            for _, row in self._client().hscan_iter(PREFIX + view, count=5_000):
-                rows, event = rows + 1, row_times(row)[0]
-                newest = event if newest is None else max(newest, event)
-        return ViewSummary(rows, newest)
+            rows = self._client().hscan_iter(PREFIX + view, count=5_000)
+            newest = max((row_times(row)[0] for _, row in rows), default=None)
+            return ViewSummary(self._client().hlen(PREFIX + view), newest)
 
     def delete(self, views: Iterable[str]) -> None:
         """Remove all rows of `views`."""
@@ -133,8 +130,8 @@ class RedisRows:
             pipeline.eval(_UPSERT, 1, name, *flat[start : start + size])
         return -(-len(flat) // size)
 
-    def _ask(self, commands: list[tuple[str, ...]], deadline: float | None = None) -> list[Any]:
-        """Send commands at once and return their replies. Raises redis.TimeoutError if the deadline passes first.
+    def _ask(self, commands: list[tuple[str, ...]], deadline: float | None) -> list[Any] | None:
+        """Send commands at once and return their replies; None if the deadline passes first.
 
         The connection is used below redis-py's pipeline, whose own work costs more than the round trip.
         """
@@ -142,12 +139,17 @@ class RedisRows:
         connection = self._connection(until)
         fresh = not connection.is_connected
         try:
-            return _round_trip(connection, commands, until)
-        except redis.ConnectionError:
-            if fresh:
+            try:
+                return _round_trip(connection, commands, until)
+            except redis.ConnectionError:
+                if fresh:
+                    raise
+            # The server was restarted since the last call: once more, on a new connection.
+            return _round_trip(self._connection(until), commands, until)
+        except redis.TimeoutError:
+            if deadline is None:
                 raise
-        # The server was restarted since the last call: once more, on a new connection.
-        return _round_trip(self._connection(until), commands, until)
+            return None
 
     def _connection(self, until: float) -> Any:
         connection: Any = getattr(self._local, "connection", None)

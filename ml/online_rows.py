@@ -51,8 +51,8 @@ class OnlineRows(Protocol):
         """
         ...
 
-    def written(self, views: Sequence[str]) -> set[str]:
-        """Return those of `views` that have any row."""
+    def written(self, views: Sequence[str], deadline: float | None = None) -> set[str] | None:
+        """Return those of `views` that have any row; None if the deadline passes first."""
         ...
 
     def summary(self, view: str) -> ViewSummary:

@@ -69,8 +69,8 @@ class SqliteRows:
                 raise
         return [list(map(found.get, keys)) for keys in named]
 
-    def written(self, views: Sequence[str]) -> set[str]:
-        """Return those of `views` that have any row."""
+    def written(self, views: Sequence[str], deadline: float | None = None) -> set[str] | None:
+        """Return those of `views` that have any row; one look each, so the deadline does not matter."""
         with self._named:
             query = f"SELECT 1 FROM packed_rows WHERE {_OF_VIEW} LIMIT 1"
             return {view for view in views if self._connection().execute(query, _bounds(view)).fetchone()}

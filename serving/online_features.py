@@ -63,7 +63,8 @@ class OnlineFeatures:
         if found is None:
             return self.unread(len(next(iter(join_keys.values()))))
         absent = [view.view.name for view, rows in zip(self._views, found, strict=True) if not any(rows)]
-        empty = set(absent) - self._rows.written(absent) if absent else set()
+        written = self._rows.written(absent, deadline) if absent else None
+        empty = set() if written is None else set(absent) - written
         now_us = (now - _EPOCH) // _MICROSECOND
         reads: dict[str, ViewRows] = {}
         for view, rows in zip(self._views, found, strict=True):
