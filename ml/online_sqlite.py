@@ -113,8 +113,8 @@ class SqliteRows:
             if time.perf_counter() > deadline:
                 raise sqlite3.OperationalError("the deadline has passed")
             connection.set_progress_handler(lambda: time.perf_counter() > deadline, _STEPS)
-        # Sizes in eighths of a power of two, the last key repeated: few statements, all of them kept prepared.
-        step = 1 << max((len(keys) - 1).bit_length() - 3, 0)
+        # Sizes in sixteenths of a power of two, the last key repeated: few statements, all of them kept prepared.
+        step = 1 << max((len(keys) - 1).bit_length() - 4, 0)
         padded = keys + keys[-1:] * (-len(keys) % step)
         while True:
             try:

@@ -216,13 +216,16 @@ def _texts(rows: Sequence[bytes], begins: Sequence[int], ends: Sequence[int]) ->
 
 def _set_nulls(values: list[Any], nulls: Sequence[int], first: int) -> None:
     """Put None where a bit of the bitmap is set; `first` is the field of bit 0. Most rows have none."""
-    touched = [(row, nulls[row]) for row in compress(range(len(nulls)), nulls)]
-    union = reduce(or_, [mask for _, mask in touched])
-    for index in range(first, min(first + _WORD, len(values))):
-        if union >> (index - first) & 1:
-            values[index] = list(values[index])
+    touched = list(compress(enumerate(nulls), nulls))
+    for index in _bits(reduce(or_, [mask for _, mask in touched])):
+        if not isinstance(values[first + index], list):
+            values[first + index] = list(values[first + index])
     for row, mask in touched:
-        while mask:
-            bit = mask & -mask
-            values[first + bit.bit_length() - 1][row] = None
-            mask ^= bit
+        for index in _bits(mask):
+            values[first + index][row] = None
+
+
+@lru_cache(maxsize=4096)
+def _bits(mask: int) -> tuple[int, ...]:
+    """Return the places of the bits that are set."""
+    return tuple(index for index in range(mask.bit_length()) if mask >> index & 1)
