@@ -23,6 +23,7 @@ Key = str | int | None
 _TIMES = struct.Struct("<8xqq")
 _WORD = 63
 _ALL = 2**_WORD - 1
+_LEAST = 72  # bytes; Redis looks for a field of a small hash of values up to 64 bytes one by one
 _MANY = 24  # rows from which numpy decodes faster than struct
 _TYPES: dict[str, tuple[type, ...]] = {"float": (float, int), "int": (int,), "string": (str,), "bool": (bool,)}
 
@@ -64,11 +65,12 @@ class Layout:
         self._floats = [i for i, field in enumerate(fields) if field.kind == "float"]
         self._texts = [i for i, field in enumerate(fields) if field.kind == "string"]
         integers = self._first + len(self._ints)
-        self._parts = (integers, integers + len(self._floats))
+        floats = integers + len(self._floats)
+        self._parts = (integers, floats, floats + len(self._texts))
         numbers = [*self._ints, *self._floats]
         # Where each field's column stands among the slots; a string's is filled in from its text.
         self._order = [self._first + numbers.index(i) if i in numbers else 0 for i in range(len(fields))]
-        self._fixed = struct.Struct(f"<{'q' * integers}{'d' * len(self._floats)}{'II' * len(self._texts)}")
+        self._fixed = _padded(f"<{'q' * integers}{'d' * len(self._floats)}{'II' * len(self._texts)}")
         self._bools = [i for i, field in enumerate(fields) if field.kind == "bool"]
         self.blank = self.pack([None] * len(fields), 0, 0)
 
@@ -123,9 +125,9 @@ class Layout:
         if rows < _MANY:
             return list(zip(*self._fixed.iter_unpack(whole)))  # noqa: B905 (they cannot differ; checking costs)
         matrix = np.frombuffer(whole, "<i8").reshape(rows, -1)
-        integers, floats = self._parts
+        integers, floats, texts = self._parts
         slots = matrix[:, :integers].T.tolist() + matrix[:, integers:floats].view("<f8").T.tolist()
-        return slots + matrix[:, floats:].view("<u4").T.tolist() if self._texts else slots
+        return slots + matrix[:, floats:texts].view("<u4").T.tolist() if self._texts else slots
 
     def _text(self, index: int, value: Value) -> bytes:
         if value is None:
@@ -205,6 +207,10 @@ def _any_keys(firsts: Sequence[Sequence[Key]], last: Sequence[Key]) -> list[str 
     ]
     columns.append([None if v is None else f"s{v}" if isinstance(v, str) else f"i{v:d}" for v in last])
     return [None if None in parts else "".join(parts) for parts in zip(*columns, strict=True)]  # type: ignore[arg-type]
+
+
+def _padded(slots: str) -> struct.Struct:
+    return struct.Struct(f"{slots}{max(_LEAST - struct.calcsize(slots), 0)}x")
 
 
 def _texts(rows: Sequence[bytes], begins: Sequence[int], ends: Sequence[int]) -> list[Value]:
