@@ -10,6 +10,7 @@ import dagster as dg
 import polars as pl
 
 from assets.automation import WHEN_CHECKED
+from assets.freshness import freshness_check
 from assets.metadata import column_schema, preview
 from assets.mirror import record
 from assets.partitions import MONTHS, with_look_back
@@ -20,7 +21,7 @@ from checks.outcome import Outcome
 from ml.feature_views import FeatureView
 from ml.lake import PARTITION_KEY
 from ml.online_publish import rebuild
-from ml.online_rows import OnlineRows
+from ml.online_rows import open_online_rows
 from ml.point_in_time import CREATED, EVENT
 from ml.spec import ModelSpec
 
@@ -32,7 +33,7 @@ DRIFTED_SHARE = 0.5  # Evidently's own default for a table
 def publishing_assets(
     platform: Platform, models: Sequence[ModelSpec]
 ) -> list[dg.AssetsDefinition | dg.AssetChecksDefinition]:
-    """Return an asset for every feature view and outcome table, and a drift check for every view."""
+    """Return an asset for every feature view and outcome table, and the checks of the views."""
     views = {view.name: view for view in platform.feature_views}
     outcomes = {spec.outcome.table: spec for spec in models}
     assets = [_asset(name, view, view.owner, view.description) for name, view in views.items()]
@@ -40,6 +41,7 @@ def publishing_assets(
     return [
         *assets,
         *(_drift_check(name, watched_columns(name, models), _bounds(name, models)) for name in views),
+        *(freshness_check(view) for view in views.values() if view.online),
     ]
 
 
@@ -102,7 +104,7 @@ def _asset(name: str, view: FeatureView | None, owner: str, description: str) ->
 def _rebuild_online(platform: Platform, name: str) -> int:
     """Bring the online rows of one view to what is known by the clock; return how many keys it holds."""
     views = [view for view in platform.feature_views if view.name == name]
-    rows = OnlineRows(platform.settings.online_store)
+    rows = open_online_rows(platform.settings.online_store)
     return rebuild(views, platform.publications, rows, platform.clock.now())[name]
 
 

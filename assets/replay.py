@@ -11,7 +11,7 @@ from assets.resources import Platform
 from assets.views import admit_use
 from ml.clock import ReplayClock
 from ml.online_publish import push_until, rebuild
-from ml.online_rows import OnlineRows
+from ml.online_rows import OnlineRows, open_online_rows
 from ml.spec import ModelSpec
 from serving.client import HeadwaterClient, Prediction
 
@@ -33,7 +33,7 @@ def ask_in_order(platform: Platform, spec: ModelSpec, rows: pl.DataFrame, timeou
     that a model in use reads is not declared as it was published.
     """
     admit_use(platform, "push", [view.name for view in platform.feature_views if view.online])
-    clock, online = ReplayClock(platform.settings.clock_file), OnlineRows(platform.settings.online_store)
+    clock, online = ReplayClock(platform.settings.clock_file), open_online_rows(platform.settings.online_store)
     client = HeadwaterClient(f"127.0.0.1:{platform.settings.triton_grpc_port}", timeout)
     try:
         fields = client.fields(spec.name)

@@ -9,7 +9,7 @@ from assets.resources import Platform, platform_for
 from assets.views import admit_roll_back
 from checks.guard import GateClosed
 from ml.online_publish import rebuild
-from ml.online_rows import OnlineRows
+from ml.online_rows import open_online_rows
 from ml.publication import Publication
 from ml.settings import Settings
 
@@ -23,7 +23,7 @@ def roll_back(platform: Platform, name: str, version: int, actor: str, reason: s
     admit_roll_back(platform, name, version)
     publication = platform.publications.roll_back(name, version, actor, reason)
     views = [view for view in platform.feature_views if view.name == name]
-    rebuild(views, platform.publications, OnlineRows(platform.settings.online_store), platform.clock.now())
+    rebuild(views, platform.publications, open_online_rows(platform.settings.online_store), platform.clock.now())
     return publication
 
 

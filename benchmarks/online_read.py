@@ -1,114 +1,198 @@
-"""Reading online features: our lean reader, Feast's SDK on its own SQLite store and on ours, a bare SELECT.
+"""Reading and writing online features: the lean reader on SQLite and Redis, Feast's SDK on its stores and ours.
 
-One view (`aircraft_state`) of the state that `make demo` left, 1, 10 and 100 entities.
+All views that are online, 1, 10 and 100 entities, on rows made up for the declared views: every key is there and
+no two entities share one, so that every reader has the most to do. The lean reader and the bare reads run in the
+serving environment, as the router does; Feast in the platform's. Calls are interleaved in rounds.
 """
 
+import json
+import os
 import random
-import sqlite3
+import subprocess
 import tempfile
-import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from statistics import median, quantiles
 from typing import Any
 
-from assets.resources import Platform, platform_for
-from benchmarks.report import Timing, conclude, measure
-from ml.online_publish import rebuild
-from ml.online_rows import OnlineRows
-from ml.packed import entity_key
+from assets.resources import platform_for
+from benchmarks._online_worker import timed
+from benchmarks._online_world import ENTITIES, World, feast_stores, make_world, write_speeds
+from benchmarks._redis import own_redis
+from benchmarks.report import conclude
 from ml.settings import Settings
-from serving.online_features import OnlineFeatures
-from serving.plan import JoinKey, View
 
-VIEW = "aircraft_state"
-SIZES, CALLS = (1, 10, 100), 200
-BAR = 6.0  # for one entity, against Feast's SDK on its own store
+SIZES, ROUNDS, CALLS = (1, 10, 100), 20, 15
+BAR, BAR_100, BAR_BARE, BAR_WRITE = 6.0, 50.0, 1.5, 10.0
+
+Times = dict[tuple[str, int], list[float]]
+Read = Callable[[list[dict[str, list[Any]]]], list[float]]
 
 
 def main() -> None:
-    """Measure and print. Raises LookupError if there is no published state."""
-    platform = platform_for(Settings())
-    keys = _keys(platform)
-    ratios = {}
-    print(f"{'reader':<34}" + "".join(f"{f'{n} entities':>22}" for n in SIZES) + "   (median / p99 ms)")
-    with tempfile.TemporaryDirectory() as folder:
-        readers = _readers(platform, Path(folder), keys)
-        found = {name: [_timed(read, keys, size) for size in SIZES] for name, read in readers.items()}
-    for name, timings in found.items():
-        cells = "".join(f"{f'{t.median_ms:.3f} / {t.p99_ms:.3f}':>22}" for t in timings)
-        print(f"{name:<34}{cells}")
-    ours, peer = found["lean reader"], found["Feast SDK, Feast's SQLite store"]
-    for size, mine, theirs in zip(SIZES, ours, peer, strict=True):
-        ratios[size] = theirs.median_ms / mine.median_ms
-    conclude("online_read", ratios[1], BAR, ratio_10=round(ratios[10], 2), ratio_100=round(ratios[100], 2))
+    """Measure and print. Raises LookupError if dbt's manifest, redis-server or the serving environment is missing."""
+    settings = Settings()
+    platform = platform_for(settings)
+    if not settings.serving_python.exists():
+        raise LookupError(f"no serving environment at {settings.serving_python}; run make setup")
+    with tempfile.TemporaryDirectory() as folder, own_redis() as redis:
+        world = make_world(platform, Path(folder), redis)
+        print(f"{len(world.views)} views, {len(world.references)} features, {ENTITIES} entities a view")
+        speeds = write_speeds(world)
+        stores = feast_stores(world, platform, speeds)
+        with _Worker(settings.serving_python, world) as worker:
+            _compare(world, worker, stores)
+            times = _measure(world, {**worker.readers(), **{name: _sdk(s, world) for name, s in stores.items()}})
+    _print_reads(times)
+    for name, speed in speeds.items():
+        print(f"{name:<44}{speed:>12,.0f} rows/s")
+    _conclude(times, speeds)
 
 
-def _keys(platform: Platform) -> list[str]:
-    rows = platform.publications.read(VIEW).select("tailnum").unique().sort("tailnum").collect()
-    return rows["tailnum"].to_list()
+class _Worker:
+    """The process in the serving environment; one JSON line there, one back."""
+
+    def __init__(self, python: Path, world: World) -> None:
+        self._process = subprocess.Popen(
+            [python, "-m", "benchmarks._online_worker"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            env={**os.environ, "PYTHONPATH": str(Path(__file__).parent.parent)},
+        )
+        views = [
+            {
+                "name": view.name,
+                "keys": list(zip(view.join_keys, view.join_key_kinds, strict=True)),
+                "ttl": view.ttl.total_seconds(),
+                "fields": view.fields,
+            }
+            for view in world.views
+        ]
+        self._names: list[str] = self.ask(
+            {
+                "views": views,
+                "now": world.now.isoformat(),
+                "sqlite": world.sqlite_store,
+                "redis": world.redis_store,
+                "plain": world.plain_store,
+            }
+        )
+
+    def readers(self) -> dict[str, Read]:
+        """Return each reader over there, by name."""
+        return {name: lambda r, name=name: self.ask({"reader": name, "requests": r}) for name in self._names}  # type: ignore[misc]
+
+    def ask(self, question: Any) -> Any:
+        """Send one line and return the answer. Raises LookupError if the process died."""
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        self._process.stdin.write(json.dumps(question) + "\n")
+        self._process.stdin.flush()
+        line = self._process.stdout.readline()
+        if not line:
+            raise LookupError("the reader in the serving environment died; its error stands above")
+        return json.loads(line)
+
+    def __enter__(self) -> "_Worker":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._process.kill()
+        self._process.wait()
 
 
-def _timed(read: Callable[[Sequence[str]], Any], keys: list[str], size: int) -> Timing:
-    choose = random.Random(7)
-    return measure(lambda: read(choose.sample(keys, size)), CALLS)
+def _sdk(store: Any, world: World) -> Read:
+    def prepare(request: dict[str, list[Any]]) -> Callable[[], Any]:
+        return lambda: _read_sdk(store, world, request)
+
+    return lambda requests: timed(prepare, requests)
 
 
-def _readers(platform: Platform, folder: Path, keys: list[str]) -> dict[str, Callable[[Sequence[str]], Any]]:
-    """Return the readers, each over the same entities in a store of its own in `folder`."""
-    (view,) = (v for v in platform.feature_views if v.name == VIEW)
-    path = folder / "online.db"
-    rebuild([view], platform.publications, OnlineRows(path), platform.clock.now())
-    lean, connection = OnlineFeatures(path), sqlite3.connect(path)
-    plan = View(VIEW, (JoinKey("tailnum", "string"),), view.ttl.total_seconds(), view.fields)
-    references = [f"{VIEW}:{field.name}" for field in view.fields]
-    own, theirs = _feast_on_ours(platform, path, folder), _feast_on_its_own(platform, folder)
-    now = platform.clock.now()
+def _read_sdk(store: Any, world: World, request: dict[str, list[Any]]) -> dict[str, list[Any]]:
+    return store.get_online_features(world.references, request, full_feature_names=True).to_dict()
 
-    def select(names: Sequence[str]) -> Any:
-        marks = ",".join("?" * len(names))
-        wanted = [entity_key({"tailnum": name}) for name in names]
-        query = f"SELECT key, row FROM online_rows WHERE view = ? AND key IN ({marks})"
-        return connection.execute(query, (VIEW, *wanted)).fetchall()
 
-    return {
-        "bare SELECT of packed rows": select,
-        "lean reader": lambda names: lean.read(plan, [{"tailnum": n} for n in names], now, time.perf_counter() + 10),
-        "Feast SDK, our store": _sdk(own, references),
-        "Feast SDK, Feast's SQLite store": _sdk(theirs, references),
+def _compare(world: World, worker: _Worker, stores: dict[str, Any]) -> None:
+    """See that all readers read the same. Raises ValueError naming reader and feature where they do not."""
+    request = world.entities(range(50))
+    wanted = {
+        f"{view.name}__{field.name}": world.frames[view.name][field.name][:50].to_list()
+        for view in world.views
+        for field in view.fields
     }
+    found = {name: _read_sdk(store, world, request) for name, store in stores.items()}
+    for name in worker.readers():
+        if name.startswith("lean"):
+            read = worker.ask({"reader": name, "values": request})
+            found[name] = {
+                f"{view.name}__{field.name}": read[view.name]["values"][place]
+                for view in world.views
+                for place, field in enumerate(view.fields)
+            }
+    for name, columns in found.items():
+        wrong = [feature for feature, values in wanted.items() if columns[feature] != values]
+        if wrong:
+            raise ValueError(f"{name} reads other values of {wrong}; its times would mean nothing")
 
 
-def _sdk(store: Any, references: list[str]) -> Callable[[Sequence[str]], Any]:
-    return lambda names: store.get_online_features(references, [{"tailnum": n} for n in names]).to_dict()
+def _measure(world: World, readers: dict[str, Read]) -> Times:
+    choose = random.Random(11)
+    times: Times = {(name, size): [] for name in readers for size in SIZES}
+    for turn in range(ROUNDS + 1):
+        for size in SIZES:
+            requests = [world.entities(choose.sample(range(ENTITIES), size)) for _ in range(CALLS)]
+            for name, read in readers.items():
+                found = read(requests)
+                if turn:  # the first round warms up
+                    times[name, size] += found
+    return times
 
 
-def _feast_on_ours(platform: Platform, path: Path, folder: Path) -> Any:
-    from ml.feature_store import open_feature_store, published_versions
+def _print_reads(times: Times) -> None:
+    print(f"\n{'reader':<30}" + "".join(f"{f'{n} entities':>20}" for n in SIZES) + "   (p50 / p99 ms)")
+    for name in dict.fromkeys(name for name, _ in times):
+        cells = [f"{median(times[name, n]):.3f} / {quantiles(times[name, n], n=100)[98]:.3f}" for n in SIZES]
+        print(f"{name:<30}" + "".join(f"{cell:>20}" for cell in cells))
+    print()
 
-    return open_feature_store(
-        platform.feature_views,
-        lake=platform.settings.lake,
-        registry=folder / "ours" / "registry.db",
-        online_store=path,
-        clock_file=platform.settings.clock_file,
-        versions=published_versions(platform.publications, platform.feature_views),
+
+def _conclude(times: Times, speeds: dict[str, float]) -> None:
+    def over(slow: str, fast: str, sizes: Sequence[int]) -> list[float]:
+        return [round(median(times[slow, n]) / median(times[fast, n]), 2) for n in sizes]
+
+    against_feast = over("Feast SDK, Feast's Redis", "lean reader, our Redis", SIZES)
+    bare_redis = over("lean reader, our Redis", "bare MGET, redis-py", SIZES)
+    bare_sqlite = over("lean reader, our SQLite", "bare SELECT, our SQLite", SIZES)
+    writes = {
+        f"{way}_{kind.lower()}": round(
+            speeds[f"{way}, our {kind}"] / speeds[f"write_to_online_store, Feast's {kind}"], 1
+        )
+        for kind in ("SQLite", "Redis")
+        for way in ("push", "rebuild")
+    }
+    holds = {
+        "feast_1": against_feast[0] >= BAR,
+        "feast_100": against_feast[2] >= BAR_100,
+        "bare_redis": max(bare_redis) <= BAR_BARE,
+        "bare_sqlite": max(bare_sqlite) <= BAR_BARE,
+        "writes": min(writes.values()) >= BAR_WRITE,
+    }
+    conclude(
+        "online_read",
+        against_feast[0],
+        BAR,
+        holds=all(holds.values()),
+        bars=holds,
+        ratio_10=against_feast[1],
+        ratio_100=against_feast[2],
+        feast_sqlite=over("Feast SDK, Feast's SQLite", "lean reader, our SQLite", SIZES),
+        bare_redis=bare_redis,
+        bare_round_trip=over("lean reader, our Redis", "bare round trip, our Redis", SIZES),
+        bare_sqlite=bare_sqlite,
+        writes=writes,
     )
 
 
-def _feast_on_its_own(platform: Platform, folder: Path) -> Any:
-    """Feast with the store it ships, filled through its own API with the newest row of each entity."""
-    from feast import FeatureStore, RepoConfig
-
-    store = _feast_on_ours(platform, folder / "unused.db", folder / "theirs")
-    config = RepoConfig(
-        **{
-            **store.config.model_dump(exclude={"online_store"}, by_alias=True, exclude_none=True),
-            "online_store": {"type": "sqlite", "path": str(folder / "feast.db")},
-        }
-    )
-    peer = FeatureStore(config=config)
-    peer.apply([*peer.list_entities(), *peer.list_feature_views()])
-    rows = platform.publications.read(VIEW).sort("event_timestamp", "created_timestamp").collect()
-    newest = rows.unique("tailnum", keep="last").drop("partition_key")
-    peer.write_to_online_store(VIEW, newest.to_pandas())
-    return peer
+if __name__ == "__main__":
+    main()

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 PROJECT = "headwater"
 _FINGERPRINT = "headwater.fingerprint"
+_MAPPING = 2  # raised when the same view becomes other Feast objects, so that old registries are brought up to date
 
 
 def open_feature_store(
@@ -27,7 +28,7 @@ def open_feature_store(
     *,
     lake: Path,
     registry: Path,
-    online_store: Path,
+    online_store: str | Path,
     clock_file: Path,
     versions: Mapping[str, int],
 ) -> feast.FeatureStore:
@@ -37,7 +38,7 @@ def open_feature_store(
         views: Feature views, from `ml.feature_views.load_feature_views`.
         lake: Root of the lake whose published tables are read.
         registry: Feast's registry file; made if missing.
-        online_store: The SQLite online store; made if missing.
+        online_store: Address of the online store (`ml.online_rows`): a SQLite file or redis://host:port/db.
         clock_file: Where the replayed instant stands, if time is replayed; ttl counts from there online.
         versions: Version to read of each published table, such as `published_versions` returns.
     """
@@ -55,7 +56,7 @@ def open_feature_store(
         },
         online_store={
             "type": "ml.online_store.PackedOnlineStore",
-            "path": str(online_store),
+            "address": str(online_store),
             "clock_file": str(clock_file),
         },
         entity_key_serialization_version=3,
@@ -90,7 +91,7 @@ def historical_features(
 
 
 def _apply(store: feast.FeatureStore, views: Sequence[FeatureView]) -> None:
-    wanted = {view.name: hashlib.sha256(repr(view).encode()).hexdigest() for view in views}
+    wanted = {view.name: hashlib.sha256(f"{_MAPPING}:{view!r}".encode()).hexdigest() for view in views}
     present = {view.name: view for view in store.list_feature_views()}
     if wanted == {name: view.tags.get(_FINGERPRINT) for name, view in present.items()}:
         return
@@ -118,24 +119,25 @@ def _entities(views: Sequence[FeatureView]) -> dict[str, feast.Entity]:
 
 def _feast_view(view: FeatureView, entities: Sequence[feast.Entity], fingerprint: str) -> feast.FeatureView:
     from feast import FeatureView as FeastView
-    from feast import Field
+    from feast import Field, PushSource
     from feast.types import Bool, Float64, Int64, String
 
     from ml.delta_source import DeltaSource
 
     types = {"float": Float64, "int": Int64, "string": String, "bool": Bool}
     columns = [*zip(view.join_keys, view.join_key_kinds, strict=True), *view.fields]
+    published = DeltaSource(
+        name=f"published_{view.name}",
+        table=view.name,
+        timestamp_field="event_timestamp",
+        created_timestamp_column="created_timestamp",
+    )
     return FeastView(
         name=view.name,
         entities=list(entities),
         ttl=view.ttl,
         schema=[Field(name=name, dtype=types[kind]) for name, kind in columns],
-        source=DeltaSource(
-            name=f"published_{view.name}",
-            table=view.name,
-            timestamp_field="event_timestamp",
-            created_timestamp_column="created_timestamp",
-        ),
+        source=PushSource(name=f"{view.name}_events", batch_source=published),
         online=view.online,
         description=view.description,
         owner=view.owner,

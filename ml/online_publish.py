@@ -11,7 +11,7 @@ import polars as pl
 
 from ml.feature_views import FeatureView
 from ml.online_rows import OnlineRow, OnlineRows
-from ml.packed import entity_key, pack
+from ml.packed import entity_keys, layout_of
 from ml.point_in_time import CREATED, EVENT, became_known, state_as_of
 from ml.publication import Publications
 
@@ -42,7 +42,7 @@ def push_until(
 ) -> dict[str, int]:
     """Apply the versions that became known in (after, until] in the order in which they did.
 
-    Returns the events applied of each view. Applying an interval again changes nothing. Raises
+    Returns the events of each view that changed something. Applying an interval again changes nothing. Raises
     ValueError if `until` lies before `after`: going back in time is a rebuild.
     """
     if until < after:
@@ -55,19 +55,14 @@ def push_until(
 
 
 def packed_rows(view: FeatureView, frame: pl.DataFrame) -> Iterator[OnlineRow]:
-    """Yield the packed form of each row of `frame` (join keys, both instants in UTC us, features)."""
-    names = [field.name for field in view.fields]
-    keyed = frame.drop_nulls(list(view.join_keys))
-    times = keyed.select(pl.col(EVENT, CREATED).cast(pl.Int64))
-    rows = zip(
-        keyed.select(view.join_keys).iter_rows(),
-        keyed.select(names).iter_rows(),
-        times.iter_rows(),
-        strict=True,
-    )
-    for key, values, (event_us, created_us) in rows:
-        row = pack(view.fields, values, event_us, created_us)
-        yield OnlineRow(entity_key(dict(zip(view.join_keys, key, strict=True))), row, max(event_us, created_us))
+    """Yield the packed form of each row of `frame` (join keys, both instants in UTC us, features) with no null key."""
+    layout = layout_of(view.fields)
+    keys = entity_keys({name: frame[name].to_list() for name in view.join_keys})
+    values = frame.select([field.name for field in view.fields]).iter_rows()
+    times = frame.select(pl.col(EVENT, CREATED).cast(pl.Int64)).iter_rows()
+    for key, row, (event_us, created_us) in zip(keys, values, times, strict=True):
+        if key is not None:
+            yield OnlineRow(key, layout.pack(row, event_us, created_us))
 
 
 def _read(view: FeatureView, publications: Publications) -> pl.DataFrame:

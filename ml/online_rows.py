@@ -1,102 +1,90 @@
-"""The online table in SQLite: the newest packed row of each entity of each view. Knows bytes, not features.
+"""The online store's interface: the newest packed row of each entity of each view. Knows bytes, not features.
 
-Writers are few (batch rebuild, event push, Feast); readers are many and see whole transactions (WAL).
-Standard library and `ml.packed` only.
+Two stores keep it: `ml.online_sqlite` (a file) and `ml.online_redis`. An address says which. Writers are few
+(batch rebuild, event push, Feast), readers many; a reader sees a view before or after a write, never between.
 """
 
-import sqlite3
-import threading
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import NamedTuple
-
-from ml.packed import row_times
-
-_SCHEMA = (
-    "CREATE TABLE IF NOT EXISTS online_rows "
-    "(view TEXT, key BLOB, row BLOB, known_us INTEGER, PRIMARY KEY (view, key)) WITHOUT ROWID"
-)
-# A version that is equal in both instants replaces the old one: publishing again can repair values.
-_UPSERT = (
-    "INSERT INTO online_rows VALUES (?, ?, ?, ?) ON CONFLICT (view, key) DO UPDATE "
-    "SET row = excluded.row, known_us = excluded.known_us WHERE not_older(excluded.row, online_rows.row)"
-)
-_MOST_KEYS = 10_000  # a query's parameters; SQLite allows 32,766
+from typing import NamedTuple, Protocol
 
 
 class OnlineRow(NamedTuple):
-    """One entity's packed key and values, and max(event, created) in microseconds since the epoch, UTC."""
+    """One entity's key (`ml.packed.entity_key`) and packed row."""
 
-    key: bytes
+    key: str
     row: bytes
-    known_us: int
 
 
-class OnlineRows:
-    """The online table in the file `path`, made if it is missing. May be shared by threads."""
+class OnlineStoreError(LookupError):
+    """The online store is missing, down or damaged. The message names it and the remedy."""
 
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        self._local = threading.local()
+
+class ViewSummary(NamedTuple):
+    """How many entities a view has online, and its newest event (microseconds, UTC), None if it has none."""
+
+    rows: int
+    newest_event_us: int | None
+
+
+class OnlineRows(Protocol):
+    """One online store. All methods raise OnlineStoreError if it cannot be used; a later call tries again.
+
+    A row never overwrites one of the same entity with a later (event, created); of versions equal in both,
+    the one written last stays.
+    """
 
     def upsert(self, view: str, rows: Iterable[OnlineRow]) -> int:
-        """Write rows in their order, in one transaction, and return how many came.
-
-        A row never overwrites one of the same entity with a later (event, created).
-        """
-        return self._write(view, rows, clear=False)
+        """Write rows in their order, in one transaction, and return how many changed something."""
+        ...
 
     def replace(self, view: str, rows: Iterable[OnlineRow]) -> int:
-        """Make `rows` all there is of `view`, in one transaction, and return how many came."""
-        return self._write(view, rows, clear=True)
+        """Make `rows` all there is of `view`, in one transaction, and return how many entities it has."""
+        ...
 
-    def read(self, view: str, keys: Sequence[bytes]) -> list[bytes | None]:
-        """Return the packed row of each key in order, None where there is none."""
-        found: dict[bytes, bytes] = {}
-        for start in range(0, len(keys), _MOST_KEYS):
-            part = keys[start : start + _MOST_KEYS]
-            marks = ",".join("?" * len(part))
-            query = f"SELECT key, row FROM online_rows WHERE view = ? AND key IN ({marks})"
-            found.update(self._connection().execute(query, (view, *part)).fetchall())
-        return [found.get(key) for key in keys]
+    def fetch(
+        self, wanted: Sequence[tuple[str, Sequence[str]]], deadline: float | None = None
+    ) -> list[list[bytes | None]] | None:
+        """Return the rows of each (view, keys) in order, None for a key without one, in one round trip.
 
-    def count(self, view: str) -> int:
-        """Return the number of entities of `view`."""
-        return self._connection().execute("SELECT count(*) FROM online_rows WHERE view = ?", (view,)).fetchone()[0]
+        `deadline` is an instant of `time.perf_counter`; None is returned if it passes before all are read.
+        """
+        ...
+
+    def written(self, views: Sequence[str], deadline: float | None = None) -> set[str] | None:
+        """Return those of `views` that have any row; None if the deadline passes first."""
+        ...
+
+    def summary(self, view: str) -> ViewSummary:
+        """Return how much there is of `view`, by looking at all of its rows."""
+        ...
 
     def delete(self, views: Iterable[str]) -> None:
         """Remove all rows of `views`."""
-        with self._connection() as connection:
-            connection.executemany("DELETE FROM online_rows WHERE view = ?", [(view,) for view in views])
+        ...
 
     def close(self) -> None:
-        """Close this thread's connection."""
-        if connection := getattr(self._local, "connection", None):
-            connection.close()
-            self._local.connection = None
-
-    def _write(self, view: str, rows: Iterable[OnlineRow], clear: bool) -> int:
-        batch = [(view, *row) for row in rows]
-        connection = self._connection()
-        connection.execute("BEGIN IMMEDIATE")
-        with connection:
-            if clear:
-                connection.execute("DELETE FROM online_rows WHERE view = ?", (view,))
-            connection.executemany(_UPSERT, batch)
-        return len(batch)
-
-    def _connection(self) -> sqlite3.Connection:
-        connection = getattr(self._local, "connection", None)
-        if connection is None:
-            self._path.parent.mkdir(parents=True, exist_ok=True)
-            connection = sqlite3.connect(self._path, timeout=30, isolation_level=None)
-            connection.execute("PRAGMA journal_mode = WAL")
-            connection.execute("PRAGMA synchronous = NORMAL")
-            connection.execute(_SCHEMA)
-            connection.create_function("not_older", 2, _not_older, deterministic=True)
-            self._local.connection = connection
-        return connection
+        """Close this thread's connection; a later call opens it again."""
+        ...
 
 
-def _not_older(new: bytes, old: bytes) -> bool:
-    return row_times(new) >= row_times(old)
+def open_online_rows(address: str | Path, read_only: bool = False) -> OnlineRows:
+    """Return the store at `address`: redis://host:port/db (rediss://, unix://) or the path of a SQLite file.
+
+    Nothing is connected to yet. A SQLite file is made by its first writer and never by a reader.
+    """
+    if str(address).startswith(("redis://", "rediss://", "unix://")):
+        from ml.online_redis import RedisRows
+
+        return RedisRows(str(address))
+    if "://" in str(address):
+        raise ValueError(f"online store {address} is neither redis://host:port/db nor the path of a SQLite file")
+    from ml.online_sqlite import SqliteRows
+
+    return SqliteRows(Path(address), read_only)
+
+
+def read(rows: OnlineRows, view: str, keys: Sequence[str]) -> list[bytes | None]:
+    """Return the row of each key of one view in order, None where there is none; without a deadline."""
+    (found,) = rows.fetch([(view, keys)]) or [[]]
+    return found

@@ -1,4 +1,4 @@
-"""Feast's online store on `ml.online_rows`: packed rows in SQLite, read and written through Feast's API.
+"""Feast's online store on `ml.online_rows`: packed rows in SQLite or Redis, through Feast's API.
 
 Named in Feast's configuration as `ml.online_store.PackedOnlineStore`. Values older than their view's ttl,
 by the clock of the configuration, are missing here as they are offline (Feast's own stores ignore ttl).
@@ -17,8 +17,8 @@ from feast.repo_config import FeastConfigBaseModel, RepoConfig
 from feast.types import Bool, Float64, Int64, String
 
 from ml.clock import open_clock
-from ml.online_rows import OnlineRow, OnlineRows
-from ml.packed import Field, Kind, entity_key, pack, unpack
+from ml.online_rows import OnlineRow, OnlineRows, open_online_rows, read
+from ml.packed import Field, Kind, entity_key, layout_of
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _KINDS: dict[Any, Kind] = {Float64: "float", Int64: "int", String: "string", Bool: "bool"}
@@ -28,10 +28,10 @@ WriteRow = tuple[EntityKey, dict[str, Value], datetime, datetime | None]
 
 
 class PackedOnlineStoreConfig(FeastConfigBaseModel):
-    """The SQLite file, and the clock file that exists while time is replayed."""
+    """The address of the store (`ml.online_rows`), and the clock file that exists while time is replayed."""
 
     type: Literal["ml.online_store.PackedOnlineStore"] = "ml.online_store.PackedOnlineStore"
-    path: str
+    address: str
     clock_file: str
 
 
@@ -48,7 +48,10 @@ class PackedOnlineStore(OnlineStore):
         data: list[WriteRow],
         progress: Callable[[int], Any] | None,
     ) -> None:
-        """Write rows of (entity key, values, event, created or None for the event) in one transaction."""
+        """Write rows of (entity key, values, event, created or None for the event) in one transaction.
+
+        Raises ValueError naming view and field for a value of another kind, OnlineStoreError if the store is down.
+        """
         fields = packed_fields(table)
         self._open(config).upsert(table.name, [_packed(fields, *row) for row in data])
         if progress:
@@ -64,7 +67,7 @@ class PackedOnlineStore(OnlineStore):
         """Return (event, values) of each entity in order; (None, None) where there is none within the ttl."""
         fields = packed_fields(table)
         now = open_clock(Path(config.online_store.clock_file)).now()
-        rows = self._open(config).read(table.name, [_key(key) for key in entity_keys])
+        rows = read(self._open(config), table.name, [_key(key) for key in entity_keys])
         return [_values(fields, row, requested_features, now, table.ttl) for row in rows]
 
     def update(
@@ -76,7 +79,7 @@ class PackedOnlineStore(OnlineStore):
         entities_to_keep: Sequence[Entity],
         partial: bool,
     ) -> None:
-        """Make the table if it is missing and drop the rows of views that are gone."""
+        """Drop the rows of views that are gone."""
         self._open(config).delete([view.name for view in tables_to_delete])
 
     def teardown(self, config: RepoConfig, tables: Sequence[FeatureView], entities: Sequence[Entity]) -> None:
@@ -85,7 +88,7 @@ class PackedOnlineStore(OnlineStore):
 
     def _open(self, config: RepoConfig) -> OnlineRows:
         if self._rows is None:
-            self._rows = OnlineRows(Path(config.online_store.path))
+            self._rows = open_online_rows(config.online_store.address)
         return self._rows
 
 
@@ -108,8 +111,8 @@ def _packed(
 ) -> OnlineRow:
     event_us = _microseconds(event)
     created_us = event_us if created is None else _microseconds(created)
-    row = pack(fields, [_python(values.get(field.name)) for field in fields], event_us, created_us)
-    return OnlineRow(_key(key), row, max(event_us, created_us))
+    plain = [_python(values.get(field.name)) for field in fields]
+    return OnlineRow(_key(key), layout_of(fields).pack(plain, event_us, created_us))
 
 
 def _values(
@@ -121,7 +124,7 @@ def _values(
 ) -> tuple[datetime | None, dict[str, Value] | None]:
     if row is None:
         return None, None
-    values, event_us, _ = unpack(fields, row)
+    values, event_us, _ = layout_of(fields).unpack(row)
     event = _EPOCH + timedelta(microseconds=event_us)
     if ttl and now - event > ttl:
         return None, None
@@ -137,7 +140,7 @@ def _value(kind: Kind, value: Any) -> Value:
     return Value(**slot)
 
 
-def _key(key: EntityKey) -> bytes:
+def _key(key: EntityKey) -> str:
     return entity_key({name: _python(value) for name, value in zip(key.join_keys, key.entity_values, strict=True)})
 
 

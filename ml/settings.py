@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Literal
 
-from pydantic import Field, field_validator
+from pydantic import Field, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 
@@ -14,6 +14,10 @@ class Settings(BaseSettings):
 
     env: Literal["local", "k8s"] = Field("local", description="Environment: local or k8s.")
     home: Path = Field(Path(".headwater"), description="Folder that holds all state.")
+    online_store: str = Field(
+        "",
+        description="Online store: redis://host:port/db or the path of a SQLite file; empty: online.db in the home.",
+    )
     triton_root: Path = Field(Path(".triton"), description="Folder of the unpacked Triton server.")
     serving_python: Path = Field(
         Path(".venv-serving/bin/python"), description="Python of the serving environment (numpy < 2)."
@@ -41,6 +45,16 @@ class Settings(BaseSettings):
         """Fix relative paths where the process starts: tools change folders later. Links are kept."""
         return path.absolute()
 
+    @field_validator("online_store")
+    @classmethod
+    def _online_address(cls, address: str, info: ValidationInfo) -> str:
+        """Fill in the home's SQLite file; refuse an address that no store has."""
+        if "://" in address:
+            if not address.startswith(("redis://", "rediss://", "unix://")):
+                raise ValueError(f"{address} is neither redis://host:port/db nor the path of a SQLite file")
+            return address
+        return str(Path(address).absolute() if address else info.data["home"] / "online.db")
+
     @property
     def root(self) -> Path:
         """The state folder as an absolute path."""
@@ -65,11 +79,6 @@ class Settings(BaseSettings):
     def feast_registry(self) -> Path:
         """Feast's registry file."""
         return self.root / "feast" / "registry.db"
-
-    @property
-    def online_store(self) -> Path:
-        """The SQLite online store."""
-        return self.root / "online.db"
 
     @property
     def clock_file(self) -> Path:

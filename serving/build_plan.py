@@ -43,7 +43,7 @@ def build_plan(
         views=chosen,
         inputs=(*_feature_inputs(spec, chosen), *(_request_input(field) for field in spec.request)),
         request=_request(spec, chosen),
-        online_store=str(settings.online_store),
+        online_store=settings.online_store,
         clock_file=str(settings.clock_file),
         prediction_log=str(prediction_log(settings, spec.name)),
         deadline_ms=spec.serving.deadline_ms,

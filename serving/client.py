@@ -4,6 +4,7 @@ Which fields a model takes comes from the server, so that the client knows no mo
 """
 
 import argparse
+import json
 import math
 import sys
 import time
@@ -18,19 +19,22 @@ from ml.settings import Settings
 from serving.channel import open_channel, translated
 from serving.plan import MAX_BATCH
 
+_OUTPUTS = ("probability", "model_version", "prediction_id", "degraded", "feature_status")
 _EMPTY = "Triton gave {got} answers for {rows} rows; the serving environment needs numpy < 2: make setup"
 
 
 class Prediction(NamedTuple):
     """One answer: probability, the model version that gave it, its id in the prediction log.
 
-    `degraded` marks an answer given without some features, because reading them took too long.
+    `degraded` marks an answer given without some features, because reading them took too long or their store was
+    down. `feature_status` says of each view whether its features were there, and why not (docs/serving.md).
     """
 
     probability: float
     model_version: str
     prediction_id: str
     degraded: bool
+    feature_status: dict[str, str]
 
 
 class HeadwaterClient:
@@ -91,13 +95,13 @@ class HeadwaterClient:
             inputs.append(tensor)
         with translated(self.url, model, self.timeout):
             result = self._triton.infer(model, inputs, client_timeout=_left(until))
-        outputs = [result.as_numpy(name) for name in ("probability", "model_version", "prediction_id", "degraded")]
+        outputs = [result.as_numpy(name) for name in _OUTPUTS]
         for output in outputs:
             if output is None or output.size != rows:
                 raise RuntimeError(_EMPTY.format(got=0 if output is None else output.size, rows=rows))
         return [
-            Prediction(float(probability), version.decode(), identity.decode(), bool(degraded))
-            for probability, version, identity, degraded in zip(*(o.reshape(-1) for o in outputs), strict=True)
+            Prediction(float(probability), version.decode(), identity.decode(), bool(degraded), json.loads(status))
+            for probability, version, identity, degraded, status in zip(*(o.reshape(-1) for o in outputs), strict=True)
         ]
 
 

@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from ml.packed import Value
-from serving.plan import Input, InputKind, Plan, View
+from ml.packed import Key, Value
+from serving.plan import InputKind, Plan
 
 ONNX_TYPES: dict[InputKind, str] = {
     "numeric": "tensor(float)",
@@ -44,13 +44,14 @@ def request_rows(plan: Plan, tensors: Mapping[str, np.ndarray]) -> list[RequestR
     return rows
 
 
-def entity_of(view: View, row: Mapping[str, str | float | None]) -> dict[str, str | int | None]:
-    """Return the view's join keys of a request row."""
-    keys: dict[str, str | int | None] = {}
-    for key in view.join_keys:
-        value = row[key.name]
-        keys[key.name] = value if value is None or isinstance(value, str) else int(value)
-    return keys
+def key_columns(plan: Plan, rows: Sequence[RequestRow]) -> dict[str, list[Key]]:
+    """Return the join keys of all views as columns, one entry a row; numbers are whole (`request_rows` saw to it)."""
+    columns: dict[str, list[Key]] = {}
+    for key in (key for view in plan.views for key in view.join_keys):
+        if key.name not in columns:
+            values: list[Any] = [row[key.name] for row in rows]
+            columns[key.name] = [None if v is None else int(v) for v in values] if key.kind == "int" else values
+    return columns
 
 
 def feed(kind: InputKind, values: Sequence[Value]) -> np.ndarray:
@@ -89,10 +90,3 @@ def _column(name: str, dtype: str, tensors: Mapping[str, np.ndarray]) -> list[st
 def _check_integer(name: str, value: str | float | None) -> None:
     if isinstance(value, float) and (not value.is_integer() or abs(value) > _EXACT):
         raise RequestError(f"input {name!r} is {value}; the join key is a whole number up to 2**53")
-
-
-def column_values(field: Input, request: Sequence[RequestRow], features: Sequence[Mapping[str, Value]]) -> list[Value]:
-    """Return one graph input's raw values, a row each, from the request or the features by column."""
-    if field.view is None:
-        return [row[field.source] for row in request]
-    return [row[field.column] for row in features]

@@ -1,7 +1,8 @@
 """Reads new lines of the prediction log into polars. Platform side; writing them is in `prediction_log`.
 
 A column each: prediction_id, time, model, model_version, revision, probability, degraded, the join keys
-and request fields by name, every feature as view__feature, each view's row time as view__event_timestamp.
+and request fields by name, every feature as view__feature, each view's row time as view__event_timestamp,
+and as view__status whether it was there, and why not.
 """
 
 import json
@@ -36,6 +37,7 @@ def log_schema(plan: Plan) -> dict[str, Any]:
         **{key.name: _KINDS[key.kind] for view in plan.views for key in view.join_keys},
         **{i.column: kinds[i.view, i.source] for i in plan.inputs if i.view is not None},
         **{f"{view.name}__event_timestamp": INSTANT for view in plan.views},
+        **{f"{view.name}__status": pl.String for view in plan.views},
     }
 
 
@@ -73,7 +75,8 @@ def _flat(path: Path, start: int, line: bytes) -> dict[str, Any]:
         data = json.loads(line)
         nested = {name: data.pop(name) for name in ("keys", "request", "features", "event_us")}
         times = {f"{view}__event_timestamp": instant for view, instant in nested.pop("event_us").items()}
+        statuses = {f"{view}__status": status for view, status in data.pop("status", {}).items()}
         data["time"] = data.pop("time_us")
     except (ValueError, KeyError, AttributeError) as error:
         raise ValueError(f"{path} holds a damaged line at byte {start}: {error}; move the file away") from error
-    return {**data, **{k: v for part in nested.values() for k, v in part.items()}, **times}
+    return {**data, **{k: v for part in nested.values() for k, v in part.items()}, **times, **statuses}

@@ -22,6 +22,7 @@ _OUTPUTS = {
     "model_version": "TYPE_STRING",
     "prediction_id": "TYPE_STRING",
     "degraded": "TYPE_BOOL",
+    "feature_status": "TYPE_STRING",
 }
 
 

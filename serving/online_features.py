@@ -1,124 +1,134 @@
-"""Reads online feature rows for the router: many entities a query, ttl against the clock, a deadline.
+"""Reads online feature rows for the router: all views and entities of a batch in one round trip.
 
-Standard library only. Writing the online store is the feature store's part, in `ml`.
+Ttl counts against the given instant, and a deadline bounds the read. Writing the online store, and where it
+is, are `ml`'s part. Runs in the serving environment.
 """
 
-import os
-import sqlite3
-import time
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import Literal, NamedTuple
 
-from ml.packed import PackedRow, Value, entity_key, unpack
+from ml.online_rows import open_online_rows
+from ml.packed import Columns, Key, Layout, Value, encode_keys, layout_of
 from serving.plan import View
 
-Status = Literal["present", "not_found", "outside_max_age", "not_read"]
-Entity = Mapping[str, str | int | None]
+Status = Literal["present", "not_found", "outside_max_age", "never_written", "not_read"]
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_CHUNK = 512  # keys a query; SQLite takes more, but the statement stays small
-_STEPS = 1000  # SQLite instructions between two looks at the deadline
+_MICROSECOND = timedelta(microseconds=1)
 
 
-class OnlineRow(NamedTuple):
-    """One entity's values in the view's field order, and its row's event time if any (microseconds, UTC).
+class ViewRows(NamedTuple):
+    """One view's values, a column a field in the view's order, its rows' event times (microseconds, UTC), statuses.
 
-    Values are all None unless the status is `present`.
+    Each column has one entry an entity. A value is None where it is null at the source, and wherever the status
+    is not `present`:
+
+    - `not_found`: the view has no row of this entity, a join key is missing, or the row is from after now;
+    - `outside_max_age`: its row is older than the view's ttl;
+    - `never_written`: the view has no rows at all in the store;
+    - `not_read`: the deadline passed, or the store was down.
     """
 
-    values: tuple[Value, ...]
-    event_us: int | None
-    status: Status
+    values: Sequence[Sequence[Value]]
+    event_us: Sequence[int | None]
+    status: Sequence[Status]
 
 
 class OnlineFeatures:
-    """The SQLite online store, opened read-only and reopened when its file is replaced."""
+    """The online rows of `views` in the store at `address`. Opened again by itself after it was away."""
 
-    def __init__(self, path: Path) -> None:
-        """Raise LookupError if there is no store at `path`."""
-        self._path = path
-        self._identity: tuple[int, int] | None = None
-        self._connection: sqlite3.Connection | None = None
-        self._open()
+    def __init__(self, address: str, views: Sequence[View]) -> None:
+        self._rows = open_online_rows(address, read_only=True)
+        names = [tuple(sorted(key.name for key in view.join_keys)) for view in views]
+        self._key_sets = list(dict.fromkeys(names))
+        self._views = [
+            _Prepared(view, layout_of(view.fields), round(view.ttl_seconds * 1_000_000), self._key_sets.index(keys))
+            for view, keys in zip(views, names, strict=True)
+        ]
 
-    def read(self, view: View, entities: Sequence[Entity], now: datetime, deadline: float) -> list[OnlineRow]:
-        """Return one row an entity, in order.
+    def require(self) -> None:
+        """Raise OnlineStoreError unless the store can be read."""
+        self._rows.written([prepared.view.name for prepared in self._views])
 
-        `deadline` is an instant of `time.perf_counter`; rows not read by then have the status `not_read`.
-        An entity with a None join key is `not_found`. A row older than the view's ttl at `now` is
-        `outside_max_age`, and one from after `now` is `not_found`. Raises LookupError if the store cannot be
-        read, ValueError if a row does not fit the view.
+    def read(self, join_keys: Mapping[str, Sequence[Key]], now: datetime, deadline: float) -> dict[str, ViewRows]:
+        """Return the rows of each view by name, for entities whose join keys are given as columns [rows].
+
+        `deadline` is an instant of `time.perf_counter`. Raises OnlineStoreError if the store cannot be read,
+        ValueError if a row does not fit its view.
         """
-        keys = [None if None in entity.values() else entity_key(entity) for entity in entities]  # type: ignore[arg-type]
-        found = self._fetch(view, sorted({key for key in keys if key is not None}), deadline)
+        keys = [encode_keys([join_keys[name] for name in names]) for names in self._key_sets]
+        asked = [_distinct(column) for column in keys]
+        found = self._rows.fetch([(view.view.name, asked[view.key_set]) for view in self._views], deadline)
         if found is None:
-            return [OnlineRow(_nulls(view), None, "not_read")] * len(keys)
-        now_us = (now - _EPOCH) // timedelta(microseconds=1)
-        rows = {key: _as_of(view, row, now_us) for key, row in found.items()}
-        unknown = OnlineRow(_nulls(view), None, "not_found")
-        return [unknown if key is None else rows.get(key, unknown) for key in keys]
+            return self.unread(len(next(iter(join_keys.values()))))
+        absent = [view.view.name for view, rows in zip(self._views, found, strict=True) if not any(rows)]
+        written = self._rows.written(absent, deadline) if absent else None
+        empty = set() if written is None else set(absent) - written
+        now_us = (now - _EPOCH) // _MICROSECOND
+        reads: dict[str, ViewRows] = {}
+        for view, rows in zip(self._views, found, strict=True):
+            if len(asked[view.key_set]) < len(keys[view.key_set]):
+                by_key = dict(zip(asked[view.key_set], rows, strict=True))
+                rows = [None if key is None else by_key[key] for key in keys[view.key_set]]
+            reads[view.view.name] = view.decode(rows, now_us, "never_written" if view.view.name in empty else None)
+        return reads
+
+    def unread(self, size: int) -> dict[str, ViewRows]:
+        """Return what stands for a read of `size` entities that did not happen."""
+        return {
+            view.view.name: ViewRows([[None] * size] * len(view.view.fields), [None] * size, ["not_read"] * size)
+            for view in self._views
+        }
 
     def close(self) -> None:
-        """Close the file."""
-        if self._connection is not None:
-            self._connection.close()
-            self._connection = None
+        """Close the store."""
+        self._rows.close()
 
-    def _fetch(self, view: View, keys: list[bytes], deadline: float) -> dict[bytes, bytes] | None:
-        connection = self._open()
-        connection.set_progress_handler(lambda: time.perf_counter() > deadline, _STEPS)
-        found: dict[bytes, bytes] = {}
+
+class _Prepared(NamedTuple):
+    """A view with what reading it needs, worked out once."""
+
+    view: View
+    layout: Layout
+    ttl_us: int
+    key_set: int
+
+    def decode(self, rows: Sequence[bytes | None], now_us: int, absent: Status | None) -> ViewRows:
+        """Return the view's columns; `absent` is the status of rows that are not there, if not `not_found`."""
+        whole = all(rows)
         try:
-            for start in range(0, len(keys), _CHUNK):
-                left_ms = int((deadline - time.perf_counter()) * 1000)
-                if left_ms < 0:
-                    return None
-                connection.execute(f"PRAGMA busy_timeout = {left_ms}")
-                found.update(connection.execute(*_query(view.name, keys[start : start + _CHUNK])))
-        except sqlite3.OperationalError as error:
-            if time.perf_counter() > deadline or "locked" in str(error):
-                return None
-            raise LookupError(
-                f"online store {self._path} cannot be read: {error}; publish the features again"
+            columns = self.layout.columns(rows if whole else [row or self.layout.blank for row in rows])  # type: ignore[arg-type]
+        except ValueError as error:
+            raise ValueError(
+                f"online rows of view {self.view.name!r}: {error}; publish the view again and deploy the model again"
             ) from error
-        except sqlite3.DatabaseError as error:
-            raise LookupError(f"online store {self._path} is damaged: {error}; publish the features again") from error
-        return found
+        events, floor = columns.event_us, now_us - self.ttl_us
+        if whole and rows and max(events) <= now_us and max(columns.created_us) <= now_us and min(events) >= floor:
+            return ViewRows(columns.values, events, ["present"] * len(rows))
+        return self._with_reasons(rows, columns, now_us, absent or "not_found")
 
-    def _open(self) -> sqlite3.Connection:
-        try:
-            stat = os.stat(self._path)
-        except OSError as error:
-            raise LookupError(f"no online store at {self._path}; publish the features first (make demo)") from error
-        if self._connection is None or self._identity != (stat.st_dev, stat.st_ino):
-            self.close()
-            self._identity = (stat.st_dev, stat.st_ino)
-            address = f"{self._path.absolute().as_uri()}?mode=ro"
-            self._connection = sqlite3.connect(address, uri=True, isolation_level=None, check_same_thread=False)
-        return self._connection
-
-
-def _query(view: str, keys: list[bytes]) -> tuple[str, list[str | bytes]]:
-    # A power of two of marks, the last key repeated: few distinct statements, all of them cached.
-    size = 1 << (len(keys) - 1).bit_length()
-    padded = keys + keys[-1:] * (size - len(keys))
-    marks = ",".join("?" * size)
-    return f"SELECT key, row FROM online_rows WHERE view = ? AND key IN ({marks})", [view, *padded]
+    def _with_reasons(self, rows: Sequence[bytes | None], columns: Columns, now_us: int, absent: Status) -> ViewRows:
+        status: list[Status] = []
+        for row, event_us, created_us in zip(rows, columns.event_us, columns.created_us, strict=True):
+            if row is None:
+                status.append(absent)
+            elif max(event_us, created_us) > now_us:
+                status.append("not_found")
+            else:
+                status.append("outside_max_age" if now_us - event_us > self.ttl_us else "present")
+        values = [
+            [value if state == "present" else None for value, state in zip(column, status, strict=True)]
+            for column in columns.values
+        ]
+        known = ("present", "outside_max_age")
+        events = [e if state in known else None for e, state in zip(columns.event_us, status, strict=True)]
+        return ViewRows(values, events, status)
 
 
-def _as_of(view: View, row: bytes, now_us: int) -> OnlineRow:
-    try:
-        packed: PackedRow = unpack(view.fields, row)
-    except ValueError as error:
-        raise ValueError(f"view {view.name!r}: {error}; deploy the model again for the view's new fields") from error
-    if max(packed.event_us, packed.created_us) > now_us:
-        return OnlineRow(_nulls(view), None, "not_found")
-    if now_us - packed.event_us > view.ttl_seconds * 1_000_000:
-        return OnlineRow(_nulls(view), packed.event_us, "outside_max_age")
-    return OnlineRow(packed.values, packed.event_us, "present")
-
-
-def _nulls(view: View) -> tuple[Value, ...]:
-    return (None,) * len(view.fields)
+def _distinct(keys: list[str | None]) -> list[str]:
+    """Return the keys without nulls and repetitions; the same list if it has none."""
+    distinct = dict.fromkeys(keys)
+    if None in distinct:
+        del distinct[None]
+    return keys if len(distinct) == len(keys) else list(distinct)  # type: ignore[return-value,arg-type]

@@ -78,8 +78,9 @@ class LogSettings:
 class Plan:
     """One revision of one served model. Immutable: a change is a new revision.
 
-    `deadline_ms` bounds the reading of online features; `online_store` is the SQLite file, `clock_file`
-    exists only while time is replayed, `prediction_log` is the folder of the JSON-lines log.
+    `deadline_ms` bounds the reading of online features; `online_store` is the store's address
+    (`ml.online_rows.open_online_rows`), `clock_file` exists only while time is replayed, `prediction_log` is
+    the folder of the JSON-lines log.
     """
 
     model: str

@@ -4,6 +4,7 @@ Online features are read, the ONNX graph is fed and scored, the decision is logg
 backend wants of us is in `triton_model`; the shapes of the feeds are in `feeds`.
 """
 
+import sys
 import time
 import uuid
 from collections.abc import Mapping, Sequence
@@ -16,9 +17,10 @@ import numpy as np
 import onnxruntime as ort
 
 from ml.clock import Clock, ReplayClock, open_clock
-from ml.packed import Value
-from serving.feeds import RequestError, RequestRow, check_graph, column_values, entity_of, feed, request_rows
-from serving.online_features import OnlineFeatures, OnlineRow
+from ml.online_rows import OnlineStoreError
+from ml.packed import Key, Value
+from serving.feeds import RequestError, RequestRow, check_graph, feed, key_columns, request_rows
+from serving.online_features import OnlineFeatures, Status, ViewRows
 from serving.plan import Plan
 from serving.prediction_log import PredictionLog
 
@@ -35,12 +37,14 @@ class Request(NamedTuple):
 class Answer(NamedTuple):
     """The answer to one request of N rows.
 
-    `degraded` marks rows answered without some view, because reading it took longer than the deadline.
+    `degraded` marks rows answered without some view, because reading took longer than the deadline or the store
+    was down. `status` says of each row, per view, whether its features were there, and why not.
     """
 
     probability: np.ndarray
     prediction_ids: list[str]
     degraded: list[bool]
+    status: list[dict[str, Status]]
 
 
 class Router:
@@ -50,7 +54,9 @@ class Router:
         """Open everything. Raises LookupError or ValueError if a file is missing or does not fit the plan."""
         self.plan = plan
         self._session = _open_session(plan)
-        self._features = OnlineFeatures(Path(plan.online_store))
+        self._features = OnlineFeatures(plan.online_store, plan.views)
+        self._features.require()
+        self._store_trouble = ""
         self._clock: Clock = open_clock(Path(plan.clock_file))
         self.log: PredictionLog | None = None
         if plan.log.enabled:
@@ -71,7 +77,7 @@ class Router:
         parsed = [self._parse(request) for request in requests]
         rows = list(chain.from_iterable(rows for rows in parsed if not isinstance(rows, Exception)))
         try:
-            scored = self._score(rows) if rows else _Scored([], [], np.empty(0), 0)
+            scored = self._score(rows) if rows else _Scored({}, {}, {}, np.empty(0), 0)
         except Exception as error:
             return [rows if isinstance(rows, Exception) else error for rows in parsed]
         answers: list[Answer | Exception] = []
@@ -98,27 +104,32 @@ class Router:
             return error
 
     def _score(self, rows: Sequence[RequestRow]) -> "_Scored":
-        now = self._now()
-        deadline = time.perf_counter() + self.plan.deadline_ms / 1000
-        reads = {
-            view.name: self._features.read(view, [entity_of(view, row) for row in rows], now, deadline)
-            for view in self.plan.views
-        }
-        features = self._features_by_column(reads, len(rows))
-        feeds = {i.column: feed(i.kind, column_values(i, rows, features)) for i in self.plan.inputs}
+        now, keys = self._now(), key_columns(self.plan, rows)
+        reads = self._read(keys, now, len(rows))
+        places = {(view.name, f.name): place for view in self.plan.views for place, f in enumerate(view.fields)}
+        features = {i.column: reads[i.view].values[places[i.view, i.source]] for i in self.plan.inputs if i.view}
+        values = {i.column: features[i.column] if i.view else [row[i.source] for row in rows] for i in self.plan.inputs}
+        feeds = {i.column: feed(i.kind, values[i.column]) for i in self.plan.inputs}
         (probability,) = self._session.run(["probability"], feeds)
         if probability.shape != (len(rows), 1):
             raise ValueError(f"{self.plan.champion.onnx} gave shape {probability.shape} for {len(rows)} rows")
-        by_row = [{name: read[index] for name, read in reads.items()} for index in range(len(rows))]
-        return _Scored(by_row, features, probability.reshape(-1), (now - _EPOCH) // timedelta(microseconds=1))
+        time_us = (now - _EPOCH) // timedelta(microseconds=1)
+        return _Scored(keys, reads, features, probability.reshape(-1), time_us)
 
-    def _features_by_column(self, reads: Mapping[str, list[OnlineRow]], size: int) -> list[dict[str, Value]]:
-        places = {(v.name, f.name): place for v in self.plan.views for place, f in enumerate(v.fields)}
-        wanted = [(i.column, i.view, places[i.view, i.source]) for i in self.plan.inputs if i.view is not None]
-        return [
-            {column: _without_nan(reads[view][row].values[place]) for column, view, place in wanted}
-            for row in range(size)
-        ]
+    def _read(self, keys: Mapping[str, Sequence[Key]], now: datetime, size: int) -> dict[str, ViewRows]:
+        """Read the features, or go without them while the store is down; say once that it is, and that it is back."""
+        if not keys:
+            return {}
+        try:
+            reads = self._features.read(keys, now, time.perf_counter() + self.plan.deadline_ms / 1000)
+            trouble = ""
+        except OnlineStoreError as error:
+            reads, trouble = self._features.unread(size), str(error)
+        if bool(trouble) != bool(self._store_trouble):
+            text = f"answers go without features: {trouble}" if trouble else "the online store is read again"
+            print(f"model {self.plan.model!r}: {text}", file=sys.stderr, flush=True)
+        self._store_trouble = trouble
+        return reads
 
     def _finish(
         self, request: Request, rows: Sequence[RequestRow], scored: "_Scored", part: slice
@@ -129,39 +140,35 @@ class Router:
                 f"version {self.plan.champion.version} of {self.plan.model!r} gave {probability.tolist()}, "
                 "which are no probabilities; roll it back"
             )
-        reads = scored.reads[part]
+        status = [
+            {name: read.status[index] for name, read in scored.reads.items()} for index in range(part.start, part.stop)
+        ]
         answer = Answer(
             probability.astype(np.float32).reshape(-1, 1),
             [uuid.uuid4().hex for _ in rows],
-            [any(row.status == "not_read" for row in read.values()) for read in reads],
+            ["not_read" in views.values() for views in status],
+            status,
         )
         if self.log is not None and not request.probe:
             for index, row in enumerate(rows):
-                self.log.append(
-                    self._line(answer, index, row, reads[index], scored.features[part][index], scored.time_us)
-                )
+                self.log.append(self._line(answer, index, row, scored, part.start + index))
         return answer
 
-    def _line(
-        self,
-        answer: Answer,
-        index: int,
-        row: RequestRow,
-        reads: Mapping[str, OnlineRow],
-        features: Mapping[str, Value],
-        time_us: int,
-    ) -> dict[str, Any]:
-        keys = {name: value for view in self.plan.views for name, value in entity_of(view, row).items()}
+    def _line(self, answer: Answer, index: int, row: RequestRow, scored: "_Scored", place: int) -> dict[str, Any]:
+        """One line of the log: row `index` of the answer, row `place` of what was scored."""
         return {
             "prediction_id": answer.prediction_ids[index],
-            "time_us": time_us,
+            "time_us": scored.time_us,
             "model": self.plan.model,
             "model_version": self.plan.champion.version,
             "revision": self.plan.revision,
-            "keys": keys,
-            "request": {name: value for name, value in row.items() if name not in keys},
-            "features": features if self.plan.log.features else {},
-            "event_us": {name: read.event_us for name, read in reads.items()},
+            "keys": {name: column[place] for name, column in scored.keys.items()},
+            "request": {name: value for name, value in row.items() if name not in scored.keys},
+            "features": {name: _without_nan(column[place]) for name, column in scored.features.items()}
+            if self.plan.log.features
+            else {},
+            "event_us": {name: read.event_us[place] for name, read in scored.reads.items()},
+            "status": answer.status[index],
             "probability": float(answer.probability[index, 0]),
             "degraded": answer.degraded[index],
         }
@@ -174,8 +181,11 @@ class Router:
 
 
 class _Scored(NamedTuple):
-    reads: list[dict[str, OnlineRow]]
-    features: list[dict[str, Value]]
+    """What a batch was answered from: join keys and features by column, reads by view, one entry a row."""
+
+    keys: Mapping[str, Sequence[Key]]
+    reads: Mapping[str, ViewRows]
+    features: Mapping[str, Sequence[Value]]
     probability: np.ndarray
     time_us: int
 

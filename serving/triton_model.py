@@ -3,6 +3,7 @@
 Tensors come in and go out here; answering is in `router`.
 """
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -50,6 +51,7 @@ class TritonPythonModel:
                 pb_utils.Tensor("model_version", _column(versions, object)),
                 pb_utils.Tensor("prediction_id", _column(answer.prediction_ids, object)),
                 pb_utils.Tensor("degraded", _column(answer.degraded, bool)),
+                pb_utils.Tensor("feature_status", _column([json.dumps(views) for views in answer.status], object)),
             ]
         )
 

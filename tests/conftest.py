@@ -1,11 +1,41 @@
 """What all tests share."""
 
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
 from hypothesis import HealthCheck, settings
 
 from assets.quiet import quiet_exit
+from tests.redis_server import RedisServer
 
 quiet_exit()
 
 # Machines are noisy: a slow draw is not a failure.
 settings.register_profile("noisy", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("noisy")
+
+
+@pytest.fixture(scope="session")
+def shared_redis() -> Iterator[RedisServer]:
+    server = RedisServer()
+    server.start()
+    yield server
+    server.kill()
+
+
+@pytest.fixture
+def redis_server(shared_redis: RedisServer) -> RedisServer:
+    """The tests' Redis, empty; started again if a test killed it."""
+    if shared_redis.process is None:
+        shared_redis.start()
+    shared_redis.client.flushall()
+    return shared_redis
+
+
+@pytest.fixture(params=["sqlite", "redis"])
+def online_address(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """The address of an empty online store, of each kind in turn."""
+    if request.param == "sqlite":
+        return str(tmp_path / "online.db")
+    return request.getfixturevalue("redis_server").address

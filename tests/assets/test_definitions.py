@@ -38,6 +38,11 @@ def test_every_check_sits_on_an_asset_that_can_be_materialized(graph):
         assert check.asset_key in graph.materializable_asset_keys, check
 
 
+def test_every_online_view_is_watched_for_freshness(graph, line):
+    watched = {check.asset_key for check in graph.asset_check_keys if check.name == "online_freshness"}
+    assert watched == {dg.AssetKey(["published", v.name]) for v in line.platform.feature_views if v.online}
+
+
 def test_one_lineage_runs_from_every_raw_table_to_the_predictions(graph):
     upstream = graph.get_ancestor_asset_keys(dg.AssetKey(["flight_delay", "predictions"]))
     assert {dg.AssetKey(["raw", name]) for name in ("flights", "weather")} <= upstream

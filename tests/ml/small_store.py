@@ -55,13 +55,14 @@ class SmallStore:
     """One lake, its publications, a replayed clock, and the files of Feast's store."""
 
     home: Path
+    online: str = ""
 
     def __post_init__(self):
         self.lake = Lake(self.home / "lake")
         self.clock = ReplayClock(self.home / "clock.json")
         self.clock.set(hour(0))
         self.publications = Publications(self.lake, self.clock)
-        self.online = self.home / "online.db"
+        self.online = self.online or str(self.home / "online.db")
 
     def publish(self, *versions):
         frame = pl.DataFrame(versions, schema=SCHEMA, orient="row")

@@ -5,15 +5,15 @@ from feast.protos.feast.types.EntityKey_pb2 import EntityKey
 from feast.protos.feast.types.Value_pb2 import Value
 
 from ml.online_publish import packed_rows, push_until, rebuild
-from ml.online_rows import OnlineRows
+from ml.online_rows import open_online_rows, read
 from tests.ml.small_store import GAUGES, SCHEMA, SmallStore, gauge, hour
 
 LEVEL = "gauge_state:level"
 
 
 @pytest.fixture
-def small(tmp_path):
-    return SmallStore(tmp_path)
+def small(tmp_path, online_address):
+    return SmallStore(tmp_path, online_address)
 
 
 def online(store, *gauges, features=(LEVEL,)):
@@ -71,7 +71,7 @@ def test_a_value_older_than_its_ttl_by_the_replayed_clock_is_missing(small):
 def test_a_view_that_is_gone_leaves_no_rows(small):
     write(small.open(), "a", 0, None, 1.0)
     small.open([])
-    assert OnlineRows(small.online).count("gauge_state") == 0
+    assert open_online_rows(small.online).summary("gauge_state") == (0, None)
 
 
 HISTORY = (
@@ -86,37 +86,38 @@ HISTORY = (
 @pytest.mark.parametrize(("as_of", "level"), [(0, 1.0), (2.9, 1.0), (3, 2.0), (3.9, 2.0), (4, 3.0)])
 def test_a_rebuild_holds_what_was_known_at_its_instant(small, as_of, level):
     small.publish(*HISTORY)
-    rows = OnlineRows(small.online)
+    rows = open_online_rows(small.online)
     rebuild([GAUGES], small.publications, rows, hour(9))
     written = rebuild([GAUGES], small.publications, rows, hour(as_of))
-    assert written == {"gauge_state": rows.count("gauge_state")}
+    assert written == {"gauge_state": rows.summary("gauge_state").rows}
     assert online(small.open(), "a")["level"] == [level]
 
 
 def test_pushing_events_step_by_step_ends_where_a_rebuild_does(small):
     small.publish(*HISTORY)
-    pushed, rebuilt = OnlineRows(small.home / "pushed.db"), OnlineRows(small.home / "rebuilt.db")
+    pushed, rebuilt = open_online_rows(small.online), open_online_rows(small.home / "rebuilt.db")
     keys = [row.key for row in packed_rows(GAUGES, frame_of("a", "b"))]
     rebuild([GAUGES], small.publications, pushed, hour(-1))
     for step in range(6):
         push_until([GAUGES], small.publications, pushed, hour(step - 1), hour(step))
         rebuild([GAUGES], small.publications, rebuilt, hour(step))
-        assert pushed.read("gauge_state", keys) == rebuilt.read("gauge_state", keys)
+        assert read(pushed, "gauge_state", keys) == read(rebuilt, "gauge_state", keys)
 
 
 def test_pushing_an_interval_twice_changes_nothing_and_pushing_backwards_is_refused(small):
     small.publish(*HISTORY)
-    rows = OnlineRows(small.online)
+    rows = open_online_rows(small.online)
+    keys = [row.key for row in packed_rows(GAUGES, frame_of("a", "b"))]
     assert push_until([GAUGES], small.publications, rows, hour(-1), hour(3)) == {"gauge_state": 3}
-    before = rows.read("gauge_state", [row.key for row in packed_rows(GAUGES, frame_of("a", "b"))])
-    push_until([GAUGES], small.publications, rows, hour(-1), hour(3))
-    assert rows.read("gauge_state", [row.key for row in packed_rows(GAUGES, frame_of("a", "b"))]) == before
+    before = read(rows, "gauge_state", keys)
+    assert push_until([GAUGES], small.publications, rows, hour(-1), hour(3)) == {"gauge_state": 0}
+    assert read(rows, "gauge_state", keys) == before
     with pytest.raises(ValueError, match="rebuild"):
         push_until([GAUGES], small.publications, rows, hour(3), hour(2))
 
 
 def test_readers_in_other_threads_see_a_whole_batch_or_nothing(small):
-    rows = OnlineRows(small.online)
+    rows = open_online_rows(small.online)
     frames = {level: [*packed_rows(GAUGES, frame_of(*"abcdefgh", level=level))] for level in (1.0, 2.0)}
     keys = [row.key for row in frames[1.0]]
     rows.replace("gauge_state", frames[1.0])
@@ -124,7 +125,7 @@ def test_readers_in_other_threads_see_a_whole_batch_or_nothing(small):
 
     def watch():
         for _ in range(300):
-            torn.append(len(set(values_of(rows.read("gauge_state", keys)))))
+            torn.append(len(set(values_of(read(rows, "gauge_state", keys)))))
 
     reader = threading.Thread(target=watch)
     reader.start()

@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ml.packed import Field, entity_key, pack, unpack
+from ml.packed import Field, entity_key, entity_keys, layout_of, pack, unpack
 
 VALUES = {
     "float": st.floats(allow_nan=False),
@@ -15,7 +15,7 @@ FIELD_AND_VALUE = st.sampled_from(sorted(VALUES)).flatmap(
 )
 
 
-@given(st.lists(FIELD_AND_VALUE, max_size=20), st.integers(0, 2**60), st.integers(0, 2**60))
+@given(st.lists(FIELD_AND_VALUE, max_size=70), st.integers(0, 2**60), st.integers(0, 2**60))
 def test_a_row_comes_back_as_it_was_packed(columns, event, created):
     fields = [Field(f"f{i}", kind) for i, (kind, _) in enumerate(columns)]
     values = tuple(value for _, value in columns)
@@ -24,9 +24,9 @@ def test_a_row_comes_back_as_it_was_packed(columns, event, created):
 
 def test_a_row_of_other_fields_is_refused():
     row = pack([Field("a", "float"), Field("b", "string")], [1.0, "x"], 1, 1)
-    with pytest.raises(ValueError, match="does not fit"):
+    with pytest.raises(ValueError, match="another layout"):
         unpack([Field("a", "string"), Field("b", "string")], row)
-    with pytest.raises(ValueError, match="does not fit"):
+    with pytest.raises(ValueError, match="another layout"):
         unpack([Field("a", "float")], row)
 
 
@@ -34,3 +34,36 @@ def test_keys_do_not_depend_on_order_and_know_numbers_from_text():
     assert entity_key({"a": "x", "b": 1}) == entity_key({"b": 1, "a": "x"})
     assert entity_key({"a": 1}) != entity_key({"a": "1"})
     assert entity_key({"a": "xb", "b": "y"}) != entity_key({"a": "x", "b": "by"})
+
+
+@given(st.lists(st.tuples(*[st.none() | VALUES[kind] for kind in ("float", "string", "bool", "int", "string")])))
+def test_many_rows_come_back_as_columns(rows):
+    kinds = ("float", "string", "bool", "int", "string")
+    layout = layout_of([Field(f"f{i}", kind) for i, kind in enumerate(kinds)])
+    for many in (rows, rows * 30):  # few rows are decoded in another way than many
+        columns = layout.columns([layout.pack(row, n, n + 1) for n, row in enumerate(many)])
+        assert list(zip(*columns.values, strict=True)) == many
+        assert list(columns.event_us) == list(range(len(many)))
+
+
+def test_one_row_of_another_layout_among_many_is_refused():
+    ours, theirs = layout_of([Field("a", "float")]), layout_of([Field("a", "float"), Field("b", "string")])
+    for rows in ([ours.pack([1.0], 1, 1), theirs.pack([1.0, "x"], 1, 1)], [theirs.pack([1.0, ""], 1, 1)] * 2):
+        with pytest.raises(ValueError, match="another layout"):
+            ours.columns(rows)
+
+
+@pytest.mark.parametrize(("kind", "value"), [("int", 1.5), ("float", "x"), ("string", 7), ("int", 2**63)])
+def test_a_value_of_another_kind_is_named(kind, value):
+    with pytest.raises(ValueError, match="field 'level' is"):
+        pack([Field("count", "int"), Field("level", kind)], [1, value], 1, 1)
+
+
+def test_a_column_of_keys_is_each_key_and_none_where_a_part_is_missing():
+    assert entity_keys({"b": ["y", None, "z"], "a": ["x", "x", 4]}) == [
+        entity_key({"a": "x", "b": "y"}),
+        None,
+        entity_key({"a": 4, "b": "z"}),
+    ]
+    with pytest.raises(ValueError, match="hold a null"):
+        entity_key({"a": None})

@@ -1,6 +1,5 @@
 """A small model with everything a model can have: its spec, views, online rows and ONNX graph."""
 
-import sqlite3
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -12,6 +11,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from ml.clock import ReplayClock
 from ml.feature_views import FeatureView
+from ml.online_rows import OnlineRow, open_online_rows
 from ml.packed import Field, entity_key, pack
 from ml.settings import Settings
 from ml.spec import ModelSpec
@@ -97,35 +97,28 @@ def settings_at(home: Path, **more: Any) -> Settings:
     return Settings(home=home, **more)
 
 
-def example_plan(home: Path, revision: int = 1, version: str = "1") -> Plan:
-    settings = settings_at(home)
+def example_plan(home: Path, revision: int = 1, version: str = "1", **more: Any) -> Plan:
+    settings = settings_at(home, **more)
     onnx_file = settings.serving_home / "artifacts" / SPEC.name / version / "model.onnx"
     return build_plan(SPEC, VIEWS, revision, version, onnx_file, settings)
 
 
 def write_online_rows(
-    path: Path, view: FeatureView, rows: Sequence[tuple[dict[str, Any], tuple[Any, ...], datetime]]
+    address: str, view: FeatureView, rows: Sequence[tuple[dict[str, Any], tuple[Any, ...], datetime]]
 ) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    connection = sqlite3.connect(path)
-    connection.execute("PRAGMA journal_mode = WAL")
-    connection.execute(
-        "CREATE TABLE IF NOT EXISTS online_rows "
-        "(view TEXT, key BLOB, row BLOB, known_us INTEGER, PRIMARY KEY (view, key)) WITHOUT ROWID"
-    )
+    """Put rows of (join keys, values, event) next to what is there."""
+    packed = []
     for keys, values, event in rows:
         instant = round(event.timestamp()) * 1_000_000
-        packed = pack(view.fields, values, instant, instant)
-        connection.execute(
-            "REPLACE INTO online_rows VALUES (?, ?, ?, ?)", (view.name, entity_key(keys), packed, instant)
-        )
-    connection.commit()
-    connection.close()
+        packed.append(OnlineRow(entity_key(keys), pack(view.fields, values, instant, instant)))
+    store = open_online_rows(address)
+    store.upsert(view.name, packed)
+    store.close()
 
 
-def write_world(home: Path) -> None:
+def write_world(home: Path, **more: Any) -> None:
     """Online rows that give RAW for ROW, and a clock that stands at NOW."""
-    settings = settings_at(home)
+    settings = settings_at(home, **more)
     hour_ago = NOW - timedelta(hours=1)
     write_online_rows(
         settings.online_store,

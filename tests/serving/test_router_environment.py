@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from ml.settings import Settings
+from tests.redis_server import RedisServer
 from tests.serving.example import RAW, example_plan, score_directly, write_graph, write_world
 
 # Runs in the serving environment: loads a plan, answers requests and prints what came of it.
@@ -39,11 +40,16 @@ print(json.dumps({
 """
 
 
-@pytest.fixture(scope="module")
-def outcome(tmp_path_factory: pytest.TempPathFactory) -> dict[str, object]:
+@pytest.fixture(scope="module", params=["sqlite", "redis"])
+def outcome(
+    request: pytest.FixtureRequest, shared_redis: RedisServer, tmp_path_factory: pytest.TempPathFactory
+) -> dict[str, object]:
     home = tmp_path_factory.mktemp("home")
-    write_world(home)
-    plan = example_plan(home)
+    if shared_redis.process is None:
+        shared_redis.start()
+    address = shared_redis.address if request.param == "redis" else ""
+    write_world(home, online_store=address)
+    plan = example_plan(home, online_store=address)
     write_graph(Path(plan.champion.onnx), -2.5, plan.inputs)
     (home / "plan.json").write_text(plan.to_json())
     row = {"tailnum": "N1", "runway": 4, **{name: value for name, value in RAW.items() if "__" not in name}}

@@ -40,6 +40,7 @@ def test_served_probability_is_the_graph_s_on_the_same_row(running: Served) -> N
     assert prediction.probability == score_directly(graph, plan.inputs, RAW)
     assert prediction.model_version == plan.champion.version
     assert not prediction.degraded
+    assert prediction.feature_status == {"aircraft": "present", "runway": "present"}
 
 
 def test_unknown_aircraft_and_missing_numbers_are_answered_as_missing(running: Served) -> None:
@@ -48,6 +49,7 @@ def test_unknown_aircraft_and_missing_numbers_are_answered_as_missing(running: S
     raw = {name: None if "__" in name or name == "distance" else value for name, value in RAW.items()}
     (prediction,) = running.client().predict("example", [row])
     assert prediction.probability == score_directly(running.graphs[plan.champion.version], plan.inputs, raw)
+    assert prediction.feature_status == {"aircraft": "not_found", "runway": "not_found"}
 
 
 def test_more_rows_than_a_batch_come_back_in_order(running: Served) -> None:
