@@ -13,28 +13,40 @@ _NO_JAVA = (
 )
 
 
-def spark_settings(home: Path, overlay: Mapping[str, str]) -> dict[str, str]:
-    """Return Spark's settings for local mode, all files under `home`, with `overlay` (a cluster's) on top.
+_EVERYWHERE = {
+    "spark.app.name": "headwater",
+    # Feast writes instants into its SQL without a zone: they are UTC.
+    "spark.sql.session.timeZone": "UTC",
+    # Feast's join multiplies rows after each exchange, so the little that was exchanged must not become one task.
+    "spark.sql.adaptive.coalescePartitions.enabled": "false",
+}
 
+
+def spark_settings(home: Path, overlay: Mapping[str, str]) -> dict[str, str]:
+    """Return Spark's settings: local mode with all files under `home`, or what `overlay` says, which wins.
+
+    With another `spark.master` than local mode's in `overlay`, nothing of local mode is set.
     Raises LookupError with the remedy if pyspark or Java is missing.
     """
     _require_spark()
+    local = overlay.get("spark.master", "local").startswith("local")
+    return {**_EVERYWHERE, **(_local(home) if local else {}), **overlay}
+
+
+def _local(home: Path) -> dict[str, str]:
     cores = os.cpu_count() or 1
     return {
         "spark.master": "local[*]",
-        "spark.app.name": "headwater",
         "spark.driver.host": "127.0.0.1",
         "spark.driver.bindAddress": "127.0.0.1",
         "spark.driver.memory": "2g",
         "spark.ui.enabled": "false",
+        "spark.ui.showConsoleProgress": "false",
         "spark.log.level": "ERROR",
         "spark.local.dir": str(home / "local"),
         "spark.sql.warehouse.dir": str(home / "warehouse"),
         "spark.sql.catalogImplementation": "in-memory",
         "spark.sql.shuffle.partitions": str(2 * cores),
-        # Feast writes instants into its SQL without a zone: they are UTC.
-        "spark.sql.session.timeZone": "UTC",
-        **overlay,
     }
 
 
