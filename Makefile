@@ -54,7 +54,7 @@ bench: setup ## Run one benchmark: make bench NAME=online_read; without NAME, li
 	@$(PY) -m benchmarks $(NAME)
 
 spark: setup .tools/.test-packages .venv/.spark ## Install Spark and join one month with it and with polars, comparing every value: make spark MONTH=2013-07
-	@$(PY) -m benchmarks engines
+	@$(PY) -m benchmarks engines $(MONTH)
 
 setup: preflight .venv/.ready .venv-serving/.ready .triton/.ready $(MANIFEST) $(DAGSTER_HOME)/dagster.yaml ## Install everything; does only what is missing
 

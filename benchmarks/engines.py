@@ -6,7 +6,7 @@ The rows are all outcomes of the month (HEADWATER_HOME's published ones), the fe
 Spark's first join carries the start of its JVM; both are run twice and both times are shown.
 """
 
-import os
+import sys
 import time
 from dataclasses import dataclass
 
@@ -17,7 +17,7 @@ from benchmarks.report import conclude
 from ml.models import MODELS
 from ml.settings import Settings
 
-MONTH = os.environ.get("MONTH") or "2013-07"
+MONTH = "2013-07"
 ENGINES = ("polars", "spark")
 BAR = 1.0  # what one machine holds, polars joins faster
 
@@ -32,8 +32,8 @@ class Difference:
 
 def main() -> None:
     """Join, compare and print. Raises LookupError if nothing is published, or a value differs."""
-    platform = platform_for(Settings())
-    rows, references = entity_rows(platform, MONTH), _references(platform)
+    platform, month = platform_for(Settings()), sys.argv[2] if len(sys.argv) > 2 else MONTH
+    rows, references = entity_rows(platform, month), _references(platform)
     frames, seconds = {}, {}
     for engine in ENGINES:
         frames[engine], seconds[engine] = _joined(engine, rows, references)
@@ -43,7 +43,7 @@ def main() -> None:
     known = sum(frames["polars"][reference.replace(":", "__")].count() for reference in references)
     print(f"compared {rows.height * len(references)} values, {known} not null: {found.cells} differ. {found.first}")
     ratio = seconds["spark"][1] / seconds["polars"][1]
-    conclude("engines", ratio, BAR, month=MONTH, rows=rows.height, columns=len(references), differ=found.cells)
+    conclude("engines", ratio, BAR, month=month, rows=rows.height, columns=len(references), differ=found.cells)
     if found.cells:
         raise LookupError(f"polars and Spark differ: {found.first}")
 

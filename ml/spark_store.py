@@ -9,7 +9,8 @@ from __future__ import annotations
 import copy
 import threading
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
@@ -39,6 +40,7 @@ from ml.spark_tables import encoded, one_version_each, read_version
 
 _ROW = "__row"
 _NO_ROW = -1
+_BEGINNING, _END = datetime(1, 1, 2, tzinfo=UTC), datetime(9999, 1, 1, tzinfo=UTC)
 # Feast's Spark store keeps its steps in temporary views of fixed names.
 _VIEWS = threading.Lock()
 
@@ -263,13 +265,13 @@ def _pull(
     def evaluate() -> pl.DataFrame:
         source, rows = _history(_session(config), config, data_source)
         known = F.greatest(source.timestamp_field, source.created_timestamp_column)
-        until = _aware(end or datetime.max)
+        until = _aware(end or _END)
         rows = one_version_each(rows, keys, [source.timestamp_field, source.created_timestamp_column])
         if method.startswith("pull_latest"):
             rows = rows.dropna(subset=keys)
         with _VIEWS, _quiet():
             source_rows = _spark_source(rows.where(known <= F.lit(until)), source, f"pulled_{source.table}")
-            arguments = (keys, features, event, created, _aware(start or datetime(1, 1, 2)), until)
+            arguments = (keys, features, event, created, _aware(start or _BEGINNING), until)
             job: Any = getattr(SparkOfflineStore, method)(config, source_rows, *arguments)
             found = job.to_spark_df()
         order = [pl.col(event), pl.col(created)] if created else [pl.col(event)]
@@ -304,9 +306,9 @@ def _aware(moment: datetime) -> datetime:
     return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment
 
 
-class _quiet(warnings.catch_warnings):  # noqa: N801 (used like the context manager it is)
+@contextmanager
+def _quiet() -> Iterator[None]:
     """Silence Feast's notes that its Spark store is new: it was chosen, and is compared."""
-
-    def __enter__(self) -> None:
-        super().__enter__()
+    with warnings.catch_warnings():
         warnings.simplefilter("ignore", RuntimeWarning)
+        yield

@@ -116,7 +116,8 @@ def test_histories_with_late_arrivals_corrections_and_ties_give_the_same_frame(e
     rows = rows.with_columns(gauge_id="upper_id", number=pl.int_range(pl.len()))
     ours, theirs = engines.both(rows, [*GAUGE_FEATURES, *REACH_FEATURES])
     assert_frame_equal(ours, theirs)
-    assert theirs["gauge_state__level"].count() > 100 and theirs["reach_state__flow"].count() > 20
+    assert theirs["gauge_state__level"].count() > 100
+    assert theirs["reach_state__flow"].count() > 20
 
 
 def test_spark_knows_no_correction_before_it_was_made_and_keeps_every_row_in_order(engines):
@@ -231,7 +232,8 @@ def test_without_pyspark_the_error_names_the_remedy():
     # The serving environment has none.
     ask = "from pathlib import Path; from ml.spark_session import spark_settings; spark_settings(Path('x'), {})"
     said = subprocess.run([".venv-serving/bin/python", "-c", ask], capture_output=True, text=True, check=False)
-    assert "LookupError" in said.stderr and "run make spark" in said.stderr
+    assert "LookupError" in said.stderr
+    assert "run make spark" in said.stderr
 
 
 def test_a_clusters_settings_replace_those_of_local_mode(tmp_path):
