@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: demo ui mlflow status views stop vacuum test lint types imports format bench setup preflight lock clean help
+.PHONY: demo ui mlflow status views stop vacuum test lint types imports format bench spark setup preflight lock clean help
 
 export HEADWATER_HOME ?= .headwater
 export DAGSTER_HOME := $(abspath $(HEADWATER_HOME))/dagster
@@ -58,6 +58,9 @@ format: setup ## Format the code
 
 bench: setup ## Run one benchmark: make bench NAME=online_read; without NAME, list them
 	@$(PY) -m benchmarks $(NAME)
+
+spark: setup .tools/.test-packages .venv/.spark ## Install Spark and join one month with it and with polars, comparing every value: make spark MONTH=2013-07
+	@$(PY) -m benchmarks engines $(MONTH)
 
 setup: preflight .venv/.ready .venv-serving/.ready .triton/.ready $(MANIFEST) $(DAGSTER_HOME)/dagster.yaml ## Install everything; does only what is missing
 

@@ -67,14 +67,18 @@ class Platform:
     def feature_store(self, versions: Mapping[str, int]) -> "feast.FeatureStore":
         """Feast over exactly these versions of published tables, by view: the ones that the guard admitted."""
         from ml.feature_store import open_feature_store
+        from ml.spark_session import spark_settings
 
+        settings = self.settings
+        on_spark = settings.offline_store == "spark"
         return open_feature_store(
             self.feature_views,
-            lake=self.settings.lake,
-            registry=self.settings.feast_registry,
-            online_store=self.settings.online_store,
-            clock_file=self.settings.clock_file,
+            lake=settings.lake,
+            registry=settings.feast_registry,
+            online_store=settings.online_store,
+            clock_file=settings.clock_file,
             versions={v.name: versions[v.name] for v in self.feature_views if v.name in versions},
+            spark=spark_settings(settings.spark_home, settings.spark_conf) if on_spark else None,
         )
 
     @cached_property

@@ -31,6 +31,7 @@ def open_feature_store(
     online_store: str | Path,
     clock_file: Path,
     versions: Mapping[str, int],
+    spark: Mapping[str, str] | None = None,
 ) -> feast.FeatureStore:
     """Return Feast's store over `views`, its registry brought up to date (left alone if it is).
 
@@ -41,6 +42,7 @@ def open_feature_store(
         online_store: Address of the online store (`ml.online_rows`): a SQLite file or redis://host:port/db.
         clock_file: Where the replayed instant stands, if time is replayed; ttl counts from there online.
         versions: Version to read of each published table, such as `published_versions` returns.
+        spark: Spark's settings (`ml.spark_session`), if Feast's Spark store joins and not polars in this process.
     """
     from feast import FeatureStore, RepoConfig
 
@@ -49,11 +51,7 @@ def open_feature_store(
         project=PROJECT,
         provider="local",
         registry={"registry_type": "file", "path": str(registry)},
-        offline_store={
-            "type": "ml.offline_store.DeltaOfflineStore",
-            "lake": str(lake),
-            "versions": dict(versions),
-        },
+        offline_store=_offline_store(lake, versions, spark),
         online_store={
             "type": "ml.online_store.PackedOnlineStore",
             "address": str(online_store),
@@ -88,6 +86,14 @@ def historical_features(
         filter_by_created_timestamp=True,
     )
     return job.to_polars().select(*entity_rows.columns, *[r.replace(":", "__") for r in references])
+
+
+def _offline_store(lake: Path, versions: Mapping[str, int], spark: Mapping[str, str] | None) -> dict[str, Any]:
+    """Return Feast's configuration of the engine that joins. Views, sources and registry are the same for both."""
+    tables = {"lake": str(lake), "versions": dict(versions)}
+    if spark is None:
+        return {"type": "ml.offline_store.DeltaOfflineStore", **tables}
+    return {"type": "ml.spark_store.SparkDeltaOfflineStore", "spark_conf": dict(spark), **tables}
 
 
 def _apply(store: feast.FeatureStore, views: Sequence[FeatureView]) -> None:

@@ -27,6 +27,12 @@ class Settings(BaseSettings):
     triton_metrics_port: int = Field(8002, description="Triton's Prometheus port on loopback.")
     ui_port: int = Field(3000, description="Port of the Dagster UI.")
     mlflow_port: int = Field(5000, description="Port of the MLflow page.")
+    offline_store: Literal["polars", "spark"] = Field(
+        "polars", description="What joins features to rows: polars in this process, or Feast's Spark store."
+    )
+    spark_conf: dict[str, str] = Field(
+        {}, description="Spark's settings as JSON, over those of local mode; a cluster's spark.master for one."
+    )
     train_seconds: float = Field(60.0, description="Upper bound on the fitting time of one model, in seconds.")
 
     keep_staged_days: float = Field(
@@ -79,6 +85,11 @@ class Settings(BaseSettings):
     def feast_registry(self) -> Path:
         """Feast's registry file."""
         return self.root / "feast" / "registry.db"
+
+    @property
+    def spark_home(self) -> Path:
+        """Spark's scratch files in local mode."""
+        return self.root / "spark"
 
     @property
     def clock_file(self) -> Path:
