@@ -77,6 +77,7 @@ def parse_ttl(text: str) -> timedelta:
 def _view(model: Mapping[str, Any]) -> FeatureView:
     # patch_path is "project://models/features/x.yml"; the SQL file stands in where there is no YAML.
     file = (model.get("patch_path") or model["original_file_path"]).split("://")[-1]
+    _refuse_undescribed(model, file)
     meta = _meta(model["config"]["meta"]["feature_view"], file)
     columns = model["columns"]
     join_keys = tuple(meta["entities"].values())
@@ -101,6 +102,14 @@ def _view(model: Mapping[str, Any]) -> FeatureView:
         description=model["description"],
         fields=tuple(Field(name, _kind(columns[name], file)) for name in names),
     )
+
+
+def _refuse_undescribed(model: Mapping[str, Any], file: str) -> None:
+    if not model.get("description", "").strip():
+        raise ValueError(f"{file}: description of feature view {model['name']!r} is empty; say what a row of it is")
+    for name, column in model["columns"].items():
+        if not column.get("description", "").strip():
+            raise ValueError(f"{file}: description of column {name!r} is empty; say what it is, with its unit")
 
 
 def _meta(meta: Any, file: str) -> dict[str, Any]:
