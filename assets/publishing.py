@@ -39,7 +39,10 @@ def publishing_assets(
     assets += [_asset(name, False, spec.owner, f"Outcomes of {spec.name}.") for name, spec in outcomes.items()]
     return [
         *assets,
-        *(_drift_check(view, watched_columns(view.name, models), _bounds(view.name, models)) for view in views.values()),
+        *(
+            _drift_check(view, watched_columns(view.name, models), _bounds(view.name, models))
+            for view in views.values()
+        ),
     ]
 
 

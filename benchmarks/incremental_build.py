@@ -127,7 +127,9 @@ def _dbt(home: Path, start: str, end: str) -> Build:
     if done.returncode:
         raise LookupError(f"dbt run {start} to {end} failed: {done.stdout.strip()[-500:]}")
     results = json.loads((home / "target" / "run_results.json").read_text())["results"]
-    models = {r["unique_id"].split(".")[-1]: r["execution_time"] for r in results if r["unique_id"].startswith("model.")}
+    models = {
+        r["unique_id"].split(".")[-1]: r["execution_time"] for r in results if r["unique_id"].startswith("model.")
+    }
     return Build(models, seconds)
 
 

@@ -97,6 +97,13 @@ def rows_at(home, name, moment, **key):
     return rows.drop("partition_key").to_dicts()
 
 
+def arrival_delays(home, first, last):
+    """The arrival delays of all flights that landed from `first` to `last`, both included, in minutes."""
+    originals = Lake(home / "lake").read("raw/flights").filter(pl.col("created_timestamp") == pl.col("event_timestamp"))
+    landed = originals.filter(pl.col("event_timestamp").is_between(first, last))
+    return landed.collect()["arr_delay"].drop_nulls()
+
+
 @pytest.fixture(scope="module")
 def home(tmp_path_factory):
     """Three months built at once and tested; beside it one at a time in order, and March alone."""
@@ -236,6 +243,7 @@ def test_a_route_row_worked_by_hand(home):
     EV4224 landed 28 days before to the minute and counts; the twelve before it do not.
     """
     moment = datetime(2013, 3, 2, 4, 14, tzinfo=UTC)
+    everyone = arrival_delays(home, moment - timedelta(days=28), moment)
     delays = [41, -14, 6, None, 107, 83, 2, 24, -5, -11, -1, 81, 44, None]
     assert rows_at(home, "route_performance", moment, origin="EWR", dest="MKE") == [
         {
@@ -244,6 +252,8 @@ def test_a_route_row_worked_by_hand(home):
             "flights_28d": 14,
             "mean_arr_delay_28d": sum(d for d in delays if d is not None) / 12,
             "late_share_28d": 6 / 12,
+            "excess_arr_delay_28d": 357 / 12 - everyone.sum() / everyone.len(),
+            "excess_late_share_28d": 6 / 12 - (everyone >= 15).sum() / everyone.len(),
             "lost_share_28d": 2 / 14,
             "event_timestamp": moment,
             "created_timestamp": moment,
@@ -254,12 +264,15 @@ def test_a_route_row_worked_by_hand(home):
 def test_a_carrier_row_worked_by_hand(home):
     """Mesa, 22:25 UTC on 1 March: what landed since 22 February, not the six flights of the month's turn before."""
     moment = datetime(2013, 3, 1, 22, 25, tzinfo=UTC)
+    everyone = arrival_delays(home, moment - timedelta(days=7), moment)
     assert rows_at(home, "carrier_performance", moment, carrier="YV") == [
         {
             "carrier": "YV",
             "flights_7d": 5,
             "mean_arr_delay_7d": (59 + 212 - 29 - 6 + 1) / 5,
             "late_share_7d": 2 / 5,
+            "excess_arr_delay_7d": 237 / 5 - everyone.sum() / everyone.len(),
+            "excess_late_share_7d": 2 / 5 - (everyone >= 15).sum() / everyone.len(),
             "lost_share_7d": 0.0,
             "event_timestamp": moment,
             "created_timestamp": moment,
@@ -293,8 +306,8 @@ def test_an_aircraft_s_day_worked_by_hand(home):
 
 def test_a_turnaround_from_longer_ago_than_three_days_is_unknown(home):
     legs = table(home, "year", "aircraft_state")
-    before = legs["last_arrived_at"].shift().over(legs["tailnum"], order_by=legs["last_arrived_at"])
-    long_ago = legs.filter(legs["last_arrived_at"] - before > 3 * 86_400)
+    seconds = pl.col("last_arrived_at") - pl.col("last_arrived_at").shift().over("tailnum", order_by="last_arrived_at")
+    long_ago = legs.filter(seconds > 3 * 86_400)
     assert long_ago.height > 50
     assert long_ago["last_turnaround"].null_count() == long_ago.height
 

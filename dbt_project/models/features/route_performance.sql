@@ -26,6 +26,18 @@ windows as (
     window last_28d as (
         partition by origin, dest order by event_timestamp range between interval 28 days preceding and current row
     )
+),
+
+-- What a season does to all routes alike is not the route's own: only its distance from them keeps its meaning in autumn.
+everyone as (
+    select
+        event_timestamp,
+        cast(sum(sum(arrivals)) over last_28d as bigint) as all_arrivals_28d,
+        cast(sum(sum(delay)) over last_28d as bigint) as all_delay_28d,
+        cast(sum(sum(late)) over last_28d as bigint) as all_late_28d
+    from outcomes
+    group by event_timestamp
+    window last_28d as (order by event_timestamp range between interval 28 days preceding and current row)
 )
 
 select
@@ -34,9 +46,12 @@ select
     flights_28d,
     delay_28d / nullif(arrivals_28d, 0) as mean_arr_delay_28d,
     late_28d / nullif(arrivals_28d, 0) as late_share_28d,
+    delay_28d / nullif(arrivals_28d, 0) - all_delay_28d / nullif(all_arrivals_28d, 0) as excess_arr_delay_28d,
+    late_28d / nullif(arrivals_28d, 0) - all_late_28d / nullif(all_arrivals_28d, 0) as excess_late_share_28d,
     (flights_28d - arrivals_28d) / flights_28d as lost_share_28d,
     event_timestamp,
     event_timestamp as created_timestamp,
     {{ month_of('event_timestamp') }} as partition_key
 from windows
+inner join everyone using (event_timestamp)
 where {{ in_months(month_of('event_timestamp')) }}
