@@ -16,6 +16,7 @@ from ml.clock import ReplayClock
 from ml.feature_views import load_feature_views
 from ml.lake import Lake
 from ml.landing import land
+from ml.look_back import load_look_backs
 from ml.models.flight_delay import FLIGHT_DELAY
 from ml.sources import SOURCES, source_named
 
@@ -395,6 +396,24 @@ def test_the_manifest_declares_every_column_that_is_built_and_what_the_model_rea
     for reference in FLIGHT_DELAY.features:
         view, feature = reference.split(":")
         assert feature in [field.name for field in views[view].fields]
+
+
+def test_the_sql_reads_just_the_raw_months_that_the_guard_is_asked_for(home):
+    dbt(home, "march", ["compile", "--select", "path:models/features"], "2013-03", "2013-03")
+    look_backs = load_look_backs(home / "target" / "manifest.json")
+    months = ["2013-03", "2013-02", "2013-01"]
+    for name in (
+        "aircraft_state",
+        "carrier_performance",
+        "origin_congestion",
+        "route_performance",
+        "weather_observation",
+    ):
+        sql = (home / "target" / "compiled" / "headwater" / "models" / "features" / f"{name}.sql").read_text()
+        first = months[look_backs[f"model.headwater.{name}"]]
+        assert f"partition_key between '{first}' and '2013-03'" in sql
+    read = {unique_id.split(".")[-1]: n for unique_id, n in look_backs.items() if unique_id.startswith("source.")}
+    assert read == {"flights": 2, "weather": 1, "planes": 0}
 
 
 UNDECLARED = {
