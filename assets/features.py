@@ -1,6 +1,6 @@
 """The features stage: dbt on DuckDB, a range of months in one run, exported as versions that can be audited.
 
-A run reads raw versions that the guard admitted (the months asked for and the month before), builds and
+A run reads raw versions that the guard admitted (the months asked for and those its tables look back to), builds and
 tests with dbt, writes each feature table's months to features/<name> and records dbt's tests as the
 verdict on exactly that version. Publishing is another asset.
 """
@@ -23,6 +23,7 @@ from assets.resources import Platform
 from assets.views import BUILT_FROM, admit_build
 from checks.dbt_tests import FEATURES_FOLDER, built_tables, check_dbt_tests, errors
 from ml.dbt_manifest import read_manifest, table_of
+from ml.look_back import load_look_backs
 from ml.source import Source
 from ml.view_definitions import Definition
 from ml.warehouse import read_feature_table
@@ -33,6 +34,10 @@ POOL = "duckdb"  # DuckDB has one writer
 
 class Translator(DagsterDbtTranslator):
     """Names dbt's nodes as DESIGN does: raw/<source>, staging/<model>, features/<table>."""
+
+    def __init__(self, look_backs: Mapping[str, int]) -> None:
+        super().__init__()
+        self._look_backs = look_backs
 
     def get_asset_key(self, dbt_resource_props: Mapping[str, Any]) -> dg.AssetKey:
         """Return the stage and the name."""
@@ -55,10 +60,11 @@ class Translator(DagsterDbtTranslator):
     def get_partition_mapping(
         self, dbt_resource_props: Mapping[str, Any], dbt_parent_resource_props: Mapping[str, Any]
     ) -> dg.PartitionMapping | None:
-        """A month of staging reads the raw month before it too: late flights land after the month's end."""
+        """A month of staging stands for the raw months that the feature tables built on it look back to."""
         if dbt_parent_resource_props["resource_type"] != "source":
             return None
-        return dg.TimeWindowPartitionMapping(start_offset=-1, allow_nonexistent_upstream_partitions=True)
+        months = self._look_backs.get(dbt_parent_resource_props["unique_id"], 0)
+        return dg.TimeWindowPartitionMapping(start_offset=-months, allow_nonexistent_upstream_partitions=True)
 
     def get_automation_condition(self, dbt_resource_props: Mapping[str, Any]) -> dg.AutomationCondition | None:
         """Run when inputs changed and their checks passed."""
@@ -88,7 +94,7 @@ def feature_assets(platform: Platform, sources: Sequence[Source]) -> dg.AssetsDe
         name="dbt_build",
         partitions_def=MONTHS,
         backfill_policy=dg.BackfillPolicy.single_run(),
-        dagster_dbt_translator=Translator(),
+        dagster_dbt_translator=Translator(load_look_backs(platform.manifest)),
         pool=POOL,
     )
     def dbt_build(
@@ -131,16 +137,18 @@ def release_warehouse(build: DbtCliInvocation) -> None:
 
 def _admitted_raw(platform: Platform, sources: Sequence[Source], months: list[str]) -> dict[str, int]:
     """Ask the guard for the raw months this run will read; return the table versions to pin."""
-    read_by_dbt = {node["name"] for node in json.loads(platform.manifest.read_text())["sources"].values()}
+    look_backs = load_look_backs(platform.manifest)
+    read_by_dbt = json.loads(platform.manifest.read_text())["sources"]
+    look_back = {node["name"]: look_backs.get(unique_id, 0) for unique_id, node in read_by_dbt.items()}
     pinned = {}
     for source in sources:
-        if source.name not in read_by_dbt:
+        if source.name not in look_back:
             continue
         pinned[source.name] = platform.lake.version(source.table) if platform.lake.exists(source.table) else 0
         if source.partition is None:
             platform.guard.admit("features", source.table)
         else:
-            platform.guard.admit("features", source.table, with_look_back(months))
+            platform.guard.admit("features", source.table, with_look_back(months, look_back[source.name]))
     return pinned
 
 

@@ -5,7 +5,7 @@ from dagster import MonthlyPartitionsDefinition
 MONTHS = MonthlyPartitionsDefinition(start_date="2013-01", end_date="2014-01", fmt="%Y-%m")
 
 
-def with_look_back(months: list[str], look_back: int = 1) -> list[str]:
+def with_look_back(months: list[str], look_back: int) -> list[str]:
     """Return `months` and the `look_back` months before the first, as far as partitions go back."""
     known = list(MONTHS.get_partition_keys())
     first = known.index(min(months))

@@ -5,6 +5,7 @@ rebuilt in the online store as of the clock. The drift check here never blocks: 
 """
 
 from collections.abc import Iterable, Sequence
+from datetime import timedelta
 
 import dagster as dg
 import polars as pl
@@ -27,6 +28,7 @@ from ml.spec import ModelSpec
 
 GROUP = "publish"
 REFERENCE_MONTHS = 3
+LONGEST_MONTH = timedelta(days=31)  # rows valid for longer need not come anew every month
 DRIFTED_SHARE = 0.5  # Evidently's own default for a table
 
 
@@ -40,7 +42,10 @@ def publishing_assets(
     assets += [_asset(name, None, spec.owner, f"Outcomes of {spec.name}.") for name, spec in outcomes.items()]
     return [
         *assets,
-        *(_drift_check(name, watched_columns(name, models), _bounds(name, models)) for name in views),
+        *(
+            _drift_check(view, watched_columns(view.name, models), _bounds(view.name, models))
+            for view in views.values()
+        ),
         *(freshness_check(view) for view in views.values() if view.online),
     ]
 
@@ -114,7 +119,9 @@ def _bounds(view: str, models: Sequence[ModelSpec]) -> Bounds:
     return Bounds(min(distances, default=0.1), DRIFTED_SHARE)
 
 
-def _drift_check(name: str, columns: Sequence[str], bounds: Bounds) -> dg.AssetChecksDefinition:
+def _drift_check(view: FeatureView, columns: Sequence[str], bounds: Bounds) -> dg.AssetChecksDefinition:
+    name = view.name
+
     @dg.asset_check(
         asset=["published", name],
         name=CHECK,
@@ -132,7 +139,7 @@ def _drift_check(name: str, columns: Sequence[str], bounds: Bounds) -> dg.AssetC
         publication = platform.publications.current(name)
         if publication is None:
             raise LookupError(f"nothing is published of {name!r}; materialize published/{name} first")
-        outcome = _drift(platform, name, publication.version, columns, bounds, month)
+        outcome = _drift(platform, view, publication.version, columns, bounds, month)
         return record(
             platform,
             context.run.run_id,
@@ -147,16 +154,21 @@ def _drift_check(name: str, columns: Sequence[str], bounds: Bounds) -> dg.AssetC
     return feature_drift
 
 
-def _drift(platform: Platform, name: str, version: int, columns: Sequence[str], bounds: Bounds, month: str) -> Outcome:
+def _drift(
+    platform: Platform, view: FeatureView, version: int, columns: Sequence[str], bounds: Bounds, month: str
+) -> Outcome:
     before = [m for m in with_look_back([month], REFERENCE_MONTHS) if m != month]
-    rows = platform.lake.read(f"published/{name}", version, [*before, month]).select(*columns, PARTITION_KEY).collect()
+    table = f"published/{view.name}"
+    rows = platform.lake.read(table, version, [*before, month]).select(*columns, PARTITION_KEY).collect()
     current, reference = (
         rows.filter(pl.col(PARTITION_KEY) == month),
         rows.filter(pl.col(PARTITION_KEY) != month),
     )
     if not columns:
-        return Outcome(True, f"no model watches a column of {name}: all move with the season by nature")
+        return Outcome(True, f"no model watches a column of {view.name}: all move with the season by nature")
+    if current.is_empty() and view.ttl > LONGEST_MONTH:
+        return Outcome(True, f"{month} has no new rows of {view.name}; older ones are valid for {view.ttl.days} days")
     if reference.is_empty():
         return Outcome(True, f"{month} has no earlier published month to compare with")
-    report = platform.settings.reports / "drift" / f"{name}-{month}-v{version}.html"
+    report = platform.settings.reports / "drift" / f"{view.name}-{month}-v{version}.html"
     return check_drift(reference, current, columns, bounds, report)

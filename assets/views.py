@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from assets.resources import Platform, platform_for
 from checks.guard import GateClosed
 from checks.view_guard import ViewGuard
-from ml.online_rows import OnlineRows
+from ml.online_rows import open_online_rows
 from ml.settings import Settings
 from ml.view_definitions import Definition, format_duration, load_definitions
 from ml.view_log import ViewLog
@@ -58,7 +58,7 @@ def retire(platform: Platform, definition: Definition, actor: str) -> None:
 
     Its published table stays. Feast's registry is brought to what dbt declares.
     """
-    OnlineRows(platform.settings.online_store).delete([definition.name])
+    open_online_rows(platform.settings.online_store).delete([definition.name])
     platform.feature_store({})
     ViewLog(platform.lake, platform.clock).record(definition, "retired", actor, reason="no longer declared in dbt")
 

@@ -1,4 +1,4 @@
-"""The histories and entity rows of `pit_join`: one year, minute stamps so that events tie, late rows and corrections."""
+"""The histories and entity rows of `pit_join`: one year, minute stamps so that events tie, late rows."""
 
 from datetime import UTC, datetime
 from pathlib import Path

@@ -93,6 +93,7 @@ def parse_ttl(text: str) -> timedelta:
 
 def _view(model: Node) -> FeatureView:
     file = file_of(model)
+    _refuse_undescribed(model, file)
     meta = _meta(model["config"]["meta"]["feature_view"], file)
     columns = model["columns"]
     join_keys = tuple(meta["entities"].values())
@@ -131,6 +132,14 @@ def _version(model: Node, file: str) -> int:
             f"its table is {expected}: leave the alias out"
         )
     return version
+
+
+def _refuse_undescribed(model: Node, file: str) -> None:
+    if not model.get("description", "").strip():
+        raise ValueError(f"{file}: description of feature view {model['name']!r} is empty; say what a row of it is")
+    for name, column in model["columns"].items():
+        if not column.get("description", "").strip():
+            raise ValueError(f"{file}: description of column {name!r} is empty; say what it is, with its unit")
 
 
 def _meta(meta: Any, file: str) -> dict[str, Any]:

@@ -20,15 +20,38 @@
 {%- endmacro %}
 
 {# True for the raw rows that the months of this run can depend on: those months and the `look_back` months before.
-   A flight scheduled in one local month may land, and an observation be published, in the next UTC month. #}
-{% macro in_raw_months(look_back=1, column='partition_key') -%}
-    {%- if months_given() -%}
+   A flight scheduled in one local month may land, and an observation be published, in the next UTC month.
+   Left out, `look_back` is what the model's own YAML says (meta.look_back_months): Dagster and the guard read it there too. #}
+{% macro in_raw_months(look_back=none, column='partition_key') -%}
+    {%- if execute and months_given() -%}
+        {%- set months = model.config.meta.look_back_months if look_back is none else look_back -%}
         {%- set start = modules.datetime.datetime.strptime(var('start_month'), '%Y-%m') -%}
-        {%- set index = start.year * 12 + start.month - 1 - look_back -%}
+        {%- set index = start.year * 12 + start.month - 1 - months -%}
         {{ column }} between '{{ "%04d-%02d" % (index // 12, index % 12 + 1) }}' and '{{ var('end_month') }}'
     {%- else -%}
         true
     {%- endif -%}
+{%- endmacro %}
+
+{# True for the instants that a window of `reach` (such as '7 days') can see from the months of this run (UTC). It spares
+   work and changes no row: the look-back is whole months, a window of three hours needs three hours of them. #}
+{% macro within_reach(instant, reach) -%}
+    {%- if months_given() -%}
+        {{ instant }} >= timestamptz '{{ var('start_month') }}-01 00:00:00+00' - interval '{{ reach }}'
+        and {{ instant }} < timestamptz '{{ var('end_month') }}-01 00:00:00+00' + interval 1 month
+    {%- else -%}
+        true
+    {%- endif -%}
+{%- endmacro %}
+
+{# The months that the feature tables built on a model or source look back at most, as their YAML says. #}
+{% macro look_back_of(unique_id) -%}
+    {%- set found = [0] -%}
+    {%- for node in graph.nodes.values() if node.resource_type == 'model' and unique_id in node.depends_on.nodes -%}
+        {%- do found.append(node.config.meta.look_back_months if 'features' in node.fqn else 0) -%}
+        {%- do found.append(look_back_of(node.unique_id)) -%}
+    {%- endfor -%}
+    {{ return(found | max) }}
 {%- endmacro %}
 
 {# The partition of an instant: its month in UTC. #}

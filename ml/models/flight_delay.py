@@ -38,10 +38,25 @@ FLIGHT_DELAY = ModelSpec(
         "aircraft_state:last_air_time",
         "aircraft_state:last_distance",
         "aircraft_state:last_dest",
+        "aircraft_state:legs_today",
+        "aircraft_state:legs_today_since",
+        "aircraft_state:last_turnaround",
+        "aircraft:age_years",
+        "aircraft:seats",
+        "aircraft:engines",
         "origin_congestion:departures_3h",
         "origin_congestion:mean_dep_delay_3h",
         "origin_congestion:max_dep_delay_3h",
         "origin_congestion:late_share_3h",
+        "destination_congestion:arrivals_3h",
+        "destination_congestion:mean_arr_delay_3h",
+        "destination_congestion:max_arr_delay_3h",
+        "destination_congestion:late_share_3h",
+        # Plain means over weeks carry the season's level, which is another one in every window (docs/decisions.md).
+        "carrier_performance:excess_arr_delay_7d",
+        "carrier_performance:excess_late_share_7d",
+        "route_performance:excess_arr_delay_28d",
+        "route_performance:excess_late_share_28d",
         *WEATHER,
     ),
     request=(
@@ -56,6 +71,12 @@ FLIGHT_DELAY = ModelSpec(
         Elapsed(
             name="minutes_since_last_arrival",
             since="aircraft_state:last_arrived_at",
+            until="scheduled_departure",
+        ),
+        # Whether legs_today are still today's legs: nobody recomputes the count at midnight.
+        Elapsed(
+            name="minutes_since_legs_day_began",
+            since="aircraft_state:legs_today_since",
             until="scheduled_departure",
         ),
     ),

@@ -57,9 +57,11 @@ def test_every_table_that_feeds_another_stage_has_a_blocking_check(graph):
             assert graph.get(key).check_keys, key
 
 
-def test_a_month_looks_back_to_the_month_before_and_the_first_to_nothing():
-    assert with_look_back(["2013-03"]) == ["2013-02", "2013-03"]
-    assert with_look_back(["2013-01", "2013-02"]) == ["2013-01", "2013-02"]
+def test_a_month_looks_back_to_the_months_before_and_the_first_to_nothing():
+    assert with_look_back(["2013-03"], 1) == ["2013-02", "2013-03"]
+    assert with_look_back(["2013-03"], 2) == ["2013-01", "2013-02", "2013-03"]
+    assert with_look_back(["2013-01", "2013-02"], 2) == ["2013-01", "2013-02"]
+    assert with_look_back(["2013-03"], 0) == ["2013-03"]
 
 
 def test_tables_record_rows_and_columns(line):

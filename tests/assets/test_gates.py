@@ -14,7 +14,7 @@ from assets.staleness import changed, unproven
 from checks.guard import GateClosed
 from ml.clock import ReplayClock
 from ml.lake import WHOLE
-from ml.online_rows import OnlineRows
+from ml.online_rows import open_online_rows
 from ml.source import CsvReader
 from ml.sources import SOURCES, source_named
 from ml.sources.nycflights13 import LOCAL_MONTH
@@ -88,14 +88,14 @@ def test_published_data_roll_back_offline_and_online_together(copied):
     platform = copied.platform
     first = platform.publications.current("aircraft_state")
     ReplayClock(platform.settings.clock_file).set(datetime(2014, 1, 2, tzinfo=UTC))
-    before = OnlineRows(platform.settings.online_store).count("aircraft_state")
+    before = open_online_rows(platform.settings.online_store).summary("aircraft_state").rows
     gone = platform.lake.read("features/aircraft_state").filter(pl.col("tailnum") != "N564AA").collect()
     platform.lake.replace("features/aircraft_state", gone, sorted(first.staged))
     staged = platform.lake.partition_versions("features/aircraft_state")
     platform.publications.publish("aircraft_state", staged, actor="test")
     roll_back(platform, "aircraft_state", first.version, "test", "a tail number went missing")
     assert "N564AA" in published_rows(copied)["tailnum"]
-    assert OnlineRows(platform.settings.online_store).count("aircraft_state") >= before
+    assert open_online_rows(platform.settings.online_store).summary("aircraft_state").rows >= before
 
 
 def test_a_failed_dbt_test_closes_publishing_on_exactly_the_version_it_judged(copied):

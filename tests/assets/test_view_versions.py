@@ -24,7 +24,7 @@ from ml.feature_store import historical_features, published_versions
 from ml.lake import WHOLE
 from ml.models.flight_delay import FLIGHT_DELAY
 from ml.online_publish import push_until, rebuild
-from ml.online_rows import OnlineRows
+from ml.online_rows import open_online_rows
 from ml.settings import Settings
 from ml.sources import SOURCES
 from ml.verdicts import Verdict
@@ -179,10 +179,10 @@ def both(published_twice, tmp_path):
 
 def answers(home, plan, tails):
     """What the router's reader gets at NIGHT for a plan's one view, in the order of the tail numbers."""
-    reader = OnlineFeatures(home.platform.settings.online_store)
-    rows = reader.read(plan.views[0], [{"tailnum": tail} for tail in tails], NIGHT, time.perf_counter() + 10)
+    reader = OnlineFeatures(plan.online_store, plan.views)
+    (rows,) = reader.read({"tailnum": tails}, NIGHT, time.perf_counter() + 10).values()
     names = [field.name for field in plan.views[0].fields]
-    return [dict(zip(names, row.values, strict=True)) for row in rows]
+    return [dict(zip(names, row, strict=True)) for row in zip(*rows.values, strict=True)]
 
 
 def newest(frame, now):
@@ -230,7 +230,7 @@ def test_both_versions_are_joined_at_the_same_moments(both):
 
 def test_plans_of_both_versions_are_answered_as_events_are_pushed(both):
     plans = {"aircraft_state": both.deploy("1"), "aircraft_state_v2": both.deploy("2", "aircraft_state_v2")}
-    platform, online = both.platform, OnlineRows(both.platform.settings.online_store)
+    platform, online = both.platform, open_online_rows(both.platform.settings.online_store)
     views = [view for view in platform.feature_views if view.base == "aircraft_state"]
     rebuild(views, platform.publications, online, NOON)
     push_until(views, platform.publications, online, NOON, NIGHT)
@@ -316,12 +316,12 @@ def test_a_version_is_retired_once_nothing_in_use_reads_it(both):
     with pytest.raises(GateClosed, match=r"no longer declared while in use by delay version 1 \(previous\).*retrain"):
         both.run("features/aircraft_state_v2", months=["2013-03"])
     both.deploy("3", "aircraft_state_v2")
-    online = OnlineRows(both.platform.settings.online_store)
-    assert online.count("aircraft_state") > 500
+    online = open_online_rows(both.platform.settings.online_store)
+    assert online.summary("aircraft_state").rows > 500
     both.run("features/aircraft_state_v2", months=["2013-03"])
     assert both.events()[-1][0] == "retired"
-    assert online.count("aircraft_state") == 0
-    assert online.count("aircraft_state_v2") > 500
+    assert online.summary("aircraft_state").rows == 0
+    assert online.summary("aircraft_state_v2").rows > 500
     store = both.platform.feature_store({})
     assert "aircraft_state" not in [view.name for view in store.list_feature_views()]
     assert not both.published("aircraft_state").is_empty()  # until it is vacuumed

@@ -7,7 +7,7 @@ import polars as pl
 from ml.clock import RealClock
 from ml.lake import Lake
 from ml.online_publish import rebuild
-from ml.online_rows import OnlineRows
+from ml.online_rows import open_online_rows, read
 from ml.packed import entity_key, unpack
 from ml.publication import Publications
 from tests.ml.small_store import DAY, FIELDS, GAUGES, SCHEMA
@@ -39,7 +39,7 @@ def publish(home, months, number):
     publications = Publications(lake, RealClock())
     version = lake.replace(f"features/{NAME}", pl.concat([rows(m, number) for m in months]), months)
     publication = publications.publish(NAME, dict.fromkeys(months, version), actor="test", reason=str(number))
-    rebuild([GAUGES], publications, OnlineRows(home / "online.db"), RealClock().now())
+    rebuild([GAUGES], publications, open_online_rows(home / "online.db"), RealClock().now())
     return publication.version
 
 
@@ -47,7 +47,7 @@ def publish_for_ever(home, first, step, acknowledged):
     """Publish all months, then one, and so on; say which step is under way and what was published."""
     home, number = Path(home), first
     lake = Lake(home / "lake")
-    publications, online = Publications(lake, RealClock()), OnlineRows(home / "online.db")
+    publications, online = Publications(lake, RealClock()), open_online_rows(home / "online.db")
     while True:
         months = MONTHS if number % 2 else MONTHS[-1:]
         step.value = STEPS.index("stage")
@@ -98,7 +98,7 @@ def _broken_online(home):
 def online_numbers(home):
     """Return the publications that the online rows of all gauges come from; None stands for a missing row."""
     keys = [entity_key({"gauge_id": f"gauge {number}"}) for number in range(ENTITIES)]
-    packed = OnlineRows(home / "online.db").read(NAME, keys)
+    packed = read(open_online_rows(home / "online.db"), NAME, keys)
     return {row and unpack(FIELDS, row).values[0] for row in packed}
 
 

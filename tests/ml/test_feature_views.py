@@ -26,12 +26,15 @@ MODEL = {
         }
     },
     "columns": {
-        "gauge_id": {"name": "gauge_id", "data_type": "bigint"},
-        "level": {"name": "level", "data_type": "DOUBLE"},
-        "alarm": {"name": "alarm", "data_type": "boolean"},
-        "river": {"name": "river", "data_type": "varchar"},
-        **{name: {"name": name, "data_type": "timestamp with time zone"} for name in TIMES},
-        "partition_key": {"name": "partition_key", "data_type": "varchar"},
+        name: {"name": name, "data_type": data_type, "description": f"The {name}."}
+        for name, data_type in {
+            "gauge_id": "bigint",
+            "level": "DOUBLE",
+            "alarm": "boolean",
+            "river": "varchar",
+            **dict.fromkeys(TIMES, "timestamp with time zone"),
+            "partition_key": "varchar",
+        }.items()
     },
 }
 STAGING = {"resource_type": "model", "name": "stg", "config": {"meta": {}}, "columns": {}}
@@ -88,6 +91,9 @@ META = ("config", "meta", "feature_view")
         (changed(*META, "ttl", to="0d"), "feature_view.ttl"),
         (changed(*META, "tll", to="3d"), "tll"),
         (changed(*META, to="gauge"), "config.meta.feature_view"),
+        (changed("description", to=" "), "description of feature view 'gauge_state'"),
+        (changed("columns", "level", "description"), "description of column 'level'"),
+        (changed("columns", "level", "description", to=""), "description of column 'level'"),
         (changed("columns", "gauge_id"), "gauge_id"),
         (changed("columns", "event_timestamp"), "event_timestamp"),
         (changed("columns", "created_timestamp"), "created_timestamp"),

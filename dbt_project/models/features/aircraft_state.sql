@@ -1,7 +1,24 @@
+-- A day is New York's: all legs leave from there, and a flying day ends at night, not at 19:00 as the UTC day does.
 with legs as (
-    select *
+    select *, date_trunc('day', timezone('America/New_York', arrived_at)) as day
     from {{ ref('stg_nycflights__flights') }}
-    where {{ in_raw_months() }} and tailnum is not null and arrived_at is not null
+    where
+        {{ in_raw_months() }} and {{ within_reach('event_timestamp', '3 days') }}
+        and tailnum is not null and arrived_at is not null
+),
+
+-- Only legs known when they landed are counted: no later correction changes what was known that day.
+histories as (
+    select
+        *,
+        count(*) filter (where is_original) over (
+            partition by tailnum, day order by event_timestamp
+        ) as legs_today,
+        max(arrived_at) filter (where is_original) over (
+            partition by tailnum order by event_timestamp
+            range between interval 3 days preceding and interval 1 microsecond preceding
+        ) as previous_arrival
+    from legs
 )
 
 select
@@ -12,10 +29,17 @@ select
     cast(air_time as double) as last_air_time,
     cast(distance as double) as last_distance,
     dest as last_dest,
+    legs_today,
+    epoch_us(timezone('America/New_York', day)) // 1000000 as legs_today_since,
+    -- A leg that the source lets leave before the one before it landed has no turnaround.
+    case
+        when previous_arrival <= departed_at
+            then cast(epoch_us(departed_at - previous_arrival) // 60000000 as double)
+    end as last_turnaround,
     event_timestamp,
     created_timestamp,
     {{ month_of('event_timestamp') }} as partition_key
-from legs
+from histories
 where {{ in_months(month_of('event_timestamp')) }}
 -- The source lets one tail number land twice in the same minute (once in 2013): the leg that left later counts.
 qualify row_number() over (

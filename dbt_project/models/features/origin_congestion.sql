@@ -8,7 +8,9 @@ with departures as (
         max(dep_delay) as worst,
         count(*) filter (where dep_delay >= 15) as late
     from {{ ref('stg_nycflights__flights') }}
-    where {{ in_raw_months() }} and is_original and departed_at is not null
+    where
+        {{ in_raw_months() }} and {{ within_reach('departed_at', '3 hours') }}
+        and is_original and departed_at is not null
     group by origin, departed_at
 ),
 
