@@ -201,8 +201,6 @@ def with_knowledge_time(history: pl.DataFrame) -> pl.DataFrame:
 
 def in_order_of_knowledge(frame: pl.DataFrame, keys: Sequence[str]) -> pl.DataFrame:
     """Return `frame` in the order that a join reads fastest: (keys, knowledge time, event, created); null keys last."""
-    if not keys:
-        return frame.sort(EVENT, CREATED, maintain_order=True)
     ranks = frame.select(keys).drop_nulls().unique().sort(list(keys)).with_row_index(RANK)
     rank = frame.select(keys).join(ranks, on=list(keys), how="left", maintain_order="left")[RANK]
     code = rank.fill_null(ranks.height).cast(pl.Int64).to_numpy()

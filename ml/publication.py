@@ -57,7 +57,9 @@ class Publications:
             if current is not None and self._lake.version(table) != current.version:
                 # An interrupted publish or a rollback: build on what is published, not on what was written last.
                 self._lake.restore(table, current.version)
-            frame = in_order_of_knowledge(self._lake.read_pinned(f"features/{name}", staged).collect(), keys)
+            frame = self._lake.read_pinned(f"features/{name}", staged).collect()
+            if keys:
+                frame = in_order_of_knowledge(frame, keys)
             version = self._lake.replace(table, frame, sorted(staged))
             merged = {**(current.staged if current else {}), **staged}
             return self._point(Publication(name, version, merged, actor, reason))
