@@ -56,7 +56,7 @@ imports: setup ## The one-way rule: ml, serving, checks, assets
 format: setup ## Format the code
 	.venv/bin/ruff check --fix . && .venv/bin/ruff format .
 
-bench: setup ## Run one benchmark: make bench NAME=online_read; without NAME, list them
+bench: setup .venv/.peers ## Run one benchmark: make bench NAME=online_read; without NAME, list them
 	@$(PY) -m benchmarks $(NAME)
 
 spark: setup .tools/.test-packages .venv/.spark ## Install Spark and join one month with it and with polars, comparing every value: make spark MONTH=2013-07
@@ -69,6 +69,7 @@ lock: .tools/.ready ## Resolve the locks anew from pyproject.toml
 	sed -i 's/^\(torch==[0-9.]*\)+.*/\1/' requirements/platform.lock
 	$(UV) pip compile -q --group pyproject.toml:serving --python-version 3.11 --no-header --no-annotate --upgrade -o requirements/serving.lock
 	$(UV) pip compile -q --group pyproject.toml:spark -c requirements/platform.lock --python-version 3.11 --no-header --no-annotate --upgrade -o requirements/spark.lock
+	$(UV) pip compile -q --group pyproject.toml:peers -c requirements/platform.lock --python-version 3.11 --no-header --no-annotate --upgrade -o requirements/peers.lock
 
 clean: ## Stop Triton and delete all state (not the installed environments)
 	@[ ! -x $(PY) ] || $(PY) -m serving.server stop || true
@@ -90,6 +91,9 @@ preflight:
 	@$(call apt,command -v chromium,chromium)
 	@$(call apt,command -v redis-server,redis-server)
 	@$(call apt,command -v java,default-jre-headless) && touch $@
+
+.venv/.peers: requirements/peers.lock .venv/.ready
+	@$(UV) pip install -q --python .venv -r $< && touch $@
 
 .venv/.spark: requirements/spark.lock .venv/.ready
 	@$(UV) pip install -q --python .venv -r $< && touch $@
