@@ -1,4 +1,4 @@
-"""Point-in-time joins of three views: ours, Feast's own stores, DuckDB ASOF, pandas, bare polars; corrections on and off.
+"""Point-in-time joins of three views: ours, Feast's own stores, DuckDB ASOF, pandas, polars; corrections on and off.
 
 Entity rows, versions a view and cases are below; each engine runs in a process of its own.
 "Wrong" counts cells that differ from ours after ours has been checked against a plain Python oracle on a sample.
@@ -120,9 +120,8 @@ def _file_store(folder: Path) -> None:
     write_data(folder, 1_000, 20_000, 500, True)
     _run("ours_kept", folder, None)
     run = _run("feast_file", folder, pl.read_parquet(folder / "ours_kept.result"))
-    print(
-        f"Feast's file store, 1,000 rows, 3 views of 20,000: {run.wall:.1f} s, {run.lost} rows lost, {run.wrong} wrong cells"
-    )
+    what = f"{run.wall:.1f} s, {run.lost} rows lost, {run.wrong} wrong cells"
+    print(f"Feast's file store, 1,000 rows, 3 views of 20,000: {what}")
 
 
 def _print(title: str, corrections: bool, runs: dict[str, Run]) -> None:

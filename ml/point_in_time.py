@@ -225,7 +225,7 @@ def _read(
     frame = piece.frame.select(*dict.fromkeys([*keys, EVENT, CREATED, *features]))
     if ranks is not None:
         low, high = wanted[keys[0]][ranks[0]], wanted[keys[0]][ranks[1] - 1]
-        frame = frame.filter(pl.col(keys[0]).is_between(low, high))
+        frame = frame.filter(pl.col(keys[0]).is_between(pl.lit(low), pl.lit(high)))
     rows = frame.collect(engine="auto" if ranks is None else "streaming")
     for column in (EVENT, CREATED):
         _refuse_null_instants("feature history", column, rows[column].null_count())

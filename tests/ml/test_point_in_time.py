@@ -1,11 +1,23 @@
 from datetime import UTC, datetime, timedelta
+from itertools import pairwise
 
 import polars as pl
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ml.point_in_time import became_known, point_in_time_join, state_as_of
+import ml.known_versions
+import ml.order
+from ml.history import INSTANT, Piece
+from ml.known_versions import KnownVersions
+from ml.point_in_time import (
+    Lookup,
+    PointInTimeJoin,
+    became_known,
+    in_order_of_knowledge,
+    point_in_time_join,
+    state_as_of,
+)
 from tests.ml.pit_oracle import known_at, value_at
 
 START = datetime(2013, 7, 1, tzinfo=UTC)
@@ -60,6 +72,86 @@ def test_every_value_is_the_one_that_the_obvious_implementation_finds(rows, vers
     limit = None if ttl is None else timedelta(minutes=ttl)
     expected = [value_at(table.to_dicts(), key, minute(at), limit) for key, at in rows]
     assert joined(entities(*rows), table, ttl) == expected
+
+
+def pieces_of(table, cuts):
+    """The table cut at event minutes, newest piece first, each with its extent."""
+    edges = [-100, *sorted(cuts), 100]
+    found = []
+    for low, high in pairwise(edges):
+        part = table.filter((pl.col("event_timestamp") >= minute(low)) & (pl.col("event_timestamp") < minute(high)))
+        if part.height:
+            times = part["event_timestamp"].to_physical()
+            found.append(Piece(part.lazy(), part.height, times.min(), times.max()))
+    return found[::-1] or [Piece(table.lazy(), 0)]
+
+
+@settings(max_examples=400)
+@given(
+    rows_drawn,
+    versions_drawn,
+    st.sampled_from([None, 1, 3, 7]),
+    st.sets(st.integers(0, 8), max_size=3),
+    st.booleans(),
+    st.sampled_from([None, 1, 300, 100_000]),
+    st.sampled_from([62, 34, 31]),
+)
+def test_neither_pieces_nor_order_nor_budget_nor_narrow_integers_change_a_value(
+    rows, versions, ttl, cuts, kept, budget, bits
+):
+    table = history(*versions)
+    limit = None if ttl is None else timedelta(minutes=ttl)
+    expected = [value_at(table.to_dicts(), key, minute(at), limit) for key, at in rows]
+    # Without a stable place in the table, versions equal in both instants have no order: keep the later.
+    table = table.unique(["key", "event_timestamp", "created_timestamp"], keep="last", maintain_order=True)
+    pieces = pieces_of(in_order_of_knowledge(table, ["key"]) if kept else table, cuts)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(ml.known_versions, "_BITS", bits)
+        patch.setattr(ml.order, "_BITS", bits)
+        join = PointInTimeJoin(entities(*rows), "at", memory_budget=budget)
+        found = join.look_up(Lookup(pieces, {"key": "key"}, {"v": "v"}, limit))
+    assert found["v"].to_list() == expected
+
+
+composite = st.tuples(st.sampled_from(["a", "ab", None]), st.sampled_from([1, 11, None]))
+
+
+@given(
+    st.lists(st.tuples(composite, st.integers(-1, 15)), max_size=10),
+    st.lists(st.tuples(composite, st.integers(0, 8), st.integers(-1, 6), st.none() | st.integers(0, 99)), max_size=14),
+    st.booleans(),
+)
+def test_composite_keys_of_text_and_numbers_match_as_a_whole(rows, versions, kept):
+    table = [
+        {"x": x, "y": y, "event_timestamp": minute(event), "created_timestamp": minute(event + late), "v": v}
+        for (x, y), event, late, v in versions
+    ]
+    whole = [{**row, "key": None if None in (row["x"], row["y"]) else (row["x"], row["y"])} for row in table]
+    expected = [value_at(whole, None if None in key else key, minute(at), None) for key, at in rows]
+    schema = {"x": pl.String, "y": pl.Int64, "event_timestamp": INSTANT, "created_timestamp": INSTANT, "v": pl.Int64}
+    frame = pl.DataFrame(table, schema=schema)
+    if kept:
+        frame = in_order_of_knowledge(frame, ["x", "y"])
+    asked = pl.DataFrame(
+        [(x, y, minute(at)) for (x, y), at in rows], schema={"x": pl.String, "y": pl.Int64, "at": INSTANT}, orient="row"
+    )
+    found = point_in_time_join(asked, frame, at="at", keys={"x": "x", "y": "y"}, features={"v": "v"}, ttl=None)
+    assert found["v"].to_list() == expected
+
+
+def test_a_piece_that_claims_no_order_is_sorted_and_one_in_order_is_not():
+    frame = history(("b", 0, 0, 1), ("a", 3, 3, 2), ("a", 1, 5, 3), ("a", 1, 1, 4)).drop_nulls()
+    wanted = pl.DataFrame({"key": ["a", "b"], "__rank": [0, 1]}, schema={"key": pl.String, "__rank": pl.UInt32})
+    assert KnownVersions(frame, ["key"], wanted).rows.tolist() == [3, 1, 2, 0]
+    assert KnownVersions(in_order_of_knowledge(frame, ["key"]), ["key"], wanted).rows is None
+
+
+def test_progress_is_told_piece_by_piece():
+    lines = []
+    table = history(("a", 0, 0, 1), ("a", 5, 5, 2))
+    join = PointInTimeJoin(entities(("a", 1), ("a", 6)), "at", progress=lines.append)
+    join.look_up(Lookup(pieces_of(table, {3}), {"key": "key"}, {"v": "v"}))
+    assert lines == ["piece 1 of 2: 1 of 2 rows have a value", "piece 2 of 2: 2 of 2 rows have a value"]
 
 
 @given(versions_drawn, st.integers(-1, 15))
