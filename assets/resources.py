@@ -78,6 +78,7 @@ class Platform:
             online_store=settings.online_store,
             clock_file=settings.clock_file,
             versions={v.name: versions[v.name] for v in self.feature_views if v.name in versions},
+            memory_mb=settings.join_memory_mb,
             spark=spark_settings(settings.spark_home, settings.spark_conf) if on_spark else None,
         )
 

@@ -32,6 +32,7 @@ def open_feature_store(
     clock_file: Path,
     versions: Mapping[str, int],
     spark: Mapping[str, str] | None = None,
+    memory_mb: float | None = None,
 ) -> feast.FeatureStore:
     """Return Feast's store over `views`, its registry brought up to date (left alone if it is).
 
@@ -43,6 +44,7 @@ def open_feature_store(
         clock_file: Where the replayed instant stands, if time is replayed; ttl counts from there online.
         versions: Version to read of each published table, such as `published_versions` returns.
         spark: Spark's settings (`ml.spark_session`), if Feast's Spark store joins and not polars in this process.
+        memory_mb: Feature history that a join in this process holds at a time, in MiB; None: a month of a view.
     """
     from feast import FeatureStore, RepoConfig
 
@@ -51,7 +53,7 @@ def open_feature_store(
         project=PROJECT,
         provider="local",
         registry={"registry_type": "file", "path": str(registry)},
-        offline_store=_offline_store(lake, versions, spark),
+        offline_store=_offline_store(lake, versions, spark, memory_mb),
         online_store={
             "type": "ml.online_store.PackedOnlineStore",
             "address": str(online_store),
@@ -88,11 +90,13 @@ def historical_features(
     return job.to_polars().select(*entity_rows.columns, *[r.replace(":", "__") for r in references])
 
 
-def _offline_store(lake: Path, versions: Mapping[str, int], spark: Mapping[str, str] | None) -> dict[str, Any]:
+def _offline_store(
+    lake: Path, versions: Mapping[str, int], spark: Mapping[str, str] | None, memory_mb: float | None
+) -> dict[str, Any]:
     """Return Feast's configuration of the engine that joins. Views, sources and registry are the same for both."""
     tables = {"lake": str(lake), "versions": dict(versions)}
     if spark is None:
-        return {"type": "ml.offline_store.DeltaOfflineStore", **tables}
+        return {"type": "ml.offline_store.DeltaOfflineStore", "memory_budget_mb": memory_mb, **tables}
     return {"type": "ml.spark_store.SparkDeltaOfflineStore", "spark_conf": dict(spark), **tables}
 
 

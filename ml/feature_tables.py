@@ -31,14 +31,18 @@ class FeatureTables:
         self._repository = config.repo_path
         self._lake = Lake(Path(config.offline_store.lake))
 
-    def pieces(self, source: DataSource | None, columns: Sequence[str]) -> list[Piece]:
+    def pieces(
+        self, source: DataSource | None, columns: Sequence[str], event: str = "", created: str | None = None
+    ) -> list[Piece]:
         """Return columns and both instants of a source, in pieces, newest events first.
+
+        `event` and `created` name the columns of the instants where the source does not.
 
         Raises LookupError if it is not published or missing, NotImplementedError for a source of another kind.
         """
         if source is None:
             raise NotImplementedError("a feature view without a batch source has no history")
-        names = _source_columns(source, columns)
+        names = _source_columns(source, columns, event, created)
         if isinstance(source, FileSource):
             return self._file_pieces(source, names)
         if not isinstance(source, DeltaSource):
@@ -51,9 +55,9 @@ class FeatureTables:
         extra = self._lake.read(pushed).select(expression.alias(name) for name, expression in names.items())
         return [Piece(pl.concat([*(piece.frame for piece in reversed(pieces)), extra]))]
 
-    def read(self, source: DataSource, columns: Sequence[str]) -> pl.DataFrame:
-        """Return columns and both instants of a source."""
-        return pl.concat([piece.frame for piece in reversed(self.pieces(source, columns))]).collect()
+    def read(self, source: DataSource, columns: Sequence[str], event: str, created: str | None) -> pl.DataFrame:
+        """Return columns and both instants of a source; see `pieces`."""
+        return pl.concat([piece.frame for piece in reversed(self.pieces(source, columns, event, created))]).collect()
 
     def published(self, source: DeltaSource) -> DeltaTable:
         """Return the configured version of a published table. Raises LookupError if none is."""
@@ -108,11 +112,11 @@ class FeatureTables:
         return [Piece(frame.select(expression.alias(name) for name, expression in names.items()))]
 
 
-def _source_columns(source: DataSource, columns: Sequence[str]) -> dict[str, pl.Expr]:
+def _source_columns(source: DataSource, columns: Sequence[str], event: str, created: str | None) -> dict[str, pl.Expr]:
     """Return the source's column behind each name that the view and the join use."""
     inverse = {view: own for own, view in source.field_mapping.items()}
-    event = source.timestamp_field
-    times = {EVENT: event, CREATED: source.created_timestamp_column or event}
+    event = source.timestamp_field or event
+    times = {EVENT: event, CREATED: source.created_timestamp_column or created or event}
     return {name: pl.col(inverse.get(name, name)) for name in dict.fromkeys(columns)} | {
         name: pl.col(own) for name, own in times.items()
     }

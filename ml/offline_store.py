@@ -12,7 +12,7 @@ import polars as pl
 import pyarrow as pa
 from feast.data_source import DataSource
 from feast.feature_view import FeatureView
-from feast.infra.offline_stores.offline_store import OfflineStore, RetrievalJob, RetrievalMetadata
+from feast.infra.offline_stores.offline_store import OfflineStore, RetrievalJob
 from feast.infra.registry.base_registry import BaseRegistry
 from feast.on_demand_feature_view import OnDemandFeatureView
 from feast.repo_config import FeastConfigBaseModel, RepoConfig
@@ -76,9 +76,7 @@ class DeltaOfflineStore(OfflineStore):
         def join(frame: pl.DataFrame, progress: Progress) -> pl.DataFrame:
             return _joined(config, views, frame, rows.at, progress)
 
-        keys = [name for name in rows.names if name != rows.at]
-        metadata = RetrievalMetadata(features=feature_refs, keys=keys)
-        return PolarsRetrievalJob(rows, join, full_feature_names, metadata)
+        return PolarsRetrievalJob(rows, join, full_feature_names, feature_refs)
 
     @staticmethod
     def pull_latest_from_table_or_query(
@@ -93,8 +91,10 @@ class DeltaOfflineStore(OfflineStore):
     ) -> RetrievalJob:
         """Return each entity's state as known at `end_date`, if its event is not before `start_date`."""
 
+        columns = [*join_key_columns, *feature_name_columns]
+
         def pull() -> pl.DataFrame:
-            rows = FeatureTables(config).read(data_source, [*join_key_columns, *feature_name_columns])
+            rows = FeatureTables(config).read(data_source, columns, timestamp_field, created_timestamp_column)
             rows = state_as_of(rows, join_key_columns, _aware(end_date))
             return _named(rows.filter(pl.col(EVENT) >= _aware(start_date)), timestamp_field, created_timestamp_column)
 
@@ -113,8 +113,10 @@ class DeltaOfflineStore(OfflineStore):
     ) -> RetrievalJob:
         """Return all versions known at `end_date` of events from `start_date` on, as they became known."""
 
+        columns = [*join_key_columns, *feature_name_columns]
+
         def pull() -> pl.DataFrame:
-            rows = FeatureTables(config).read(data_source, [*join_key_columns, *feature_name_columns])
+            rows = FeatureTables(config).read(data_source, columns, timestamp_field, created_timestamp_column)
             if end_date is not None:
                 rows = became_known(rows, _BEGINNING, _aware(end_date))
             if start_date is not None:
@@ -160,6 +162,8 @@ def _joined(
     found = [entities]
     for view, features in views:
         name = view.projection.name_to_use()
+        if not view.entity_columns:
+            raise NotImplementedError(f"feature view {name!r} has no entity; give it one, if only a constant")
         keys = {view.projection.join_key_map.get(key, key): key for key in view.join_keys}
         pieces = tables.pieces(view.batch_source, [*keys.values(), *features])
         try:

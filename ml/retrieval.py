@@ -1,8 +1,9 @@
 """Results of Feast retrievals, as polars makes them: whole, or in slices where entity rows are lazy."""
 
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +35,13 @@ class EntityFrame:
     def names(self) -> list[str]:
         """The columns."""
         return [] if self.frame is None else self.frame.collect_schema().names()
+
+    def extent(self) -> tuple[datetime | None, datetime | None]:
+        """Return the first and the last moment, None if there are no rows."""
+        if self.frame is None:
+            return None, None
+        moment = pl.col(self.at)
+        return self.frame.lazy().select(moment.min(), moment.max().alias("last")).collect().row(0)
 
     def whole(self) -> pl.DataFrame:
         """Return all rows."""
@@ -74,12 +82,12 @@ class PolarsRetrievalJob(RetrievalJob):
         rows: EntityFrame,
         evaluate: Callable[[pl.DataFrame, Progress], pl.DataFrame],
         full_feature_names: bool,
-        metadata: RetrievalMetadata | None = None,
+        features: Sequence[str] = (),
     ) -> None:
         self._rows = rows
         self._evaluate = evaluate
         self._full_feature_names = full_feature_names
-        self._metadata = metadata
+        self._features = list(features)
 
     def to_polars(self, progress: Progress = _log.info) -> pl.DataFrame:
         """Return the result as a polars frame; `progress` hears a line after each piece of history."""
@@ -135,8 +143,11 @@ class PolarsRetrievalJob(RetrievalJob):
 
     @property
     def metadata(self) -> RetrievalMetadata | None:
-        """Features and keys of a historical retrieval."""
-        return self._metadata
+        """Features, keys and moments of a historical retrieval; None for a pull."""
+        if not self._features:
+            return None
+        keys = [name for name in self._rows.names if name != self._rows.at]
+        return RetrievalMetadata(self._features, keys, *self._rows.extent())
 
 
 def _moment_column(schema: pl.Schema) -> str:

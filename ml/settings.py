@@ -30,6 +30,9 @@ class Settings(BaseSettings):
     offline_store: Literal["polars", "spark"] = Field(
         "polars", description="What joins features to rows: polars in this process, or Feast's Spark store."
     )
+    join_memory_mb: float | None = Field(
+        None, gt=0, description="Feature history that a join holds at a time, in MiB; unset: a month of a view."
+    )
     spark_conf: dict[str, str] = Field(
         {}, description="Spark's settings as JSON, over those of local mode; a cluster's spark.master for one."
     )
