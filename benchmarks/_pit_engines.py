@@ -186,7 +186,7 @@ def main(engine: str, folder: str, result: str, repeats: str) -> None:
 
 
 def _peak_memory() -> float:
-    """Return this program's peak in MiB. Unlike ru_maxrss it does not begin with that of the process that started it."""
+    """Return this program's peak in MiB; ru_maxrss would begin with that of the process that started it."""
     (line,) = (line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmHWM"))
     return int(line.split()[1]) / 1024
 
