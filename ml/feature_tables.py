@@ -5,7 +5,6 @@ Which version is read, what its columns are called, and rows pushed through Feas
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import polars as pl
 from deltalake import DeltaTable
@@ -14,13 +13,10 @@ from feast.data_source import DataSource
 from feast.feature_view import FeatureView
 from feast.infra.offline_stores.file_source import FileSource
 from feast.repo_config import RepoConfig
-from feast.types import Bool, Float64, Int64, String
 
 from ml.delta_source import DeltaSource
-from ml.history import CREATED, EVENT, INSTANT, Piece, delta_pieces
+from ml.history import CREATED, EVENT, Piece, delta_pieces
 from ml.lake import PARTITION_KEY, Lake
-
-_TYPES: Mapping[Any, pl.DataType] = {Float64: pl.Float64(), Int64: pl.Int64(), String: pl.String(), Bool: pl.Boolean()}
 
 
 class FeatureTables:
@@ -75,13 +71,14 @@ class FeatureTables:
             raise NotImplementedError(
                 f"feature view {view.name!r} is not on a published table; write its files yourself"
             )
-        wanted = {column.name: _TYPES[column.dtype] for column in [*view.entity_columns, *view.features]}
-        wanted |= {source.timestamp_field: INSTANT, source.created_timestamp_column or CREATED: INSTANT}
+        published = pl.scan_delta(self.published(source)).collect_schema()
+        names = _source_columns(source, [c.name for c in [*view.entity_columns, *view.features]], "", None)
+        wanted = {name: published[name] for name in {e.meta.root_names()[0]: None for e in names.values()}}
         missing = sorted(set(wanted) - set(rows.columns))
         if missing:
             raise ValueError(f"rows for feature view {view.name!r} have no column {missing}; it has {list(wanted)}")
         frame = rows.select(_cast(view.name, rows[name], dtype) for name, dtype in wanted.items())
-        for name in (*view.join_keys, source.timestamp_field, source.created_timestamp_column or CREATED):
+        for name in (names[key].meta.root_names()[0] for key in (*view.join_keys, EVENT, CREATED)):
             if frame[name].null_count():
                 raise ValueError(
                     f"rows for feature view {view.name!r} have {frame[name].null_count()} nulls in {name!r}"
@@ -93,7 +90,7 @@ class FeatureTables:
         missing = sorted({e.meta.root_names()[0] for e in names.values()} - set(columns))
         if missing:
             raise LookupError(f"data source {source.name!r} has no column {missing}; its table has {columns}")
-        return delta_pieces(table, PARTITION_KEY, source.timestamp_field, names)
+        return delta_pieces(table, PARTITION_KEY, names)
 
     def _file_pieces(self, source: FileSource, names: Mapping[str, pl.Expr]) -> list[Piece]:
         path = FileSource.get_uri_for_file_path(self._repository, source.path)
@@ -117,14 +114,15 @@ def _source_columns(source: DataSource, columns: Sequence[str], event: str, crea
     inverse = {view: own for own, view in source.field_mapping.items()}
     event = source.timestamp_field or event
     times = {EVENT: event, CREATED: source.created_timestamp_column or created or event}
+    # A mapping may also rename the instants; the source then names them as they are after it.
     return {name: pl.col(inverse.get(name, name)) for name in dict.fromkeys(columns)} | {
-        name: pl.col(own) for name, own in times.items()
+        name: pl.col(inverse.get(own, own)) for name, own in times.items()
     }
 
 
 def _cast(view: str, column: pl.Series, dtype: pl.DataType) -> pl.Series:
     try:
-        if isinstance(column.dtype, pl.Datetime) and dtype == INSTANT and column.dtype.time_zone is None:
+        if isinstance(column.dtype, pl.Datetime) and column.dtype.time_zone is None and dtype != column.dtype:
             raise ValueError("it has no time zone")
         return column.cast(dtype)
     except (ValueError, pl.exceptions.PolarsError) as error:

@@ -36,18 +36,17 @@ def frame_pieces(frame: pl.DataFrame | pl.LazyFrame) -> list[Piece]:
     return [Piece(frame.lazy(), frame.height if isinstance(frame, pl.DataFrame) else None)]
 
 
-def delta_pieces(table: DeltaTable, partition: str, event: str, columns: Mapping[str, pl.Expr]) -> list[Piece]:
+def delta_pieces(table: DeltaTable, partition: str, columns: Mapping[str, pl.Expr]) -> list[Piece]:
     """Return a Delta table's versions, a piece a partition, or one piece if event times overlap or are not known.
 
     Args:
         table: The table, opened at the version to read.
         partition: Its partition column; a table without partitions is one piece.
-        event: Its column with the event time.
         columns: The columns to read, by the name that they get: keys, both instants, features.
     """
     frame = pl.scan_delta(table)
     wanted = [expression.alias(name) for name, expression in columns.items()]
-    extents = _extents(table, partition, event)
+    extents = _extents(table, partition, columns[EVENT].meta.root_names()[0])
     if extents is None:
         return [Piece(frame.select(wanted))]
     return [

@@ -23,6 +23,7 @@ from ml.point_in_time import Lookup, PointInTimeJoin, Progress, became_known, st
 from ml.retrieval import EntityFrame, PolarsRetrievalJob, entity_frame
 
 _BEGINNING = datetime(1, 1, 2, tzinfo=UTC)
+_EVERYONE = pl.lit(0, pl.Int8).alias("__everyone")  # the key of a view without entities: one history for all rows
 
 
 class DeltaOfflineStoreConfig(FeastConfigBaseModel):
@@ -158,14 +159,20 @@ def _joined(
 ) -> pl.DataFrame:
     tables = FeatureTables(config)
     name = ""
-    join = PointInTimeJoin(entities, at, config.offline_store.memory_budget, lambda text: progress(f"{name}: {text}"))
+    join = PointInTimeJoin(
+        entities.with_columns(_EVERYONE),
+        at,
+        config.offline_store.memory_budget,
+        lambda line: progress(f"{name}: {line}"),
+    )
     found = [entities]
     for view, features in views:
         name = view.projection.name_to_use()
-        if not view.entity_columns:
-            raise NotImplementedError(f"feature view {name!r} has no entity; give it one, if only a constant")
-        keys = {view.projection.join_key_map.get(key, key): key for key in view.join_keys}
+        keys = {view.projection.join_key_map.get(key, key): key for key in view.join_keys if view.entity_columns}
         pieces = tables.pieces(view.batch_source, [*keys.values(), *features])
+        if not keys:
+            keys = {_EVERYONE.meta.output_name(): _EVERYONE.meta.output_name()}
+            pieces = [piece._replace(frame=piece.frame.with_columns(_EVERYONE)) for piece in pieces]
         try:
             found.append(join.look_up(Lookup(pieces, keys, features, view.ttl)))
         except ValueError as error:

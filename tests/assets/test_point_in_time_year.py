@@ -8,7 +8,7 @@ import pytest
 from ml.feature_store import historical_features, published_versions
 from tests.ml.pit_oracle import known_at
 
-ASKED = 60  # of each kind of question, a view
+ASKED = 40  # of each kind of question, a view
 
 
 @pytest.fixture(scope="module")

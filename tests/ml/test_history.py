@@ -19,7 +19,7 @@ def rows(partition, *hours):
 
 def pieces(lake, *parts):
     lake.replace("t", pl.concat(parts), sorted({part["partition_key"][0] for part in parts}))
-    return delta_pieces(lake.open("t"), "partition_key", "event_timestamp", COLUMNS)
+    return delta_pieces(lake.open("t"), "partition_key", COLUMNS)
 
 
 @pytest.fixture
@@ -45,7 +45,7 @@ def test_partitions_whose_events_overlap_are_one_piece(lake):
 
 def test_a_table_without_partitions_is_one_piece_of_unknown_extent(lake):
     lake.replace("t", rows("a", 0, 1))
-    (piece,) = delta_pieces(lake.open("t"), "partition_key", "event_timestamp", COLUMNS)
+    (piece,) = delta_pieces(lake.open("t"), "partition_key", COLUMNS)
     assert (piece.first_us, piece.last_us) == (None, None)
     assert piece.frame.collect().columns == list(COLUMNS)
 

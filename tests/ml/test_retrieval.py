@@ -160,9 +160,22 @@ def test_an_unknown_feature_is_named(small):
         retrieve(small.open(), rows_at(("a", 1)), ["gauge_state:depth"])
 
 
-def test_a_view_without_entities_is_refused(small):
+def test_a_view_without_entities_has_one_history_for_all_rows(small):
     store: FeatureStore = small.open()
     source = store.get_feature_view("gauge_state").batch_source
     store.apply([FeatureView(name="everywhere", schema=[Field(name="level", dtype=Float64)], source=source)])
-    with pytest.raises(NotImplementedError, match="'everywhere' has no entity"):
-        retrieve(store, rows_at(("a", 1)), ["everywhere:level"]).to_polars()
+    found = retrieve(store, rows_at(("a", 5), ("c", 3), ("b", -1)), ["everywhere:level"]).to_polars()
+    assert found.columns == ["gauge_id", "event_timestamp", "level"]
+    assert found["level"].to_list() == [3.0, 2.0, None]
+
+
+def test_a_mapping_may_rename_the_instants_too(small, tmp_path):
+    pl.DataFrame({"site": ["x"], "seen": [hour(1)], "flow": [1.0]}).write_parquet(tmp_path / "f.parquet")
+    mapping = {"seen": "at", "flow": "litres"}
+    source = FileSource(path=str(tmp_path / "f.parquet"), timestamp_field="at", field_mapping=mapping)
+    entity = Entity(name="site", join_keys=["site"], value_type=ValueType.STRING)
+    schema = [Field(name="site", dtype=String), Field(name="litres", dtype=Float64)]
+    store = small.open()
+    store.apply([entity, FeatureView(name="flows", entities=[entity], schema=schema, source=source)])
+    asked = pl.DataFrame({"site": ["x", "x"], "event_timestamp": [hour(0), hour(1)]})
+    assert retrieve(store, asked, ["flows:litres"]).to_polars()["litres"].to_list() == [None, 1.0]
