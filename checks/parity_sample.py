@@ -1,6 +1,6 @@
 """What the parity check asks for: moments of the past, and entity rows as requests would bring them. Seeded.
 
-Reading and comparing are in `checks/parity.py`.
+Reading is in `parity`, comparing in `parity_comparison`.
 """
 
 from collections.abc import Mapping, Sequence

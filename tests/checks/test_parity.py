@@ -7,7 +7,8 @@ import numpy as np
 import polars as pl
 import pytest
 
-from checks.parity import check_parity, differing, shown
+from checks.parity import check_parity
+from checks.parity_comparison import differing, shown
 from checks.parity_sample import draw_entities, draw_moments
 from tests.ml.small_store import DAY, GAUGES, SCHEMA, SmallStore, gauge, hour
 
@@ -42,8 +43,8 @@ def feast(tmp_path):
     return store.open()
 
 
-def check(store, address, rows=LATE, view=GAUGES, moments=MOMENTS, lead=None):
-    return check_parity([view], {view.name: frame(rows).lazy()}, store, address, moments, ENTITIES, lead)
+def check(store, address, rows=LATE, view=GAUGES, moments=MOMENTS, lead=None, entities=ENTITIES):
+    return check_parity([view], {view.name: frame(rows).lazy()}, store, address, moments, entities, lead)
 
 
 @pytest.mark.parametrize("lead", [None, timedelta(0), timedelta(hours=3)])
@@ -112,6 +113,7 @@ def test_a_store_without_rows_does_not_pass_for_one_that_agrees(feast, online_ad
 
 def test_nothing_compared_is_no_parity(feast, online_address):
     assert not check(feast, online_address, moments=[]).passed
+    assert not check(feast, online_address, moments=MOMENTS[:1], entities=ENTITIES.clear()).passed
 
 
 def test_floats_differ_by_their_bits_and_null_is_null_only():
