@@ -14,6 +14,8 @@ from ml.feature_store import published_versions
 from ml.lake import WHOLE
 from ml.verdicts import Verdict
 
+pytestmark = pytest.mark.timeout(1200)
+
 MOMENTS = [  # a storm in winter, the hour that spring skips, a summer storm, the hour that autumn has twice
     datetime(2013, 2, 9, 1, 30, tzinfo=UTC),
     datetime(2013, 3, 10, 7, 0, tzinfo=UTC),
