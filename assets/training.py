@@ -11,6 +11,7 @@ import polars as pl
 from assets.automation import WHEN_CHECKED
 from assets.metadata import column_schema, preview
 from assets.mirror import record
+from assets.parity import parity_check
 from assets.resources import Platform
 from checks.drift import Bounds, check_drift
 from checks.outcome import Outcome
@@ -27,7 +28,8 @@ SERVING_DRIFT = "serving_drift"
 
 def training_assets(spec: ModelSpec) -> list[dg.AssetsDefinition | dg.AssetChecksDefinition]:
     """Return the training set and the model of a spec, with their blocking checks."""
-    return [_training_set(spec), _training_rows(spec), _model(spec), _promotion(spec), _serving_drift(spec)]
+    gates = [_training_rows(spec), parity_check(spec), _promotion(spec), _serving_drift(spec)]
+    return [_training_set(spec), _model(spec), *gates]
 
 
 def _training_set(spec: ModelSpec) -> dg.AssetsDefinition:

@@ -2,7 +2,7 @@
 
 RAW = ("expectations",)
 FEATURES = ("dbt_tests",)
-TRAINING_SET = ("training_rows",)
+TRAINING_SET = ("training_rows", "parity")
 MODEL = ("promotion", "serving_drift")
 
 

@@ -6,6 +6,7 @@ Both go by knowledge time: what is online at an instant is what was known at it.
 
 from collections.abc import Iterator, Sequence
 from datetime import datetime
+from typing import Protocol
 
 import polars as pl
 
@@ -13,11 +14,18 @@ from ml.feature_views import FeatureView
 from ml.online_rows import OnlineRow, OnlineRows
 from ml.packed import entity_keys, layout_of
 from ml.point_in_time import CREATED, EVENT, became_known, state_as_of
-from ml.publication import Publications
+
+
+class Histories(Protocol):
+    """Feature tables by name: what is published now (`ml.publication.Publications`), or fixed versions."""
+
+    def read(self, name: str) -> pl.LazyFrame:
+        """Return all versions of the rows of a table. Raises LookupError if there are none."""
+        ...
 
 
 def rebuild(
-    views: Sequence[FeatureView], publications: Publications, online: OnlineRows, as_of: datetime
+    views: Sequence[FeatureView], publications: Histories, online: OnlineRows, as_of: datetime
 ) -> dict[str, int]:
     """Make the online rows of each view that is served online each entity's state as known at `as_of`.
 
@@ -35,7 +43,7 @@ def rebuild(
 
 def push_until(
     views: Sequence[FeatureView],
-    publications: Publications,
+    publications: Histories,
     online: OnlineRows,
     after: datetime,
     until: datetime,
@@ -65,6 +73,6 @@ def packed_rows(view: FeatureView, frame: pl.DataFrame) -> Iterator[OnlineRow]:
             yield OnlineRow(key, layout.pack(row, event_us, created_us))
 
 
-def _read(view: FeatureView, publications: Publications) -> pl.DataFrame:
+def _read(view: FeatureView, publications: Histories) -> pl.DataFrame:
     columns = [*view.join_keys, EVENT, CREATED, *[field.name for field in view.fields]]
     return publications.read(view.name).select(columns).collect()

@@ -35,7 +35,7 @@ def build_plan(
     Of `views` those are kept that the spec names. Raises LookupError if a view or a feature is missing
     and ValueError if a view is not online or a join key and a request field of one name differ in type.
     """
-    chosen = tuple(_view(name, views) for name in spec.views)
+    chosen = tuple(plan_view(name, views) for name in spec.views)
     return Plan(
         model=spec.name,
         revision=revision,
@@ -55,7 +55,8 @@ def prediction_log(settings: Settings, model: str) -> Path:
     return settings.serving_home / "predictions" / model
 
 
-def _view(name: str, views: "Sequence[FeatureView]") -> View:
+def plan_view(name: str, views: "Sequence[FeatureView]") -> View:
+    """Return the view as a router reads it. Raises LookupError if it is missing, ValueError if it is not online."""
     for view in views:
         if view.name == name:
             break
