@@ -159,12 +159,8 @@ def _joined(
 ) -> pl.DataFrame:
     tables = FeatureTables(config)
     name = ""
-    join = PointInTimeJoin(
-        entities.with_columns(_EVERYONE),
-        at,
-        config.offline_store.memory_budget,
-        lambda line: progress(f"{name}: {line}"),
-    )
+    budget = config.offline_store.memory_budget
+    join = PointInTimeJoin(entities.with_columns(_EVERYONE), at, budget, lambda line: progress(f"{name}: {line}"))
     found = [entities]
     for view, features in views:
         name = view.projection.name_to_use()
