@@ -62,6 +62,8 @@ def test_a_rollback_takes_offline_and_online_readers_back_together(tmp_path):
     first, second = publish(tmp_path, MONTHS, 1), publish(tmp_path, MONTHS, 2)
     platform = platform_at(tmp_path)
     platform.__dict__["feature_views"] = (GAUGES,)  # what dbt's manifest would declare
+    platform.manifest.parent.mkdir()
+    platform.manifest.write_text('{"nodes": {}, "sources": {}, "macros": {}}')
     for version, number in ((first, 1), (second, 2)):
         roll_back(platform, NAME, version, "test", "wrong units")
         assert set(platform.publications.read(NAME).collect()["readings"]) == {number}
