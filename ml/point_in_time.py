@@ -60,20 +60,15 @@ class PointInTimeJoin:
 
         Args:
             entities: [rows, any columns] with `at` and the join keys; null keys match nothing.
-            at: Column with the moment of each row, with a time zone.
+            at: Column with the moment of each row; without a time zone it means UTC.
             memory_budget: Bytes of feature history to hold at a time; None: no limit.
             progress: Called with a line of text after each piece.
 
         Raises:
-            ValueError: `at` is missing, no instant, without a time zone, or null somewhere.
+            ValueError: `at` is missing, no instant, or null somewhere.
         """
         _refuse_missing("entity rows", entities.columns, [at])
         self._entities = entities
-        if entities.schema[at] == pl.Datetime and entities.schema[at].time_zone is None:  # type: ignore[attr-defined]
-            raise ValueError(
-                f"column {at!r} of the entity rows has no time zone; say which, such as "
-                f"pl.col({at!r}).dt.replace_time_zone('UTC')"
-            )
         self._instants = _utc(entities, at).get_column(at).rename(_AT)
         _refuse_null_instants("entity rows", at, self._instants.null_count())
         self._budget, self._progress = memory_budget, progress or (lambda _: None)

@@ -151,7 +151,13 @@ class PolarsRetrievalJob(RetrievalJob):
 
 
 def _moment_column(schema: pl.Schema) -> str:
-    instants = [name for name, dtype in schema.items() if isinstance(dtype, pl.Datetime)]
-    if EVENT in instants or len(instants) == 1:
-        return EVENT if EVENT in instants else instants[0]
-    raise ValueError(f"entity rows need one instant column, best named {EVENT!r}; they have {instants}")
+    instants = {name: dtype.time_zone for name, dtype in schema.items() if isinstance(dtype, pl.Datetime)}
+    if EVENT not in instants and len(instants) != 1:
+        raise ValueError(f"entity rows need one instant column, best named {EVENT!r}; they have {list(instants)}")
+    at = EVENT if EVENT in instants else next(iter(instants))
+    if instants[at] is None:
+        raise ValueError(
+            f"column {at!r} of the entity rows has no time zone; say which, such as "
+            f"pl.col({at!r}).dt.replace_time_zone('UTC')"
+        )
+    return at

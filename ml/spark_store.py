@@ -35,7 +35,8 @@ from pyspark.sql import functions as F
 
 from ml.delta_source import DeltaSource
 from ml.lake import Lake
-from ml.point_in_time import EVENT, INSTANT
+from ml.point_in_time import INSTANT
+from ml.retrieval import entity_frame
 from ml.spark_tables import encoded, one_version_each, read_version
 
 _ROW = "__row"
@@ -109,12 +110,12 @@ class SparkDeltaOfflineStore(SparkOfflineStore):
         `filter_by_created_timestamp` is always on. Raises NotImplementedError for SQL entity rows, date
         ranges and on-demand views, ValueError for entity rows that do not fit.
         """
-        if not isinstance(entity_df, pd.DataFrame | pl.DataFrame) or kwargs:
-            raise NotImplementedError("entity rows must be a frame: SQL and date ranges are not supported")
+        if kwargs:
+            raise NotImplementedError("date ranges are not supported; give entity rows with their moments")
         if OnDemandFeatureView.get_requested_odfvs(feature_refs, project, registry):
             raise NotImplementedError("on-demand feature views are not supported; build the feature in dbt")
-        entities = entity_df if isinstance(entity_df, pl.DataFrame) else pl.from_pandas(entity_df)
-        at = _moment_column(entities)
+        given = entity_frame(entity_df)
+        entities, at = given.whole(), given.at
 
         def evaluate() -> pl.DataFrame:
             rows = _Rows(entities, at, feature_views)
@@ -181,19 +182,13 @@ class _Rows:
 
     def on(self, spark: SparkSession) -> DataFrame:
         """Return [row number, moment, encoded keys] as a Spark frame. Feast's join needs at least one row."""
-        moment = pl.col(self.at).dt.replace_time_zone("UTC") if self._naive else pl.col(self.at)
-        sent = self.entities.select(moment.cast(INSTANT), *self.keys).with_row_index(_ROW)
+        sent = self.entities.select(pl.col(self.at).cast(INSTANT), *self.keys).with_row_index(_ROW)
         sent = sent.with_columns(pl.col(_ROW).cast(pl.Int64))
         if sent.is_empty():
             nobody = {_ROW: _NO_ROW, self.at: datetime(1970, 1, 1, tzinfo=UTC)}
             sent = pl.concat([sent, pl.DataFrame([nobody], schema_overrides={self.at: INSTANT})], how="diagonal")
         frame = spark.createDataFrame(sent.to_arrow())
         return frame.withColumns({key: encoded(key) for key in self.keys})
-
-    @property
-    def _naive(self) -> bool:
-        dtype = self.entities.schema[self.at]
-        return isinstance(dtype, pl.Datetime) and dtype.time_zone is None
 
     def with_features(self, found: pl.DataFrame) -> pl.DataFrame:
         """Return the entity rows, as they came, with the features that Spark found for each."""
@@ -293,13 +288,6 @@ def _collected(rows: DataFrame) -> pl.DataFrame:
 
 def _polars_types(rows: DataFrame) -> pl.Schema:
     return _collected(rows.limit(0)).schema
-
-
-def _moment_column(entities: pl.DataFrame) -> str:
-    instants = [name for name, dtype in entities.schema.items() if isinstance(dtype, pl.Datetime)]
-    if EVENT in instants or len(instants) == 1:
-        return EVENT if EVENT in instants else instants[0]
-    raise ValueError(f"entity rows need one instant column, best named {EVENT!r}; they have {instants}")
 
 
 def _aware(moment: datetime) -> datetime:

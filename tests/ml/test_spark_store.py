@@ -172,11 +172,12 @@ def test_moments_are_instants_whatever_their_zone(engines):
     engines.publish(GAUGES, SCHEMA, gauge("a", 0, 0, 1.0), gauge("a", 4, 4, 3.0))
     utc = rows_at(("a", 3), ("a", 4))
     zoned = utc.with_columns(pl.col("event_timestamp").dt.convert_time_zone("America/New_York"))
+    ours, theirs = engines.both(zoned, ["gauge_state:level"], [GAUGES])
+    assert_frame_equal(ours, theirs)
+    assert theirs["gauge_state__level"].to_list() == [1.0, 3.0]
     naive = utc.with_columns(pl.col("event_timestamp").dt.replace_time_zone(None))
-    for rows in (zoned, naive):
-        ours, theirs = engines.both(rows, ["gauge_state:level"], [GAUGES])
-        assert_frame_equal(ours, theirs)
-        assert theirs["gauge_state__level"].to_list() == [1.0, 3.0]
+    with pytest.raises(ValueError, match="has no time zone"):
+        historical_features(engines.open("spark", [GAUGES]), naive, ["gauge_state:level"])
 
 
 def test_both_engines_pull_the_same_rows_for_materialization(engines):
