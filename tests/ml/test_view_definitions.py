@@ -143,12 +143,12 @@ def test_columns_added_removed_retyped_and_reordered_are_told_apart(define):
         view_of(content)["columns"] = change(view_of(content)["columns"])
         return texts(define(manifest()), define(content))
 
-    extra = {"flow": {"name": "flow", "data_type": "double"}}
+    extra = {"flow": {"name": "flow", "data_type": "double", "description": "Litres a second."}}
     assert columns(lambda c: {**c, **extra}) == ["added column flow"]
     assert columns(lambda c: {n: v for n, v in c.items() if n not in ("alarm", "river")}) == [
         "removed columns alarm, river"
     ]
-    whole = {"level": {"name": "level", "data_type": "bigint"}}
+    whole = {"level": {"name": "level", "data_type": "bigint", "description": "Level, in whole metres."}}
     assert columns(lambda c: {**c, **whole}) == ["column level is int, was float"]
     assert columns(lambda c: dict(reversed(c.items()))) == ["the columns stand in another order"]
 
