@@ -20,7 +20,7 @@ from feast.repo_config import FeastConfigBaseModel, RepoConfig
 from ml.feature_tables import FeatureTables
 from ml.history import CREATED, EVENT
 from ml.point_in_time import Lookup, PointInTimeJoin, Progress, became_known, state_as_of
-from ml.retrieval import EntityFrame, PolarsRetrievalJob, entity_frame
+from ml.retrieval import PolarsRetrievalJob, aware, entity_frame, pulled
 
 _BEGINNING = datetime(1, 1, 2, tzinfo=UTC)
 _EVERYONE = pl.lit(0, pl.Int8).alias("__everyone")  # the key of a view without entities: one history for all rows
@@ -96,10 +96,10 @@ class DeltaOfflineStore(OfflineStore):
 
         def pull() -> pl.DataFrame:
             rows = FeatureTables(config).read(data_source, columns, timestamp_field, created_timestamp_column)
-            rows = state_as_of(rows, join_key_columns, _aware(end_date))
-            return _named(rows.filter(pl.col(EVENT) >= _aware(start_date)), timestamp_field, created_timestamp_column)
+            rows = state_as_of(rows, join_key_columns, aware(end_date))
+            return _named(rows.filter(pl.col(EVENT) >= aware(start_date)), timestamp_field, created_timestamp_column)
 
-        return _pulled(pull)
+        return pulled(pull)
 
     @staticmethod
     def pull_all_from_table_or_query(
@@ -119,12 +119,12 @@ class DeltaOfflineStore(OfflineStore):
         def pull() -> pl.DataFrame:
             rows = FeatureTables(config).read(data_source, columns, timestamp_field, created_timestamp_column)
             if end_date is not None:
-                rows = became_known(rows, _BEGINNING, _aware(end_date))
+                rows = became_known(rows, _BEGINNING, aware(end_date))
             if start_date is not None:
-                rows = rows.filter(pl.col(EVENT) >= _aware(start_date))
+                rows = rows.filter(pl.col(EVENT) >= aware(start_date))
             return _named(rows, timestamp_field, created_timestamp_column)
 
-        return _pulled(pull)
+        return pulled(pull)
 
     @staticmethod
     def offline_write_batch(
@@ -176,14 +176,6 @@ def _joined(
     return pl.concat(found, how="horizontal")
 
 
-def _pulled(pull: Callable[[], pl.DataFrame]) -> RetrievalJob:
-    return PolarsRetrievalJob(EntityFrame(None, ""), lambda _, __: pull(), full_feature_names=False)
-
-
 def _named(rows: pl.DataFrame, timestamp_field: str, created_timestamp_column: str | None) -> pl.DataFrame:
     names = {EVENT: timestamp_field, CREATED: created_timestamp_column or CREATED}
     return rows.rename({old: new for old, new in names.items() if old != new})
-
-
-def _aware(moment: datetime) -> datetime:
-    return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment

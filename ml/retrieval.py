@@ -3,7 +3,7 @@
 import logging
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -148,6 +148,16 @@ class PolarsRetrievalJob(RetrievalJob):
             return None
         keys = [name for name in self._rows.names if name != self._rows.at]
         return RetrievalMetadata(self._features, keys, *self._rows.extent())
+
+
+def pulled(pull: Callable[[], pl.DataFrame]) -> PolarsRetrievalJob:
+    """Return a retrieval without entity rows."""
+    return PolarsRetrievalJob(EntityFrame(None, ""), lambda _, __: pull(), full_feature_names=False)
+
+
+def aware(moment: datetime) -> datetime:
+    """Return a bound that Feast gives, in UTC if it has no time zone, as Feast means it."""
+    return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment
 
 
 def _moment_column(schema: pl.Schema) -> str:

@@ -9,13 +9,12 @@ from __future__ import annotations
 import copy
 import threading
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
 
-import pandas as pd
 import polars as pl
 import pyarrow as pa
 from feast.data_source import DataSource
@@ -26,7 +25,7 @@ from feast.infra.offline_stores.contrib.spark_offline_store.spark import (
     get_spark_session_or_start_new_with_repoconfig,
 )
 from feast.infra.offline_stores.contrib.spark_offline_store.spark_source import SparkSource
-from feast.infra.offline_stores.offline_store import RetrievalJob, RetrievalMetadata
+from feast.infra.offline_stores.offline_store import RetrievalJob
 from feast.infra.registry.base_registry import BaseRegistry
 from feast.on_demand_feature_view import OnDemandFeatureView
 from feast.repo_config import RepoConfig
@@ -35,8 +34,8 @@ from pyspark.sql import functions as F
 
 from ml.delta_source import DeltaSource
 from ml.lake import Lake
-from ml.point_in_time import INSTANT
-from ml.retrieval import entity_frame
+from ml.point_in_time import INSTANT, Progress
+from ml.retrieval import PolarsRetrievalJob, aware, entity_frame, pulled
 from ml.spark_tables import encoded, one_version_each, read_version
 
 _ROW = "__row"
@@ -52,42 +51,6 @@ class SparkDeltaOfflineStoreConfig(SparkOfflineStoreConfig):
     type: Literal["ml.spark_store.SparkDeltaOfflineStore"] = "ml.spark_store.SparkDeltaOfflineStore"  # type: ignore[assignment]
     lake: str
     versions: dict[str, int] = {}
-
-
-class SparkRetrievalJob(RetrievalJob):
-    """A retrieval that Spark runs when its result is asked for."""
-
-    def __init__(
-        self, evaluate: Callable[[], pl.DataFrame], full_feature_names: bool, metadata: RetrievalMetadata | None = None
-    ) -> None:
-        self._evaluate = evaluate
-        self._full_feature_names = full_feature_names
-        self._metadata = metadata
-
-    def to_polars(self) -> pl.DataFrame:
-        """Return the result as a polars frame."""
-        return self._evaluate()
-
-    def _to_arrow_internal(self, timeout: int | None = None) -> pa.Table:
-        return self._evaluate().to_arrow()
-
-    def _to_df_internal(self, timeout: int | None = None) -> pd.DataFrame:
-        return self._evaluate().to_pandas()
-
-    @property
-    def full_feature_names(self) -> bool:
-        """Whether features are named view__feature."""
-        return self._full_feature_names
-
-    @property
-    def on_demand_feature_views(self) -> list[OnDemandFeatureView]:
-        """None: they are refused."""
-        return []
-
-    @property
-    def metadata(self) -> RetrievalMetadata | None:
-        """Features and keys of a historical retrieval."""
-        return self._metadata
 
 
 class SparkDeltaOfflineStore(SparkOfflineStore):
@@ -115,9 +78,9 @@ class SparkDeltaOfflineStore(SparkOfflineStore):
         if OnDemandFeatureView.get_requested_odfvs(feature_refs, project, registry):
             raise NotImplementedError("on-demand feature views are not supported; build the feature in dbt")
         given = entity_frame(entity_df)
-        entities, at = given.whole(), given.at
+        at = given.at
 
-        def evaluate() -> pl.DataFrame:
+        def join(entities: pl.DataFrame, progress: Progress) -> pl.DataFrame:
             rows = _Rows(entities, at, feature_views)
             spark = _session(config)
             sources = [_with_spark_source(spark, config, view, rows) for view in feature_views]
@@ -128,8 +91,7 @@ class SparkDeltaOfflineStore(SparkOfflineStore):
                 found = job.to_spark_df()
             return rows.with_features(_collected(found.drop(at, *rows.keys)))
 
-        metadata = RetrievalMetadata(features=feature_refs, keys=[c for c in entities.columns if c != at])
-        return SparkRetrievalJob(evaluate, full_feature_names, metadata)
+        return PolarsRetrievalJob(given, join, full_feature_names, feature_refs)
 
     @staticmethod
     def pull_latest_from_table_or_query(
@@ -260,19 +222,19 @@ def _pull(
     def evaluate() -> pl.DataFrame:
         source, rows = _history(_session(config), config, data_source)
         known = F.greatest(source.timestamp_field, source.created_timestamp_column)
-        until = _aware(end or _END)
+        until = aware(end or _END)
         rows = one_version_each(rows, keys, [source.timestamp_field, source.created_timestamp_column])
         if method.startswith("pull_latest"):
             rows = rows.dropna(subset=keys)
         with _VIEWS, _quiet():
             source_rows = _spark_source(rows.where(known <= F.lit(until)), source, f"pulled_{source.table}")
-            arguments = (keys, features, event, created, _aware(start or _BEGINNING), until)
+            arguments = (keys, features, event, created, aware(start or _BEGINNING), until)
             job: Any = getattr(SparkOfflineStore, method)(config, source_rows, *arguments)
             found = job.to_spark_df()
         order = [pl.col(event), pl.col(created)] if created else [pl.col(event)]
         return _collected(found).sort(pl.max_horizontal(order), *order)
 
-    return SparkRetrievalJob(evaluate, full_feature_names=False)
+    return pulled(evaluate)
 
 
 def _session(config: RepoConfig) -> SparkSession:
@@ -288,10 +250,6 @@ def _collected(rows: DataFrame) -> pl.DataFrame:
 
 def _polars_types(rows: DataFrame) -> pl.Schema:
     return _collected(rows.limit(0)).schema
-
-
-def _aware(moment: datetime) -> datetime:
-    return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment
 
 
 @contextmanager
