@@ -8,6 +8,7 @@ from pathlib import Path
 
 import polars as pl
 from deltalake import DeltaTable
+from deltalake.exceptions import DeltaError
 from feast.data_format import DeltaFormat, ParquetFormat
 from feast.data_source import DataSource
 from feast.feature_view import FeatureView
@@ -86,27 +87,28 @@ class FeatureTables:
         self._lake.append(f"pushed/{source.table}", frame)
 
     def _delta_pieces(self, table: DeltaTable, source: DataSource, names: Mapping[str, pl.Expr]) -> list[Piece]:
-        columns = [field.name for field in table.schema().fields]
-        missing = sorted({e.meta.root_names()[0] for e in names.values()} - set(columns))
-        if missing:
-            raise LookupError(f"data source {source.name!r} has no column {missing}; its table has {columns}")
+        _refuse_missing(source, names, [field.name for field in table.schema().fields], table.table_uri)
         return delta_pieces(table, PARTITION_KEY, names)
 
     def _file_pieces(self, source: FileSource, names: Mapping[str, pl.Expr]) -> list[Piece]:
         path = FileSource.get_uri_for_file_path(self._repository, source.path)
-        if isinstance(source.file_format, DeltaFormat):
-            return self._delta_pieces(DeltaTable(str(path)), source, names)
-        if not isinstance(source.file_format, ParquetFormat | None):
+        if not isinstance(source.file_format, ParquetFormat | DeltaFormat | None):
             raise NotImplementedError(f"data source {source.name!r} is {source.file_format}; use Parquet or Delta")
         try:
+            if isinstance(source.file_format, DeltaFormat):
+                return self._delta_pieces(DeltaTable(str(path)), source, names)
             frame = pl.scan_parquet(str(path))
             columns = frame.collect_schema().names()
-        except (OSError, pl.exceptions.PolarsError) as error:
+        except (OSError, DeltaError, pl.exceptions.PolarsError) as error:
             raise LookupError(f"data source {source.name!r} cannot be read from {path}: {error}") from error
-        missing = sorted({e.meta.root_names()[0] for e in names.values()} - set(columns))
-        if missing:
-            raise LookupError(f"data source {source.name!r} has no column {missing}; {path} has {columns}")
+        _refuse_missing(source, names, columns, str(path))
         return [Piece(frame.select(expression.alias(name) for name, expression in names.items()))]
+
+
+def _refuse_missing(source: DataSource, names: Mapping[str, pl.Expr], columns: Sequence[str], place: str) -> None:
+    missing = sorted({expression.meta.root_names()[0] for expression in names.values()} - set(columns))
+    if missing:
+        raise LookupError(f"data source {source.name!r} has no column {missing}; {place} has {list(columns)}")
 
 
 def _source_columns(source: DataSource, columns: Sequence[str], event: str, created: str | None) -> dict[str, pl.Expr]:

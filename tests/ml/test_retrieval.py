@@ -1,5 +1,6 @@
 """What Feast's offline interface does besides the plain join: lazy rows, files, pushed rows, saved data, bad input."""
 
+import shutil
 from datetime import timedelta
 
 import pandas as pd
@@ -7,6 +8,7 @@ import polars as pl
 import pyarrow as pa
 import pytest
 from feast import Entity, FeatureStore, FeatureView, Field, FileSource, ValueType
+from feast.data_format import DeltaFormat
 from feast.errors import FeatureViewNotFoundException, SavedDatasetLocationAlreadyExists
 from feast.infra.offline_stores.file_source import SavedDatasetFileStorage
 from feast.types import Float64, Int64, String
@@ -138,6 +140,21 @@ def test_a_missing_file_and_a_missing_column_are_named(files, tmp_path):
     (tmp_path / "pumps.parquet").unlink()
     with pytest.raises(LookupError, match=r"cannot be read from .*pumps.parquet"):
         retrieve(files, asked, ["pumps:litres"]).to_polars()
+
+
+def test_a_delta_table_elsewhere_is_joined_and_a_missing_one_is_named(small, tmp_path):
+    frame = pl.DataFrame({"site": ["x", "x"], "at": [hour(0), hour(2)], "flow": [1.0, 2.0]})
+    frame.write_delta(tmp_path / "flows")
+    source = FileSource(path=str(tmp_path / "flows"), timestamp_field="at", file_format=DeltaFormat())
+    entity = Entity(name="site", join_keys=["site"], value_type=ValueType.STRING)
+    schema = [Field(name="site", dtype=String), Field(name="flow", dtype=Float64)]
+    store = small.open()
+    store.apply([entity, FeatureView(name="flows", entities=[entity], schema=schema, source=source)])
+    asked = pl.DataFrame({"site": ["x", "x"], "event_timestamp": [hour(1), hour(2)]})
+    assert retrieve(store, asked, ["flows:flow"]).to_polars()["flow"].to_list() == [1.0, 2.0]
+    shutil.rmtree(tmp_path / "flows")
+    with pytest.raises(LookupError, match=r"cannot be read from .*flows"):
+        retrieve(store, asked, ["flows:flow"]).to_polars()
 
 
 def test_naive_moments_wrong_keys_and_missing_columns_are_named_with_the_remedy(small):
