@@ -17,13 +17,16 @@ import dagster as dg
 from dagster_dbt import DagsterDbtTranslator, DbtCliInvocation, DbtCliResource, dbt_assets
 
 from assets.automation import WHEN_CHECKED
-from assets.mirror import record
+from assets.mirror import Judgement, record
 from assets.partitions import MONTHS, with_look_back
 from assets.resources import Platform
 from assets.views import BUILT_FROM, admit_build
+from checks.dbt_tests import CHECK as DBT_TESTS
 from checks.dbt_tests import FEATURES_FOLDER, built_tables, check_dbt_tests, errors
+from checks.guard import BUILT_ON, LOOK_BACK
 from ml.dbt_manifest import read_manifest, table_of
-from ml.look_back import load_look_backs
+from ml.lake import WHOLE
+from ml.look_back import load_look_backs, raw_read
 from ml.source import Source
 from ml.view_definitions import Definition
 from ml.warehouse import read_feature_table
@@ -101,12 +104,14 @@ def feature_assets(platform: Platform, sources: Sequence[Source]) -> dg.AssetsDe
         context: dg.AssetExecutionContext, dbt: DbtCliResource, platform: dg.ResourceParam[Platform]
     ) -> Iterator[Any]:
         months = list(context.partition_keys)
+        selected = [key.path[-1] for key in context.selected_asset_keys]
+        read = raw_read(platform.manifest, selected)
+        admitted = _admit_raw(platform, sources, read, months)
         variables = {
             "start_month": months[0],
             "end_month": months[-1],
-            "raw_versions": _admitted_raw(platform, sources, months),
+            "raw_versions": {name: platform.lake.version(f"raw/{name}") for name in read},
         }
-        selected = [key.path[-1] for key in context.selected_asset_keys if key.path[0] == FEATURES_FOLDER]
         definitions = admit_build(platform, f"dagster run {context.run.run_id}", selected)
         context.log.info(f"dbt build {months[0]} to {months[-1]}")
         build = dbt.cli(["build", "--vars", json.dumps(variables)], context=context, raise_on_error=False)
@@ -114,7 +119,7 @@ def feature_assets(platform: Platform, sources: Sequence[Source]) -> dg.AssetsDe
         with chdir("."):  # dagster-dbt's threads leave the process in dbt's folder
             events = list(build.stream().fetch_row_counts().fetch_column_metadata())
         release_warehouse(build)
-        _export(platform, context.run.run_id, build, months, definitions)
+        _export(platform, context.run.run_id, build, months, definitions, admitted)
         problems = errors(build.get_artifact("run_results.json"))
         if problems:
             yield from (event for event in events if isinstance(event, dg.AssetCheckResult | dg.AssetCheckEvaluation))
@@ -135,21 +140,19 @@ def release_warehouse(build: DbtCliInvocation) -> None:
     DuckDBConnectionManager.close_all_connections()
 
 
-def _admitted_raw(platform: Platform, sources: Sequence[Source], months: list[str]) -> dict[str, int]:
-    """Ask the guard for the raw months this run will read; return the table versions to pin."""
-    look_backs = load_look_backs(platform.manifest)
-    read_by_dbt = json.loads(platform.manifest.read_text())["sources"]
-    look_back = {node["name"]: look_backs.get(unique_id, 0) for unique_id, node in read_by_dbt.items()}
-    pinned = {}
+def _admit_raw(
+    platform: Platform, sources: Sequence[Source], read: Mapping[str, int], months: list[str]
+) -> dict[str, dict[str, int]]:
+    """Ask the guard for the raw months that a run reads; return their versions by table and month.
+
+    `read` holds the months to look back through each raw table that the run reads, by the source's name.
+    """
+    admitted = {}
     for source in sources:
-        if source.name not in look_back:
-            continue
-        pinned[source.name] = platform.lake.version(source.table) if platform.lake.exists(source.table) else 0
-        if source.partition is None:
-            platform.guard.admit("features", source.table)
-        else:
-            platform.guard.admit("features", source.table, with_look_back(months, look_back[source.name]))
-    return pinned
+        if source.name in read:
+            wanted = [WHOLE] if source.partition is None else with_look_back(months, read[source.name])
+            admitted[source.table] = platform.guard.admit("features", source.table, wanted)
+    return admitted
 
 
 def _export(
@@ -158,21 +161,21 @@ def _export(
     build: DbtCliInvocation,
     months: list[str],
     definitions: Mapping[str, Definition],
+    admitted: Mapping[str, Mapping[str, int]],
 ) -> None:
     """Write the built months of each feature table as a new version, with dbt's verdict on it."""
     results = build.get_artifact("run_results.json")
+    judgements = []
     for name in built_tables(platform.manifest, results):
         frame = read_feature_table(platform.settings.warehouse, name, months)
-        made_by = {"run": run_id, BUILT_FROM: definitions[name].rows if name in definitions else None}
+        read = raw_read(platform.manifest, [name])
+        made_by = {
+            "run": run_id,
+            BUILT_FROM: definitions[name].rows if name in definitions else None,
+            BUILT_ON: {f"raw/{source}": admitted[f"raw/{source}"] for source in read if f"raw/{source}" in admitted},
+            LOOK_BACK: max(read.values(), default=0),
+        }
         version = platform.lake.replace(f"features/{name}", frame, months, made_by)
         outcome = check_dbt_tests(platform.manifest, results, name)
-        for month in months:
-            record(
-                platform,
-                run_id,
-                outcome,
-                table=f"features/{name}",
-                version=version,
-                check="dbt_tests",
-                partition=month,
-            )
+        judgements += [Judgement(f"features/{name}", version, DBT_TESTS, outcome, month) for month in months]
+    record(platform, run_id, judgements)

@@ -1,57 +1,110 @@
-"""From an outcome to both places that show it: the lake's audit table and Dagster's check evaluations."""
+"""From an outcome to both places that show it: the lake's audit tables and Dagster's check evaluations."""
 
+import base64
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import dagster as dg
+import polars as pl
+from dagster._core.definitions.asset_checks.asset_check_evaluation import (
+    AssetCheckEvaluationTargetMaterializationData as Target,  # not exported, and an evaluation needs it
+)
 
 from assets.metadata import markdown_table
 from assets.resources import Platform
 from checks.outcome import Outcome
 from ml.lake import WHOLE
+from ml.overrides import Override
 from ml.verdicts import Verdict
 
 TABLE_ROWS = 40
+FAILING_ROWS = 20
 
 
-def record(
-    platform: Platform,
-    run_id: str,
-    outcome: Outcome,
-    *,
-    table: str,
-    version: int,
-    check: str,
-    partition: str = WHOLE,
-    blocking: bool = True,
-) -> dg.AssetCheckResult:
-    """Append the verdict to the audit table and return what Dagster shows."""
-    verdict = Verdict(
-        table=table,
-        version=version,
-        check=check,
+@dataclass(frozen=True)
+class Judgement:
+    """A check's outcome on one version of one partition of a table."""
+
+    table: str
+    version: int
+    check: str
+    outcome: Outcome
+    partition: str = WHOLE
+    blocking: bool = True
+
+
+def record(platform: Platform, run_id: str, judgements: Sequence[Judgement]) -> None:
+    """Append the verdicts to the audit table in one transaction; keep the rows that blocking checks named."""
+    for j in judgements:
+        if j.blocking and not j.outcome.passed and j.outcome.failing is not None:
+            platform.quarantine.keep(j.table, j.version, j.partition, j.check, j.outcome.failing, run_id)
+    platform.verdicts.record(_verdict(judgement, run_id) for judgement in judgements)
+
+
+def evaluation(
+    asset: dg.AssetKey,
+    judgement: Judgement,
+    override: Override | None = None,
+    target: Target | None = None,
+) -> dg.AssetCheckEvaluation:
+    """Return what Dagster shows of a judgement. One that an override lets pass is a warning, never a pass."""
+    outcome = judgement.outcome
+    stops = judgement.blocking and override is None
+    return dg.AssetCheckEvaluation(
+        asset_key=asset,
+        check_name=judgement.check,
         passed=outcome.passed,
-        partition=partition,
-        blocking=blocking,
-        evidence={"summary": outcome.summary, **outcome.evidence},
-        run_id=run_id,
-        actor="dagster",
-    )
-    platform.verdicts.record([verdict])
-    severity = dg.AssetCheckSeverity.ERROR if blocking else dg.AssetCheckSeverity.WARN
-    return dg.AssetCheckResult(
-        passed=outcome.passed,
-        check_name=check,
-        severity=severity,
-        description=outcome.summary,
-        metadata={"table version": version, **metadata_of(outcome)},
+        severity=dg.AssetCheckSeverity.ERROR if stops else dg.AssetCheckSeverity.WARN,
+        description=f"{override}; {outcome.summary}" if override and not outcome.passed else outcome.summary,
+        metadata={"table version": judgement.version, **_overridden(override), **metadata_of(outcome)},
+        target_materialization_data=target,
+        blocking=judgement.blocking,
+        partition=judgement.partition or None,
     )
 
 
 def metadata_of(outcome: Outcome) -> dict[str, Any]:
-    """Return an outcome's evidence as Dagster metadata: summary, table of worst rows, link to the report."""
+    """Return an outcome's evidence as Dagster metadata: summary, rules, failing rows, picture, page."""
     entries: dict[str, Any] = {"summary": outcome.summary}
     if outcome.table:
         entries["evidence"] = dg.MetadataValue.md(markdown_table(outcome.table[:TABLE_ROWS]))
+    if outcome.failing is not None and outcome.failing.height:
+        entries["failing rows"] = outcome.failing.height
+        entries["failing rows, the first"] = dg.MetadataValue.md(_first_rows(outcome.failing))
+    if outcome.plot is not None:
+        entries["plot"] = dg.MetadataValue.md(
+            f"![plot](data:image/png;base64,{base64.b64encode(outcome.plot).decode()})"
+        )
     if outcome.report is not None:
         entries["report"] = dg.MetadataValue.path(str(outcome.report))
     return entries
+
+
+def _first_rows(failing: pl.DataFrame) -> str:
+    return markdown_table(tuple(failing.head(FAILING_ROWS).iter_rows(named=True)))
+
+
+def _overridden(override: Override | None) -> dict[str, Any]:
+    if override is None:
+        return {}
+    return {
+        "overridden by": override.who,
+        "override reason": override.why,
+        "override until": override.until.isoformat(timespec="minutes"),
+    }
+
+
+def _verdict(judgement: Judgement, run_id: str) -> Verdict:
+    outcome = judgement.outcome
+    return Verdict(
+        table=judgement.table,
+        version=judgement.version,
+        check=judgement.check,
+        passed=outcome.passed,
+        partition=judgement.partition,
+        blocking=judgement.blocking,
+        evidence={"summary": outcome.summary, **outcome.evidence},
+        run_id=run_id,
+        actor="dagster",
+    )

@@ -7,9 +7,7 @@ from datetime import timedelta
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-import dagster as dg
-
-from assets.mirror import record
+from assets.gates import Gate
 from assets.resources import Platform
 from checks.outcome import Outcome
 from checks.parity import CHECK, check_parity
@@ -21,25 +19,14 @@ ENTITIES = 10_000
 LEAD = timedelta(days=7)  # of events pushed before each moment; a whole year of them takes longer than it tells more
 
 
-def parity_check(spec: ModelSpec) -> dg.AssetChecksDefinition:
-    """Return the check on <model>/training_set that compares what would be served with what was joined."""
-
-    @dg.asset_check(
-        asset=[spec.name, "training_set"],
-        name=CHECK,
-        blocking=True,
-        description=(
-            f"{ENTITIES:,} entities at each of {MOMENTS} moments of the training set, read online and offline from the "
-            "versions it was joined from: not one bit differs. Names the first column that does, with both values."
-        ),
+def parity_gate(spec: ModelSpec) -> Gate:
+    """Return the gate on <model>/training_set that compares what would be served with what was joined."""
+    return Gate(
+        CHECK,
+        f"{ENTITIES:,} entities at each of {MOMENTS} moments of the training set, read online and offline from the "
+        "versions it was joined from: not one bit differs. Names the first column that does, with both values.",
+        lambda batch: _parity(batch.platform, spec, batch.table, batch.version),
     )
-    def parity(context: dg.AssetCheckExecutionContext, platform: dg.ResourceParam[Platform]) -> dg.AssetCheckResult:
-        table = f"{spec.name}/training_set"
-        version = platform.lake.version(table)
-        outcome = _parity(platform, spec, table, version)
-        return record(platform, context.run.run_id, outcome, table=table, version=version, check=CHECK)
-
-    return parity
 
 
 def _parity(platform: Platform, spec: ModelSpec, table: str, version: int) -> Outcome:

@@ -12,8 +12,8 @@ import polars as pl
 
 from assets.automation import WHEN_CHECKED
 from assets.freshness import freshness_check
+from assets.gates import Gate, gate_checks
 from assets.metadata import column_schema, preview
-from assets.mirror import record
 from assets.partitions import MONTHS, with_look_back
 from assets.resources import Platform
 from assets.views import admit_publish, record_published
@@ -120,38 +120,19 @@ def _bounds(view: str, models: Sequence[ModelSpec]) -> Bounds:
 
 
 def _drift_check(view: FeatureView, columns: Sequence[str], bounds: Bounds) -> dg.AssetChecksDefinition:
-    name = view.name
-
-    @dg.asset_check(
-        asset=["published", name],
-        name=CHECK,
+    gate = Gate(
+        CHECK,
+        f"Evidently: a month against the {REFERENCE_MONTHS} months before it, on the features that models use. Never "
+        "blocks; a breach starts retraining.",
+        lambda batch: _drift(batch.platform, view, batch.version, columns, bounds, batch.partition),
         blocking=False,
-        partitions_def=MONTHS,
-        description=(
-            f"Evidently: the newest month of the run against the {REFERENCE_MONTHS} months before it, on the "
-            "features that models use. Never blocks; a breach starts retraining."
-        ),
     )
-    def feature_drift(
-        context: dg.AssetCheckExecutionContext, platform: dg.ResourceParam[Platform]
-    ) -> dg.AssetCheckResult:
-        month = max(context.op_execution_context.partition_keys)
-        publication = platform.publications.current(name)
-        if publication is None:
-            raise LookupError(f"nothing is published of {name!r}; materialize published/{name} first")
-        outcome = _drift(platform, view, publication.version, columns, bounds, month)
-        return record(
-            platform,
-            context.run.run_id,
-            outcome,
-            table=f"published/{name}",
-            version=publication.version,
-            check=CHECK,
-            partition=month,
-            blocking=False,
-        )
-
-    return feature_drift
+    return gate_checks(
+        f"published/{view.name}",
+        [gate],
+        partitioned=True,
+        version=lambda platform: platform.publications.require(view.name).version,
+    )
 
 
 def _drift(

@@ -1,11 +1,11 @@
 """The raw stage: one generic asset a declared source, and its blocking expectations. Knows no source by name."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 
 import dagster as dg
 
+from assets.gates import Gate, gate_checks
 from assets.metadata import preview
-from assets.mirror import record
 from assets.partitions import MONTHS
 from assets.resources import Platform
 from checks.data import check_expectations
@@ -14,7 +14,7 @@ from ml.lake import WHOLE
 from ml.landing import land
 from ml.source import Source
 
-CHECK = "expectations"
+EXPECTATIONS = "expectations"
 GROUP = "raw"
 TIMES = {
     "event_timestamp": ("timestamp", "Instant (UTC) at which the row became known."),
@@ -23,8 +23,13 @@ TIMES = {
 
 
 def raw_assets(sources: Iterable[Source]) -> list[dg.AssetsDefinition | dg.AssetChecksDefinition]:
-    """Return an asset and a blocking check for every source."""
-    return [definition for source in sources for definition in (_asset(source), _check(source))]
+    """Return an asset and its gates for every source."""
+    return [definition for source in sources for definition in (_asset(source), raw_gates(source))]
+
+
+def raw_gates(source: Source) -> dg.AssetChecksDefinition:
+    """Return the checks of a landed partition."""
+    return gate_checks(source.table, [_expectations(source)], partitioned=source.partition is not None)
 
 
 def _asset(source: Source) -> dg.AssetsDefinition:
@@ -42,7 +47,7 @@ def _asset(source: Source) -> dg.AssetsDefinition:
     def landed(context: dg.AssetExecutionContext, platform: dg.ResourceParam[Platform]) -> dg.MaterializeResult:
         partition = context.partition_key if context.has_partition_key else WHOLE
         names = [partition] if partition else None
-        (landing,) = land(source, platform.lake, platform.clock, names, passed(platform, source.table))
+        (landing,) = land(source, platform.lake, platform.clock, names, platform.guard.passed(source.table))
         context.log.info(
             f"{source.table} {partition}: {landing.rows} rows, {landing.added} new, version {landing.version}"
         )
@@ -61,42 +66,14 @@ def _asset(source: Source) -> dg.AssetsDefinition:
     return landed
 
 
-def _check(source: Source) -> dg.AssetChecksDefinition:
-    partitioned = source.partition is not None
-
-    @dg.asset_check(
-        asset=["raw", source.name],
-        name=CHECK,
-        blocking=True,
-        partitions_def=MONTHS if partitioned else None,
-        description=f"Great Expectations suite of {source.table}: declared contract, then checks/expectations.",
+def _expectations(source: Source) -> Gate:
+    return Gate(
+        EXPECTATIONS,
+        f"Great Expectations suite of {source.table}: declared contract, then checks/expectations.",
+        lambda batch: check_expectations(source, batch.rows),
     )
-    def expectations(
-        context: dg.AssetCheckExecutionContext, platform: dg.ResourceParam[Platform]
-    ) -> dg.AssetCheckResult:
-        partition = context.partition_key if partitioned else WHOLE
-        version = platform.lake.partition_versions(source.table, [partition])[partition]
-        rows = platform.lake.read(source.table, version, [partition] if partition else None).collect()
-        outcome = check_expectations(source, rows)
-        return record(
-            platform,
-            context.run.run_id,
-            outcome,
-            table=source.table,
-            version=version,
-            check=CHECK,
-            partition=partition,
-        )
-
-    return expectations
 
 
 def _column_schema(source: Source) -> dg.TableSchema:
     columns = {name: (str(dtype), text) for name, (dtype, text) in source.columns.items()} | TIMES
     return dg.TableSchema([dg.TableColumn(name, dtype, description=text) for name, (dtype, text) in columns.items()])
-
-
-def passed(platform: Platform, table: str) -> Callable[[int, str], bool]:
-    """A version is good to build on if its newest verdict is a pass: what the guard asks, too."""
-    newest = platform.verdicts.newest_of(table)
-    return lambda version, partition: newest.get((version, partition, CHECK), False)

@@ -10,7 +10,9 @@ from checks.guard import Guard
 from ml.clock import Clock, open_clock
 from ml.feature_views import FeatureView, load_feature_views
 from ml.lake import Lake
+from ml.overrides import Overrides
 from ml.publication import Publications
+from ml.quarantine import Quarantine
 from ml.settings import Settings
 from ml.verdicts import Verdicts
 
@@ -50,9 +52,19 @@ class Platform:
         return Publications(self.lake, self.clock)
 
     @property
+    def overrides(self) -> Overrides:
+        """Failed checks that a person let pass for a while."""
+        return Overrides(self.lake, self.clock, self.settings.allow_overrides)
+
+    @property
+    def quarantine(self) -> Quarantine:
+        """The failing rows of batches that did not pass."""
+        return Quarantine(self.lake, self.clock)
+
+    @property
     def guard(self) -> Guard:
         """The guard that every reader of another stage asks."""
-        return Guard(self.lake, self.verdicts, self.publications)
+        return Guard(self.lake, self.verdicts, self.publications, self.overrides)
 
     @cached_property
     def manifest(self) -> Path:

@@ -12,9 +12,8 @@ import dagster as dg
 from dagster._core.definitions.data_version import CachingStaleStatusResolver, StaleStatus
 from dagster._core.loader import LoadingContextForTest
 
-from assets.raw import passed
 from assets.resources import Platform
-from checks.required import MODEL, required_checks
+from checks.required import MODEL
 from ml.lake import WHOLE
 from ml.landing import changed_partitions
 from ml.sources import SOURCES
@@ -51,9 +50,8 @@ def unproven(platform: Platform, key: dg.AssetKey, partitions: Sequence[str]) ->
         return [WHOLE] if any((n, WHOLE, check) not in judged for n in numbers for check in MODEL) else []
     if key.path[0] not in ("raw", "features") and key.path[-1] != "training_set":
         return []
-    versions, newest = platform.lake.partition_versions(table, partitions), platform.verdicts.newest_of(table)
-    wanted = required_checks(table)
-    return [p for p in partitions if not all(newest.get((versions.get(p, -1), p, check)) for check in wanted)]
+    versions, passed = platform.lake.partition_versions(table, partitions), platform.guard.passed(table)
+    return [p for p in partitions if not passed(versions.get(p, -1), p)]
 
 
 def changed(platform: Platform, key: dg.AssetKey, partitions: Sequence[str]) -> list[str]:
@@ -61,5 +59,5 @@ def changed(platform: Platform, key: dg.AssetKey, partitions: Sequence[str]) -> 
     for source in SOURCES:
         if key.path == ["raw", source.name] and platform.lake.exists(source.table):
             names = None if source.partition is None else partitions
-            return changed_partitions(source, platform.lake, platform.clock, names, passed(platform, source.table))
+            return changed_partitions(source, platform.lake, platform.clock, names, platform.guard.passed(source.table))
     return []

@@ -9,9 +9,9 @@ import dagster as dg
 import polars as pl
 
 from assets.automation import WHEN_CHECKED
+from assets.gates import Batch, Gate, gate_checks
 from assets.metadata import column_schema, preview
-from assets.mirror import record
-from assets.parity import parity_check
+from assets.parity import parity_gate
 from assets.resources import Platform
 from checks.drift import Bounds, check_drift
 from checks.outcome import Outcome
@@ -28,8 +28,7 @@ SERVING_DRIFT = "serving_drift"
 
 def training_assets(spec: ModelSpec) -> list[dg.AssetsDefinition | dg.AssetChecksDefinition]:
     """Return the training set and the model of a spec, with their blocking checks."""
-    gates = [_training_rows(spec), parity_check(spec), _promotion(spec), _serving_drift(spec)]
-    return [_training_set(spec), _model(spec), *gates]
+    return [_training_set(spec), _training_set_gates(spec), _model(spec), _model_gates(spec)]
 
 
 def _training_set(spec: ModelSpec) -> dg.AssetsDefinition:
@@ -95,22 +94,13 @@ def _manifest_hash(platform: Platform) -> str:
     return json_hash({name: node["checksum"]["checksum"] for name, node in nodes.items()})
 
 
-def _training_rows(spec: ModelSpec) -> dg.AssetChecksDefinition:
-    @dg.asset_check(
-        asset=[spec.name, "training_set"],
-        name=TRAINING_ROWS,
-        blocking=True,
-        description="Unique rows, both classes in every window, labels after and feature times before the question.",
+def _training_set_gates(spec: ModelSpec) -> dg.AssetChecksDefinition:
+    rows = Gate(
+        TRAINING_ROWS,
+        "Unique rows, both classes in every window, labels after and feature times before the question.",
+        lambda batch: check_training_rows(spec, batch.rows),
     )
-    def training_rows(
-        context: dg.AssetCheckExecutionContext, platform: dg.ResourceParam[Platform]
-    ) -> dg.AssetCheckResult:
-        table = f"{spec.name}/training_set"
-        version = platform.lake.version(table)
-        outcome = check_training_rows(spec, platform.lake.read(table, version).collect())
-        return record(platform, context.run.run_id, outcome, table=table, version=version, check=TRAINING_ROWS)
-
-    return training_rows
+    return gate_checks(f"{spec.name}/training_set", [rows, parity_gate(spec)])
 
 
 def _model(spec: ModelSpec) -> dg.AssetsDefinition:
@@ -155,52 +145,47 @@ def _train_command(platform: Platform, spec: ModelSpec, table: str, version: int
     ]
 
 
-def _promotion(spec: ModelSpec) -> dg.AssetChecksDefinition:
-    @dg.asset_check(
-        asset=[spec.name, "model"],
-        name=PROMOTION,
-        blocking=True,
-        description="Candidate against absolute bounds and against the champion, on the same held-out rows.",
+def _model_gates(spec: ModelSpec) -> dg.AssetChecksDefinition:
+    gates = [
+        Gate(
+            PROMOTION,
+            "Candidate against absolute bounds and against the champion, on the same held-out rows.",
+            lambda batch: _promotion(spec, batch),
+        ),
+        Gate(
+            SERVING_DRIFT,
+            "Evidently: the rows it learned from against the newest rows it would serve. Blocks promotion.",
+            lambda batch: _serving_drift(spec, batch),
+        ),
+    ]
+    return gate_checks(f"{spec.name}/model", gates, version=lambda p: int(p.registry.newest(spec.name).version))
+
+
+def _promotion(spec: ModelSpec, batch: Batch) -> Outcome:
+    from ml.scoring import score
+
+    registry = batch.platform.registry
+    candidate, champion = registry.version(spec.name, str(batch.version)), registry.champion(spec.name)
+    rows = window_rows(batch.platform, spec, candidate.training_set_version, spec.split.test)
+    if champion is not None and champion.version == candidate.version:
+        champion = None  # it is the champion already: only the absolute bounds are asked again
+    scores = score(registry.onnx_path(candidate), rows)
+    try:
+        against = None if champion is None else score(registry.onnx_path(champion), rows)
+        return check_promotion(spec, rows, scores, against)
+    except (LookupError, ValueError) as error:
+        return Outcome(False, f"champion cannot be scored on the candidate's rows: {error}")
+
+
+def _serving_drift(spec: ModelSpec, batch: Batch) -> Outcome:
+    platform = batch.platform
+    candidate = platform.registry.version(spec.name, str(batch.version))
+    learned, served = (
+        window_rows(platform, spec, candidate.training_set_version, window)
+        for window in (spec.split.train, spec.split.test)
     )
-    def promotion(context: dg.AssetCheckExecutionContext, platform: dg.ResourceParam[Platform]) -> dg.AssetCheckResult:
-        from ml.scoring import score
-
-        registry = platform.registry
-        candidate, champion = registry.newest(spec.name), registry.champion(spec.name)
-        rows = _window(platform, spec, candidate.training_set_version, spec.split.test)
-        if champion is not None and champion.version == candidate.version:
-            champion = None  # it is the champion already: only the absolute bounds are asked again
-        scores = score(registry.onnx_path(candidate), rows)
-        try:
-            against = None if champion is None else score(registry.onnx_path(champion), rows)
-            outcome = check_promotion(spec, rows, scores, against)
-        except (LookupError, ValueError) as error:
-            outcome = Outcome(False, f"champion cannot be scored on the candidate's rows: {error}")
-        return _record_on_model(platform, context, spec, candidate.version, outcome, PROMOTION)
-
-    return promotion
-
-
-def _serving_drift(spec: ModelSpec) -> dg.AssetChecksDefinition:
-    @dg.asset_check(
-        asset=[spec.name, "model"],
-        name=SERVING_DRIFT,
-        blocking=True,
-        description="Evidently: the rows it learned from against the newest rows it would serve. Blocks promotion.",
-    )
-    def serving_drift(
-        context: dg.AssetCheckExecutionContext, platform: dg.ResourceParam[Platform]
-    ) -> dg.AssetCheckResult:
-        candidate = platform.registry.newest(spec.name)
-        learned, served = (
-            _window(platform, spec, candidate.training_set_version, window)
-            for window in (spec.split.train, spec.split.test)
-        )
-        report = platform.settings.reports / SERVING_DRIFT / f"{spec.name}-v{candidate.version}.html"
-        outcome = check_drift(learned, served, compared_columns(spec), drift_bounds(spec), report)
-        return _record_on_model(platform, context, spec, candidate.version, outcome, SERVING_DRIFT)
-
-    return serving_drift
+    report = platform.settings.reports / SERVING_DRIFT / f"{spec.name}-v{candidate.version}.html"
+    return check_drift(learned, served, compared_columns(spec), drift_bounds(spec), report)
 
 
 def compared_columns(spec: ModelSpec) -> list[str]:
@@ -215,19 +200,8 @@ def drift_bounds(spec: ModelSpec) -> Bounds:
     return Bounds(spec.gates.max_feature_distance, spec.gates.max_drifted_share)
 
 
-def _window(platform: Platform, spec: ModelSpec, version: int, window: Window) -> pl.DataFrame:
+def window_rows(platform: Platform, spec: ModelSpec, version: int, window: Window) -> pl.DataFrame:
+    """Return the rows of a training set that were asked in a window."""
     asked = pl.col(spec.outcome.prediction_time)
     rows = platform.lake.read(f"{spec.name}/training_set", version)
     return rows.filter((asked >= window.start) & (asked < window.end)).collect()
-
-
-def _record_on_model(
-    platform: Platform,
-    context: dg.AssetCheckExecutionContext,
-    spec: ModelSpec,
-    version: str,
-    outcome: Outcome,
-    check: str,
-) -> dg.AssetCheckResult:
-    table = f"{spec.name}/model"
-    return record(platform, context.run.run_id, outcome, table=table, version=int(version), check=check)

@@ -21,7 +21,6 @@ from assets.failures import one_line
 from assets.in_use import last_dbt_build, prediction_logs_in_use, reports_in_use, versions_in_use
 from assets.old_runs import remove_runs, spent_runs
 from assets.quiet import quiet_exit
-from assets.raw import CHECK
 from assets.resources import Platform, platform_for
 from ml.clock import RealClock
 from ml.models import MODELS
@@ -71,7 +70,7 @@ def vacuum_tables(platform: Platform, dry_run: bool) -> Iterator[Gone]:
 def vacuum_table(platform: Platform, table: str, in_use: InUse, dry_run: bool) -> Gone:
     """Clear one table of all versions but those that `in_use`, the publication log or the rules keep."""
     lake, rules = platform.lake, rules_of(platform.settings)
-    judged = platform.verdicts.newest_of(table) if table.startswith("raw/") else {}
+    good = platform.guard.passed(table) if table.startswith("raw/") else lambda version, partition: False
     with lake.lock(table):
         if not dry_run and lake.appended_files(table) > MOST_FILES:
             lake.compact(table)
@@ -80,7 +79,7 @@ def vacuum_table(platform: Platform, table: str, in_use: InUse, dry_run: bool) -
             table,
             lake.history(table),
             in_use.of(table) | published,
-            lambda version, partition: judged.get((version, partition, CHECK), False),
+            good,
             rules,
             RealClock().now(),
         )

@@ -57,7 +57,7 @@ def check_drift(
         "rows": [old.height, new.height],
         "content": content_hash(current.select(columns).sort(columns)),
     }
-    return Outcome(share < bounds.share, summary, evidence, _table(old, new, distances, bounds), report)
+    return Outcome(share < bounds.share, summary, evidence, _table(old, new, distances, bounds), report=report)
 
 
 def _sample(frame: pl.DataFrame, columns: Sequence[str]) -> pl.DataFrame:

@@ -1,16 +1,22 @@
 """The one guard: asked by every asset that reads another stage, for exactly the versions it will read.
 
 Dagster's blocking checks hold only inside one run; this holds however a run is started. No verdict
-is a refusal.
+is a refusal. A version of features/<table> stands on the raw months it was built from: they are asked for as well.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from checks.required import required_checks
 from ml.lake import WHOLE, Lake
+from ml.overrides import Override, Overrides
 from ml.publication import Publications
 from ml.verdicts import Verdict, Verdicts
+
+BUILT_ON = "raw"  # in the commit of features/<name>: the version of each raw month that was read, by table
+LOOK_BACK = "look_back_months"  # beside it: how many of these months before its own a month was built from
+
+Batch = tuple[str, str, int]  # table, partition, version
 
 
 class GateClosed(Exception):
@@ -18,12 +24,38 @@ class GateClosed(Exception):
 
 
 @dataclass(frozen=True)
+class Problem:
+    """A blocking check that did not pass on a version of a partition; `verdict` is None if it never ended."""
+
+    table: str
+    partition: str
+    version: int
+    check: str
+    verdict: Verdict | None
+
+    @property
+    def reason(self) -> str:
+        """What the check found, or that it never ended, and in which run."""
+        if self.verdict is None:
+            return "has no verdict on it"
+        found = self.verdict.evidence.get("summary", "see the check's evidence")
+        return f"failed in run {self.verdict.run_id or 'unknown'} ({found})"
+
+    @property
+    def remedy(self) -> str:
+        """What to do about it."""
+        name = name_of(self.table, self.partition)
+        return f"run the check on {name}" if self.verdict is None else f"correct the data, materialize {name} again"
+
+
+@dataclass(frozen=True)
 class Guard:
-    """Admits readers to versions whose blocking checks passed."""
+    """Admits readers to versions whose blocking checks passed, or that an override lets pass."""
 
     lake: Lake
     verdicts: Verdicts
     publications: Publications
+    overrides: Overrides
 
     def admit(self, reader: str, table: str, partitions: Iterable[str] = (WHOLE,)) -> dict[str, int]:
         """Return the version of each partition that `reader` may read, to be read exactly so.
@@ -35,9 +67,10 @@ class Guard:
         versions = self.lake.partition_versions(table, wanted)
         missing = [p for p in wanted if p not in versions]
         if missing:
-            raise GateClosed(f"{reader} cannot read {_name(table, missing[0])}: not materialized; materialize it first")
-        for partition, version in versions.items():
-            self.require(reader, table, version, partition)
+            raise GateClosed(
+                f"{reader} cannot read {name_of(table, missing[0])}: not materialized; materialize it first"
+            )
+        self._refuse(reader, self.problems(table, versions))
         return versions
 
     def admit_published(self, reader: str, name: str) -> int:
@@ -47,28 +80,71 @@ class Guard:
             raise GateClosed(
                 f"{reader} cannot read published/{name}: nothing published; materialize published/{name} first"
             )
-        for partition, version in current.staged.items():
-            self.require(reader, f"features/{name}", version, partition)
+        self._refuse(reader, self.problems(f"features/{name}", current.staged))
         return current.version
 
     def require(self, reader: str, table: str, version: int, partition: str = WHOLE) -> None:
         """Raise GateClosed unless every blocking check passed on this version of this partition."""
-        for check in required_checks(table):
-            verdict = self.verdicts.newest(table, version, partition, check)
-            if verdict is None or not verdict.passed:
-                raise GateClosed(_refusal(reader, table, version, partition, check, verdict))
+        self._refuse(reader, self.problems(table, {partition: version}))
+
+    def problems(self, table: str, versions: Mapping[str, int]) -> list[Problem]:
+        """Return what keeps these versions (by partition), or the raw months they were built on, from being read."""
+        batches = [*self._built_on(table, versions), *((table, p, v) for p, v in versions.items())]
+        return [problem for name in dict.fromkeys(b[0] for b in batches) for problem in self._asked(name, batches)]
+
+    def passed(self, table: str) -> Callable[[int, str], bool]:
+        """Return whether a version and partition of `table` passed every check, without any override: as of now."""
+        newest, wanted = self.verdicts.newest_of(table), required_checks(table)
+        return lambda version, partition: all(newest.get((version, partition, check), False) for check in wanted)
+
+    def overridden(self, table: str, versions: Mapping[str, int]) -> list[Override]:
+        """Return the active overrides on these versions and on the raw months they were built on."""
+        batches = {*self._built_on(table, versions), *((table, p, v) for p, v in versions.items())}
+        active = [o for name in sorted({b[0] for b in batches}) for o in self.overrides.active(name)]
+        return [o for o in active if (o.table, o.partition, o.version) in batches]
+
+    def _asked(self, table: str, batches: Iterable[Batch]) -> Iterator[Problem]:
+        passed = self.verdicts.newest_of(table)
+        overridden = {(o.version, o.partition, o.check) for o in self.overrides.active(table)}
+        for _, partition, version in (batch for batch in batches if batch[0] == table):
+            for check in required_checks(table):
+                key = (version, partition, check)
+                if not passed.get(key, False) and key not in overridden:
+                    yield Problem(table, partition, version, check, self.verdicts.newest(table, *key))
+
+    def _built_on(self, table: str, versions: Mapping[str, int]) -> list[Batch]:
+        """Return the raw batches that a feature table's months were built from, each once."""
+        if not table.startswith("features/"):
+            return []
+        commits = {c["version"]: c["metadata"] for c in self.lake.history(table) if c["version"] in versions.values()}
+        return list(
+            dict.fromkeys(
+                batch for month, version in versions.items() for batch in _raw_of(commits.get(version, {}), month)
+            )
+        )
+
+    def _refuse(self, reader: str, problems: list[Problem]) -> None:
+        if not problems:
+            return
+        first, more = problems[0], len(problems) - 1
+        raise GateClosed(
+            f"{reader} refuses to read {name_of(first.table, first.partition)} version {first.version}: "
+            f"check {first.check!r} {first.reason}; {first.remedy}, then run {reader} again"
+            + (f" (and {more} more: make quarantine lists them)" if more else "")
+        )
 
 
-def _refusal(reader: str, table: str, version: int, partition: str, check: str, verdict: Verdict | None) -> str:
-    what = f"{reader} refuses to read {_name(table, partition)} version {version}: check {check!r} "
-    if verdict is None:
-        return what + f"has no verdict on it; run the check on {_name(table, partition)}, then run {reader} again"
-    evidence = verdict.evidence.get("summary", "see the check's evidence")
-    return (
-        what + f"failed in run {verdict.run_id or 'unknown'} ({evidence}); correct the data, materialize "
-        f"{_name(table, partition)} again, then run {reader} again"
-    )
-
-
-def _name(table: str, partition: str) -> str:
+def name_of(table: str, partition: str) -> str:
+    """Return how people read a partition of a table: raw/flights[2013-03]."""
     return f"{table}[{partition}]" if partition else table
+
+
+def _raw_of(commit: Mapping[str, object], month: str) -> Iterator[Batch]:
+    """Yield the raw batches that one month of a commit read: its own month and those that it looks back to."""
+    built_on, look_back = commit.get(BUILT_ON), commit.get(LOOK_BACK, 0)
+    if not isinstance(built_on, Mapping) or not isinstance(look_back, int):
+        return
+    for table, versions in built_on.items():
+        until = [p for p in sorted(versions) if p <= month]
+        for partition in until[-look_back - 1 :]:
+            yield table, partition, versions[partition]

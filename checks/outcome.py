@@ -7,7 +7,7 @@ from typing import Any
 
 import polars as pl
 
-RULE = "rule"
+from ml.quarantine import RULE as RULE
 
 
 @dataclass(frozen=True)

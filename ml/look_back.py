@@ -3,10 +3,11 @@
 dbt's SQL takes the same entry (macros/months.sql), so what is guarded is what is read. No partitions here, no Dagster.
 """
 
-import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
+
+from ml.dbt_manifest import read_manifest, table_of
 
 KEY = "look_back_months"
 FEATURES_FOLDER = "features"
@@ -19,16 +20,37 @@ def load_look_backs(manifest: Path) -> dict[str, int]:
     table reads are left out. Raises LookupError if there is no manifest, ValueError with file and field if a feature
     table declares no look-back, or one that is not a number of months.
     """
-    try:
-        nodes = json.loads(manifest.read_text())["nodes"]
-    except OSError as error:
-        raise LookupError(f"no dbt manifest at {manifest}; run dbt parse") from error
+    nodes = read_manifest(manifest)["nodes"]
     models = {i: n for i, n in nodes.items() if n["resource_type"] == "model"}
     found: dict[str, int] = {}
     for unique_id, model in models.items():
         if FEATURES_FOLDER in model["fqn"]:
             _spread(models, unique_id, _declared(model), found)
     return found
+
+
+def raw_read(manifest: Path, tables: Collection[str]) -> dict[str, int]:
+    """Return the raw tables (names of dbt's sources) that building `tables` reads, each with the months to look back.
+
+    `tables` are names of the tables that dbt's models build. A feature table looks back as it declares; a staging
+    model as far as the feature tables built on it. Raises as `load_look_backs`.
+    """
+    nodes = read_manifest(manifest)
+    models = {i: n for i, n in nodes["nodes"].items() if n["resource_type"] == "model"}
+    look_backs, found = load_look_backs(manifest), dict[str, int]()
+    for unique_id, model in models.items():
+        if table_of(model) in tables:
+            for source in _sources(models, unique_id):
+                name = nodes["sources"][source]["name"]
+                found[name] = max(look_backs.get(unique_id, 0), found.get(name, 0))
+    return found
+
+
+def _sources(models: Mapping[str, Any], unique_id: str) -> set[str]:
+    """Return the unique ids of all sources that a node is built on."""
+    if unique_id not in models:
+        return {unique_id}
+    return set().union(*(_sources(models, parent) for parent in models[unique_id]["depends_on"]["nodes"]))
 
 
 def _spread(models: Mapping[str, Any], unique_id: str, months: int, found: dict[str, int]) -> None:

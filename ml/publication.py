@@ -88,12 +88,16 @@ class Publications:
         log = self.log(name)
         return log[-1] if log else None
 
-    def read(self, name: str) -> pl.LazyFrame:
-        """Return the published rows of a table. Raises LookupError with the remedy if there are none."""
+    def require(self, name: str) -> Publication:
+        """Return what is published now. Raises LookupError with the remedy if nothing is."""
         current = self.current(name)
         if current is None:
             raise LookupError(f"nothing is published of {name!r}; materialize published/{name} first")
-        return self._lake.read(f"published/{name}", current.version)
+        return current
+
+    def read(self, name: str) -> pl.LazyFrame:
+        """Return the published rows of a table. Raises LookupError with the remedy if there are none."""
+        return self._lake.read(f"published/{name}", self.require(name).version)
 
     def log(self, name: str) -> list[Publication]:
         """Return all publications of a table, oldest first."""

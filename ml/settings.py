@@ -36,6 +36,9 @@ class Settings(BaseSettings):
     spark_conf: dict[str, str] = Field(
         {}, description="Spark's settings as JSON, over those of local mode; a cluster's spark.master for one."
     )
+    allow_overrides: bool = Field(
+        False, description="Whether a person may let a failed check pass for a while (python -m assets.override)."
+    )
     train_seconds: float = Field(60.0, description="Upper bound on the fitting time of one model, in seconds.")
 
     keep_staged_days: float = Field(
