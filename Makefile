@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: demo ui mlflow status views stop vacuum test lint types imports format bench spark setup preflight lock clean help
+.PHONY: demo ui mlflow status views quarantine overrides stop vacuum test lint types imports format bench spark setup preflight lock clean help
 
 export HEADWATER_HOME ?= .headwater
 export DAGSTER_HOME := $(abspath $(HEADWATER_HOME))/dagster
@@ -34,6 +34,12 @@ status: setup ## What is served, and whether Triton answers
 
 views: setup ## Feature views: versions, columns, who reads them, and whether dbt still declares what was published
 	@$(PY) -m assets.views
+
+quarantine: setup ## Batches that failed their checks, and why; make quarantine TABLE=raw/flights MONTH=2013-03 shows failing rows, ALL=1 also released ones
+	@$(PY) -m assets.quarantine $(TABLE) $(if $(MONTH),--partition $(MONTH)) $(if $(ALL),--all)
+
+overrides: setup ## Failed checks that a person let pass: who, why, until when
+	@$(PY) -m assets.override
 
 stop: setup ## Stop Triton
 	@$(PY) -m serving.server stop
@@ -76,7 +82,7 @@ clean: ## Stop Triton and delete all state (not the installed environments)
 	rm -rf "$(HEADWATER_HOME)" .pytest_cache .mypy_cache .ruff_cache .hypothesis dbt_project/target dbt_project/logs
 
 help: ## List the targets
-	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-8s %s\n", $$1, $$2}'
+	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
 
 preflight:
 	@command -v $(PYTHON) >/dev/null || { echo "headwater: needs python 3.11: apt-get install python3.11 python3.11-venv" >&2; exit 1; }

@@ -10,6 +10,7 @@ from assets.features import dbt_resource, feature_assets
 from assets.monitoring import predictions_asset
 from assets.progress import progress_logger
 from assets.publishing import publishing_assets
+from assets.quarantine import quarantine_asset
 from assets.raw import raw_assets
 from assets.resources import Platform, platform_for
 from assets.training import training_assets
@@ -50,6 +51,7 @@ def definitions_for(
         *(part for spec in models for part in training_assets(spec)),
         *(deployment_asset(spec) for spec in models),
         *(predictions_asset(spec) for spec in models),
+        quarantine_asset(),
     ]
     for spec in models:
         require_features(spec.name, spec.features, platform.feature_views)

@@ -17,6 +17,7 @@ from dagster._core.definitions.asset_checks.asset_check_evaluation import (
 
 from assets.mirror import Judgement, evaluation, record
 from assets.partitions import MONTHS
+from assets.quarantine import refresh
 from assets.resources import Platform
 from checks.guard import name_of
 from checks.outcome import Outcome
@@ -87,6 +88,7 @@ def gate_checks(
         for batch in _batches(context, platform, table, partitioned, version):
             judgements = [gate.judgement(batch) for gate in selected]
             record(platform, context.run.run_id, judgements)
+            refresh(context.instance, platform, any(j.blocking and not j.outcome.passed for j in judgements))
             yield from mirrored(context.instance, platform, key, judgements)
             for judgement in judgements:
                 verdict = "passed" if judgement.outcome.passed else "FAILED"

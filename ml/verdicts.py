@@ -7,6 +7,7 @@ decided by `checks/guard.py`; Dagster's check evaluations mirror these rows.
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
+from datetime import datetime
 from typing import Any
 
 import polars as pl
@@ -65,13 +66,18 @@ class Verdicts:
     def newest(self, table: str, version: int, partition: str, check: str) -> Verdict | None:
         """Return the newest verdict on exactly this version and partition, None if the check never ended."""
         rows = self.rows(table).filter(version=version, partition=partition, check=check).tail(1)
-        if rows.is_empty():
-            return None
-        row = rows.row(0, named=True)
-        return Verdict(
-            **{k: v for k, v in row.items() if k not in ("at", ORDER, "evidence")},
-            evidence=json.loads(row["evidence"]),
-        )
+        return None if rows.is_empty() else _verdict(rows.row(0, named=True))
+
+    def newest_verdicts(self, table: str) -> list[tuple[Verdict, datetime]]:
+        """Return the newest verdict of each (version, partition, check) on a table with its instant, oldest first."""
+        rows = self.rows(table).unique(["version", "partition", "check"], keep="last", maintain_order=True)
+        return [(_verdict(row), row["at"]) for row in rows.iter_rows(named=True)]
+
+    def tables(self) -> list[str]:
+        """Return the tables that have verdicts, sorted."""
+        if not self._lake.exists(TABLE):
+            return []
+        return self._lake.read(TABLE).select(pl.col("table").unique().sort()).collect()["table"].to_list()
 
     def newest_of(self, table: str) -> dict[tuple[int, str, str], bool]:
         """Return whether the newest verdict of each (version, partition, check) on a table is a pass."""
@@ -83,3 +89,8 @@ class Verdicts:
         if not self._lake.exists(TABLE):
             return pl.DataFrame(schema=_SCHEMA)
         return self._lake.read(TABLE).filter(pl.col("table") == table).collect().sort(ORDER)
+
+
+def _verdict(row: dict[str, Any]) -> Verdict:
+    fields = {name: value for name, value in row.items() if name not in ("at", ORDER, "evidence")}
+    return Verdict(**fields, evidence=json.loads(row["evidence"]))
