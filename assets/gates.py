@@ -110,7 +110,7 @@ def mirrored(
     for judgement in judgements:
         active = platform.overrides.active(judgement.table)
         granted = [o for o in active if _names(judgement) == (o.version, o.partition, o.check)]
-        yield evaluation(asset, judgement, granted[0] if granted else None, target)
+        yield evaluation(platform, asset, judgement, granted[0] if granted else None, target)
 
 
 def _line(judgement: Judgement) -> str:

@@ -12,10 +12,12 @@ from dagster._core.definitions.asset_checks.asset_check_evaluation import (
 )
 
 from assets.metadata import markdown_table
+from assets.reports import address_of
 from assets.resources import Platform
 from checks.outcome import Outcome
 from ml.lake import WHOLE
 from ml.overrides import Override
+from ml.settings import Settings
 from ml.verdicts import Verdict
 
 TABLE_ROWS = 40
@@ -43,6 +45,7 @@ def record(platform: Platform, run_id: str, judgements: Sequence[Judgement]) -> 
 
 
 def evaluation(
+    platform: Platform,
     asset: dg.AssetKey,
     judgement: Judgement,
     override: Override | None = None,
@@ -57,14 +60,18 @@ def evaluation(
         passed=outcome.passed,
         severity=dg.AssetCheckSeverity.ERROR if stops else dg.AssetCheckSeverity.WARN,
         description=f"{override}; {outcome.summary}" if override and not outcome.passed else outcome.summary,
-        metadata={"table version": judgement.version, **_overridden(override), **metadata_of(outcome)},
+        metadata={
+            "table version": judgement.version,
+            **_overridden(override),
+            **metadata_of(outcome, platform.settings),
+        },
         target_materialization_data=target,
         blocking=judgement.blocking,
         partition=judgement.partition or None,
     )
 
 
-def metadata_of(outcome: Outcome) -> dict[str, Any]:
+def metadata_of(outcome: Outcome, settings: Settings) -> dict[str, Any]:
     """Return an outcome's evidence as Dagster metadata: summary, rules, failing rows, picture, page."""
     entries: dict[str, Any] = {"summary": outcome.summary}
     if outcome.table:
@@ -77,7 +84,8 @@ def metadata_of(outcome: Outcome) -> dict[str, Any]:
             f"![plot](data:image/png;base64,{base64.b64encode(outcome.plot).decode()})"
         )
     if outcome.report is not None:
-        entries["report"] = dg.MetadataValue.path(str(outcome.report))
+        entries["report"] = dg.MetadataValue.url(address_of(settings, outcome.report))
+        entries["report's file"] = dg.MetadataValue.path(str(outcome.report))
     return entries
 
 

@@ -56,16 +56,17 @@ def grant(
     granted = [Override(table, p.version, p.check, who, why, until, partition) for p in wanted]
     platform.overrides.grant(granted)
     for problem, override in zip(wanted, granted, strict=True):
-        _show(instance, problem, override)
+        _show(platform, instance, problem, override)
     refresh(instance, platform, failed=True)
     return granted
 
 
-def _show(instance: dg.DagsterInstance, problem: Problem, override: Override) -> None:
+def _show(platform: Platform, instance: dg.DagsterInstance, problem: Problem, override: Override) -> None:
     """Put the override on the asset in the UI at once: the check as a warning that names it."""
     outcome = Outcome(False, problem.reason)
     judgement = Judgement(problem.table, problem.version, problem.check, outcome, problem.partition)
-    instance.report_runless_asset_event(evaluation(dg.AssetKey(problem.table.split("/")), judgement, override))
+    shown = evaluation(platform, dg.AssetKey(problem.table.split("/")), judgement, override)
+    instance.report_runless_asset_event(shown)
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -1,14 +1,18 @@
 """The raw stage: one generic asset a declared source, and its blocking expectations. Knows no source by name."""
 
 from collections.abc import Iterable
+from datetime import timedelta
 
 import dagster as dg
+import polars as pl
 
-from assets.gates import Gate, gate_checks
+from assets.gates import Batch, Gate, gate_checks
 from assets.metadata import preview
-from assets.partitions import MONTHS
+from assets.partitions import MONTHS, end_of
 from assets.resources import Platform
 from checks.data import check_expectations
+from checks.freshness import ARRIVAL, check_arrival
+from checks.outcome import Outcome
 from ml.fingerprint import json_hash
 from ml.lake import WHOLE
 from ml.landing import land
@@ -29,7 +33,8 @@ def raw_assets(sources: Iterable[Source]) -> list[dg.AssetsDefinition | dg.Asset
 
 def raw_gates(source: Source) -> dg.AssetChecksDefinition:
     """Return the checks of a landed partition."""
-    return gate_checks(source.table, [_expectations(source)], partitioned=source.partition is not None)
+    gates = [_expectations(source)] + ([_freshness(source.fresh_within)] if source.fresh_within else [])
+    return gate_checks(source.table, gates, partitioned=source.partition is not None)
 
 
 def _asset(source: Source) -> dg.AssetsDefinition:
@@ -72,6 +77,15 @@ def _expectations(source: Source) -> Gate:
         f"Great Expectations suite of {source.table}: declared contract, then checks/expectations.",
         lambda batch: check_expectations(source, batch.rows),
     )
+
+
+def _freshness(within: timedelta) -> Gate:
+    def judge(batch: Batch) -> Outcome:
+        newest = batch.rows.select(pl.col("event_timestamp").max()).item()
+        return check_arrival(newest, end_of(batch.partition), within, batch.platform.clock.now())
+
+    told = f"The newest row of the month, by the platform's clock, is no older than {within} when the month ends."
+    return Gate(ARRIVAL, told, judge, blocking=False)
 
 
 def _column_schema(source: Source) -> dg.TableSchema:

@@ -1,24 +1,26 @@
-"""`make ui`: the Dagster UI on the state that the demo made. Ctrl-C ends it with all it started."""
+"""`make ui`: the Dagster UI on the state that the demo made, and the drift pages that it links to.
+
+Ctrl-C ends it with all it started.
+"""
 
 import os
 import socket
+import subprocess
 import sys
 from pathlib import Path
 
+from assets.reports import LOOPBACK
 from ml.settings import Settings
-
-LOOPBACK = "127.0.0.1"
 
 
 def main() -> int:
-    """Replace this process by `dagster dev`. Returns 1 after one line if the port is taken."""
+    """Replace this process by `dagster dev`. Returns 1 after one line if a port is taken."""
     settings = Settings()
-    if _taken(settings.ui_port):
-        print(
-            f"headwater: port {settings.ui_port} is taken; stop what listens there, or set HEADWATER_UI_PORT",
-            file=sys.stderr,
-        )
-        return 1
+    for port, setting in ((settings.ui_port, "HEADWATER_UI_PORT"), (settings.reports_port, "HEADWATER_REPORTS_PORT")):
+        if _taken(port):
+            print(f"headwater: port {port} is taken; stop what listens there, or set {setting}", file=sys.stderr)
+            return 1
+    subprocess.Popen([sys.executable, "-m", "assets.reports"])  # ends with this process
     os.environ["DAGSTER_HOME"] = str(settings.dagster_home)
     print(f"Dagster UI: http://{LOOPBACK}:{settings.ui_port} (Ctrl-C ends it)", flush=True)
     dagster = str(Path(sys.executable).parent / "dagster")

@@ -26,6 +26,7 @@ class Settings(BaseSettings):
     triton_grpc_port: int = Field(8001, description="Triton's gRPC port on loopback.")
     triton_metrics_port: int = Field(8002, description="Triton's Prometheus port on loopback.")
     ui_port: int = Field(3000, description="Port of the Dagster UI.")
+    reports_port: int = Field(3001, description="Port of the drift pages that the Dagster UI links to.")
     mlflow_port: int = Field(5000, description="Port of the MLflow page.")
     offline_store: Literal["polars", "spark"] = Field(
         "polars", description="What joins features to rows: polars in this process, or Feast's Spark store."

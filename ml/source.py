@@ -6,6 +6,7 @@ The instances are in `ml/sources`; landing them in the lake is `ml/landing.py`.
 import zipfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from datetime import timedelta
 from pathlib import Path
 from typing import Protocol
 
@@ -83,7 +84,8 @@ class Source:
     `columns` maps each column to its type and description. `key` names a fact uniquely. `known_at`
     is a rule that gives, per row, the UTC instant at which the row became known. `partition` is an
     expression that gives the month ("2013-01") a row belongs to, None for a table that lands whole.
-    `created_column` names the source's own column with the instant of a correction, if it has one.
+    `created_column` names the source's own column with the instant of a correction, if it has one. `fresh_within` is
+    how long the source may be silent before its newest month counts as late, None if that means nothing.
     """
 
     name: str
@@ -95,6 +97,7 @@ class Source:
     known_at: KnownAt
     partition: pl.Expr | None = None
     created_column: str | None = None
+    fresh_within: timedelta | None = None
 
     @property
     def table(self) -> str:

@@ -3,7 +3,7 @@
 Every flight that left New York in 2013, hourly weather, planes, airports and airlines.
 """
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from functools import cache
 from importlib.metadata import distribution
 from pathlib import Path
@@ -75,6 +75,7 @@ FLIGHTS = Source(
     key=("time_hour", "carrier", "flight", "origin"),
     known_at=_arrival,
     partition=LOCAL_MONTH,
+    fresh_within=timedelta(hours=12),  # no flight leaves for some hours of the night
 )
 
 WEATHER = Source(
@@ -102,6 +103,7 @@ WEATHER = Source(
     key=("origin", "time_hour"),
     known_at=_after_the_hour,
     partition=LOCAL_MONTH,
+    fresh_within=timedelta(hours=6),
 )
 
 PLANES = Source(

@@ -18,7 +18,7 @@ from ml.settings import Settings
 from tests.serving.conftest import free_ports
 
 ROOT = Path(__file__).parent.parent.parent
-PORTS = ("TRITON_HTTP", "TRITON_GRPC", "TRITON_METRICS", "UI", "MLFLOW")
+PORTS = ("TRITON_HTTP", "TRITON_GRPC", "TRITON_METRICS", "UI", "REPORTS", "MLFLOW")
 TRAIN_SECONDS = 40
 
 
