@@ -54,17 +54,14 @@ def evaluation(
     """Return what Dagster shows of a judgement. One that an override lets pass is a warning, never a pass."""
     outcome = judgement.outcome
     stops = judgement.blocking and override is None
+    about = {"table version": judgement.version, **_overridden(override)}
     return dg.AssetCheckEvaluation(
         asset_key=asset,
         check_name=judgement.check,
         passed=outcome.passed,
         severity=dg.AssetCheckSeverity.ERROR if stops else dg.AssetCheckSeverity.WARN,
         description=f"{override}; {outcome.summary}" if override and not outcome.passed else outcome.summary,
-        metadata={
-            "table version": judgement.version,
-            **_overridden(override),
-            **metadata_of(outcome, platform.settings),
-        },
+        metadata={**about, **metadata_of(outcome, platform.settings)},
         target_materialization_data=target,
         blocking=judgement.blocking,
         partition=judgement.partition or None,

@@ -29,15 +29,18 @@ def measure(call: Callable[[], Any], calls: int) -> Timing:
     return Timing(median(times), quantiles(times, n=100)[98], calls)
 
 
-def conclude(benchmark: str, ratio: float, bar: float, **more: Any) -> None:
-    """Print peak memory of this process and the JSON line that ends every benchmark."""
+def conclude(benchmark: str, ratio: float, bar: float, holds: bool | None = None, **more: Any) -> None:
+    """Print peak memory of this process and the JSON line that ends every benchmark.
+
+    The bar holds if the ratio is at least as large, unless `holds` says.
+    """
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     print(f"peak memory of this process: {peak:.0f} MiB")
     found: Mapping[str, Any] = {
         "benchmark": benchmark,
         "ratio": round(ratio, 2),
         "bar": bar,
-        "holds": ratio >= bar,
+        "holds": ratio >= bar if holds is None else holds,
         **more,
     }
     print(json.dumps(found))

@@ -44,6 +44,10 @@ class DeltaLog:
                     "metadata": json.loads(commit.get(_METADATA, "{}")),
                 }
 
+    def newest(self) -> int:
+        """Return the number of the newest commit, whatever it did; -1 if there is no table."""
+        return max((int(path.stem) for path in self._path.glob("*.json")), default=-1)
+
     def version_of(self, commit: str) -> int:
         """Return the version that a commit, by its id, became: others may have written since."""
         for entry in self._entries():

@@ -35,6 +35,7 @@ class Lake:
 
     def __init__(self, root: Path) -> None:
         self.root = root
+        self._snapshots: dict[str, tuple[int, pl.DataFrame]] = {}
 
     def path(self, table: str) -> str:
         """Return the location of `table`, such as raw/flights."""
@@ -117,6 +118,13 @@ class Lake:
         if partitions is not None:
             frame = frame.filter(pl.col(PARTITION_KEY).is_in(list(partitions)))
         return frame
+
+    def snapshot(self, table: str) -> pl.DataFrame:
+        """Return all rows of a small table as of now; they are read again only after somebody wrote it."""
+        newest = self._log(table).newest()
+        if table not in self._snapshots or self._snapshots[table][0] != newest:
+            self._snapshots[table] = (newest, self.read(table).collect())
+        return self._snapshots[table][1]
 
     def read_pinned(self, table: str, versions: Mapping[str, int]) -> pl.LazyFrame:
         """Return each partition as of its own version: {"2013-01": 3, "2013-02": 5}; {"": 2} is the whole table."""

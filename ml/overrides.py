@@ -93,7 +93,7 @@ class Overrides:
         """Return all overrides ever granted or ended, oldest first."""
         if not self._lake.exists(TABLE):
             return []
-        rows = self._lake.read(TABLE).collect().sort(ORDER).drop("at", ORDER)
+        rows = self._lake.snapshot(TABLE).sort(ORDER).drop("at", ORDER)
         return [Override(**row) for row in rows.iter_rows(named=True)]
 
     def _append(self, overrides: Iterable[Override]) -> None:

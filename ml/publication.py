@@ -103,7 +103,7 @@ class Publications:
         """Return all publications of a table, oldest first."""
         if not self._lake.exists(TABLE):
             return []
-        rows = self._lake.read(TABLE).filter(pl.col("table") == name).collect().sort(ORDER)
+        rows = self._lake.snapshot(TABLE).filter(pl.col("table") == name).sort(ORDER)
         return [
             Publication(r["table"], r["version"], json.loads(r["staged"]), r["actor"], r["reason"])
             for r in rows.iter_rows(named=True)

@@ -77,7 +77,7 @@ class Verdicts:
         """Return the tables that have verdicts, sorted."""
         if not self._lake.exists(TABLE):
             return []
-        return self._lake.read(TABLE).select(pl.col("table").unique().sort()).collect()["table"].to_list()
+        return self._lake.snapshot(TABLE)["table"].unique().sort().to_list()
 
     def newest_of(self, table: str) -> dict[tuple[int, str, str], bool]:
         """Return whether the newest verdict of each (version, partition, check) on a table is a pass."""
@@ -88,7 +88,7 @@ class Verdicts:
         """Return all verdicts on a table, oldest first, one row a verdict."""
         if not self._lake.exists(TABLE):
             return pl.DataFrame(schema=_SCHEMA)
-        return self._lake.read(TABLE).filter(pl.col("table") == table).collect().sort(ORDER)
+        return self._lake.snapshot(TABLE).filter(pl.col("table") == table).sort(ORDER)
 
 
 def _verdict(row: dict[str, Any]) -> Verdict:
