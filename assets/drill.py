@@ -1,0 +1,63 @@
+"""What drills share: a scratch copy of a home to spoil, the lines of the story, and promises that must hold.
+
+What a drill breaks and repairs is in `assets/drill_<name>.py`.
+"""
+
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from assets.resources import Platform
+
+# Files that are written in place: a hard link would hand a write through to the user's home.
+WRITTEN_IN_PLACE = (".db", ".duckdb", ".json", ".msgpack", ".log", ".yaml")
+_LEFT_OUT = shutil.ignore_patterns("drills", "logs", "reports", "training", "dagster", "*-shm", "*-wal", "*.lock")
+
+
+class PromiseBroken(Exception):
+    """Something that a drill promises did not happen."""
+
+
+@contextmanager
+def scratch(platform: Platform) -> Iterator[Platform]:
+    """Yield the parts of a copy of a home, removed afterwards. Tables are hard links, so it costs next to nothing.
+
+    Dagster's instance, logs and reports are not copied. Raises LookupError if `make demo` has not run in the home.
+    """
+    home = platform.settings.root
+    if not platform.lake.tables():
+        raise LookupError(f"there is nothing in {home} to drill on; run make demo first")
+    (home / "drills").mkdir(parents=True, exist_ok=True)
+    with TemporaryDirectory(dir=home / "drills") as folder:
+        copy = Path(folder) / "home"
+        shutil.copytree(home, copy, ignore=_LEFT_OUT, copy_function=_link)
+        moved = {"home": copy, "online_store": str(copy / "online.db")}
+        yield replace(platform, settings=platform.settings.model_copy(update=moved))
+
+
+def say(step: str, text: str) -> None:
+    """Print one step of the story."""
+    print(f"{step:<16}{text}", flush=True)
+
+
+def promise(condition: bool, text: str) -> None:
+    """Print what was promised and holds. Raises PromiseBroken if it does not."""
+    if not condition:
+        raise PromiseBroken(f"promised, but not so: {text}")
+    say("  ok", text)
+
+
+def _link(source: str, target: str) -> str:
+    """Link a file that is never changed in place; copy any other, and where the file system cannot link."""
+    path = Path(source)
+    if path.suffix in WRITTEN_IN_PLACE and "_delta_log" not in path.parts:
+        return shutil.copy2(source, target)
+    try:
+        os.link(source, target)
+    except OSError:
+        return shutil.copy2(source, target)
+    return target
