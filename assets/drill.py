@@ -13,9 +13,7 @@ from tempfile import TemporaryDirectory
 
 from assets.resources import Platform
 
-# Files that are written in place: a hard link would hand a write through to the user's home.
-WRITTEN_IN_PLACE = (".db", ".duckdb", ".json", ".msgpack", ".log", ".yaml")
-_LEFT_OUT = shutil.ignore_patterns("drills", "logs", "reports", "training", "dagster", "*-shm", "*-wal", "*.lock")
+_LEFT_OUT = shutil.ignore_patterns("lake", "drills", "logs", "reports", "training", "dagster", "server", "*-shm")
 
 
 class PromiseBroken(Exception):
@@ -34,7 +32,9 @@ def scratch(platform: Platform) -> Iterator[Platform]:
     (home / "drills").mkdir(parents=True, exist_ok=True)
     with TemporaryDirectory(dir=home / "drills") as folder:
         copy = Path(folder) / "home"
-        shutil.copytree(home, copy, ignore=_LEFT_OUT, copy_function=_link)
+        shutil.copytree(home, copy, ignore=_LEFT_OUT)
+        # Delta's files are never written twice: a link to one costs nothing and cannot hand a write through.
+        shutil.copytree(home / "lake", copy / "lake", ignore=shutil.ignore_patterns("*.lock"), copy_function=_link)
         moved = {"home": copy, "online_store": str(copy / "online.db")}
         yield replace(platform, settings=platform.settings.model_copy(update=moved))
 
@@ -52,12 +52,9 @@ def promise(condition: bool, text: str) -> None:
 
 
 def _link(source: str, target: str) -> str:
-    """Link a file that is never changed in place; copy any other, and where the file system cannot link."""
-    path = Path(source)
-    if path.suffix in WRITTEN_IN_PLACE and "_delta_log" not in path.parts:
-        return shutil.copy2(source, target)
+    """Link a file, or copy it where the file system has no links."""
     try:
         os.link(source, target)
     except OSError:
-        return shutil.copy2(source, target)
+        return str(shutil.copy2(source, target))
     return target
