@@ -24,6 +24,7 @@ from assets.views import BUILT_FROM, admit_build
 from checks.dbt_tests import FEATURES_FOLDER, built_tables, check_dbt_tests, errors
 from ml.dbt_manifest import read_manifest, table_of
 from ml.look_back import load_look_backs
+from ml.recipe import collect_recipe
 from ml.source import Source
 from ml.view_definitions import Definition
 from ml.warehouse import read_feature_table
@@ -101,7 +102,7 @@ def feature_assets(platform: Platform, sources: Sequence[Source]) -> dg.AssetsDe
         context: dg.AssetExecutionContext, dbt: DbtCliResource, platform: dg.ResourceParam[Platform]
     ) -> Iterator[Any]:
         months = list(context.partition_keys)
-        variables = {
+        variables: dict[str, Any] = {
             "start_month": months[0],
             "end_month": months[-1],
             "raw_versions": _admitted_raw(platform, sources, months),
@@ -114,7 +115,7 @@ def feature_assets(platform: Platform, sources: Sequence[Source]) -> dg.AssetsDe
         with chdir("."):  # dagster-dbt's threads leave the process in dbt's folder
             events = list(build.stream().fetch_row_counts().fetch_column_metadata())
         release_warehouse(build)
-        _export(platform, context.run.run_id, build, months, definitions)
+        _export(platform, context.run.run_id, build, months, definitions, variables["raw_versions"])
         problems = errors(build.get_artifact("run_results.json"))
         if problems:
             yield from (event for event in events if isinstance(event, dg.AssetCheckResult | dg.AssetCheckEvaluation))
@@ -158,12 +159,16 @@ def _export(
     build: DbtCliInvocation,
     months: list[str],
     definitions: Mapping[str, Definition],
+    raw: Mapping[str, int],
 ) -> None:
-    """Write the built months of each feature table as a new version, with dbt's verdict on it."""
+    """Write the built months of each feature table as a new version, with how it was made and dbt's verdict on it."""
     results = build.get_artifact("run_results.json")
+    warehouse = platform.settings.warehouse
     for name in built_tables(platform.manifest, results):
-        frame = read_feature_table(platform.settings.warehouse, name, months)
-        made_by = {"run": run_id, BUILT_FROM: definitions[name].rows if name in definitions else None}
+        frame = read_feature_table(warehouse, name, months)
+        recipe = collect_recipe(platform.manifest, results, warehouse, name, raw)
+        definition = definitions[name].rows if name in definitions else None
+        made_by = {"run": run_id, BUILT_FROM: definition, **recipe.to_metadata()}
         version = platform.lake.replace(f"features/{name}", frame, months, made_by)
         outcome = check_dbt_tests(platform.manifest, results, name)
         for month in months:

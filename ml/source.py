@@ -77,6 +77,18 @@ class SqlReader:
 
 
 @dataclass(frozen=True)
+class KnownEarlier:
+    """Columns of a row that are known before the whole row is, such as a departure before its arrival.
+
+    `known_at` gives, per row, the UTC instant at which `columns` became known, null if never before the row.
+    The key is known with them. It holds for originals: what a correction says is known when it comes.
+    """
+
+    columns: tuple[str, ...]
+    known_at: KnownAt
+
+
+@dataclass(frozen=True)
 class Source:
     """One declared source; it becomes the table raw/<name>.
 
@@ -84,6 +96,7 @@ class Source:
     is a rule that gives, per row, the UTC instant at which the row became known. `partition` is an
     expression that gives the month ("2013-01") a row belongs to, None for a table that lands whole.
     `created_column` names the source's own column with the instant of a correction, if it has one.
+    `known_earlier` are parts of a row that staging may use before `known_at`; all else waits for it.
     """
 
     name: str
@@ -95,6 +108,7 @@ class Source:
     known_at: KnownAt
     partition: pl.Expr | None = None
     created_column: str | None = None
+    known_earlier: tuple[KnownEarlier, ...] = ()
 
     @property
     def table(self) -> str:
