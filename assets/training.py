@@ -2,6 +2,7 @@
 
 import json
 import sys
+from collections.abc import Sequence
 from tempfile import TemporaryDirectory
 from typing import Any
 
@@ -9,6 +10,7 @@ import dagster as dg
 import polars as pl
 
 from assets.automation import WHEN_CHECKED
+from assets.leakage import leakage_check
 from assets.metadata import column_schema, preview
 from assets.mirror import record
 from assets.parity import parity_check
@@ -21,15 +23,16 @@ from checks.training_rows import CHECK as TRAINING_ROWS
 from checks.training_rows import check_training_rows
 from ml.fingerprint import content_hash, json_hash
 from ml.provenance import git_commit
+from ml.source import Source
 from ml.spec import ModelSpec, Window, column_of
 
 SERVING_DRIFT = "serving_drift"
 
 
-def training_assets(spec: ModelSpec) -> list[dg.AssetsDefinition | dg.AssetChecksDefinition]:
+def training_assets(spec: ModelSpec, sources: Sequence[Source]) -> list[dg.AssetsDefinition | dg.AssetChecksDefinition]:
     """Return the training set and the model of a spec, with their blocking checks."""
-    gates = [_training_rows(spec), parity_check(spec), _promotion(spec), _serving_drift(spec)]
-    return [_training_set(spec), _model(spec), *gates]
+    on_rows = [_training_rows(spec), parity_check(spec), leakage_check(spec, sources)]
+    return [_training_set(spec), _model(spec), *on_rows, _promotion(spec), _serving_drift(spec)]
 
 
 def _training_set(spec: ModelSpec) -> dg.AssetsDefinition:
@@ -83,9 +86,9 @@ def _training_set(spec: ModelSpec) -> dg.AssetsDefinition:
 
 
 def _write_once(platform: Platform, table: str, rows: pl.DataFrame, metadata: dict[str, Any]) -> int:
-    """Write a new version unless the newest has the same content."""
+    """Write a new version unless the newest has the same content, joined from the same versions."""
     for commit in platform.lake.history(table)[:1]:
-        if commit["metadata"].get("content") == metadata["content"]:
+        if all(commit["metadata"].get(name) == metadata[name] for name in ("content", "sources")):
             return commit["version"]
     return platform.lake.replace(table, rows, None, metadata)
 

@@ -91,7 +91,7 @@ def compare_uncut(training_set: TrainingSet, rebuilder: Rebuilder) -> list[Compa
 
 
 def _at(training_set: TrainingSet, rebuilder: Rebuilder, moment: datetime, view: FeatureView) -> Compared:
-    """A value made of some rows known at the moment proves as much as one made of all; one that differs is made of all."""
+    """A value that is equal, made of some rows known then, is proof enough; one that differs is made of all of them."""
     left = asked = training_set.asked(moment)
     values, differ = pl.DataFrame(), dict[str, list[int]]()
     for since in (*(moment - span for span in _SPANS if span >= view.ttl), None):

@@ -49,11 +49,19 @@ class RawTables:
         self._read: dict[tuple[str, int, str, str], RawHistory] = {}
         self._lock = threading.Lock()
 
-    def history(self, table: str, version: int, first: str, last: str) -> RawHistory:
-        """Return a version of a table, of a partitioned one the months `first` to `last`.
+    def of(self, made: Made) -> dict[str, RawHistory]:
+        """Return, by table, the versions of raw rows that months were made from.
 
-        Raises LookupError if the table is not declared, or the version is gone.
+        Raises LookupError if a table is not declared, or a version of it is gone.
         """
+        first = month_before(min(made.months), made.recipe.look_back_months)
+        return {
+            table: self._history(table, made.recipe.raw[table], first, max(made.months))
+            for table in made.recipe.relations
+        }
+
+    def _history(self, table: str, version: int, first: str, last: str) -> RawHistory:
+        """Return a version of a table, of a partitioned one the months `first` to `last`."""
         if table not in self._sources:
             raise LookupError(f"no source lands in {table!r}; ml/sources lists {sorted(self._sources)}")
         source = self._sources[table]
@@ -89,7 +97,7 @@ class Rebuilder:
             [rows, view__feature columns], null where nothing is known.
         """
         columns = [*view.join_keys, EVENT, CREATED, *(field.name for field in view.fields)]
-        parts = [self.rows(part, columns, months, cut) for part, months in self._needed(view, made, asked[at], cut)]
+        parts = [self._rows(part, columns, months, cut) for part, months in _needed(view, made, asked[at], cut)]
         if not parts:
             return _unanswered(view, asked.height)
         keys = list(view.join_keys)
@@ -100,19 +108,22 @@ class Rebuilder:
         lookup = Lookup(frame_pieces(history), {key: key for key in keys}, features, view.ttl)
         return PointInTimeJoin(asked, at).look_up(lookup)
 
-    def rows(self, made: Made, columns: Sequence[str], months: Sequence[str], cut: Cut) -> pl.DataFrame:
+    def raw_behind(self, view: FeatureView, made: Sequence[Made], moment: datetime) -> list[tuple[str, RawHistory]]:
+        """Return the raw tables, by name, from which the rows that can answer at `moment` were made."""
+        needed = _needed(view, made, pl.Series([moment]), Cut(moment))
+        return [item for part, _ in needed for item in self._raw.of(part).items()]
+
+    def _rows(self, made: Made, columns: Sequence[str], months: Sequence[str], cut: Cut) -> pl.DataFrame:
         """Return `columns` of the feature rows of `months` that a recipe makes of the raw rows that `cut` leaves."""
         recipe, connection = made.recipe, self._connection(made.recipe)
         first = month_before(min(months), recipe.look_back_months)
         last = max(made.months) if cut.moment is None else min(max(made.months), month_of(cut.moment))
-        first_read, last_read = month_before(min(made.months), recipe.look_back_months), max(made.months)
-        for number, (table, relation) in enumerate(recipe.relations.items()):
-            history = self._raw.history(table, recipe.raw[table], first_read, last_read)
+        for number, (table, history) in enumerate(self._raw.of(made).items()):
             rows = history.all() if cut.moment is None else history.known(cut.moment, cut.since)
             if PARTITION_KEY in rows.columns:
                 rows = rows.filter(pl.col(PARTITION_KEY).is_between(pl.lit(first), pl.lit(last)))
             connection.register(f"raw_{number}", rows)
-            connection.execute(f"create or replace view {relation} as select * from raw_{number}")
+            connection.execute(f"create or replace view {recipe.relations[table]} as select * from raw_{number}")
         for statement in recipe.views:
             connection.execute(statement)
         wanted = ", ".join(f'"{name}"' for name in dict.fromkeys([*columns, PARTITION_KEY]))
@@ -120,18 +131,6 @@ class Rebuilder:
         instants = [name for name, dtype in frame.schema.items() if isinstance(dtype, pl.Datetime)]
         frame = frame.filter(pl.col(PARTITION_KEY).is_in(list(months))).with_columns(pl.col(instants).cast(INSTANT))
         return frame.select(columns)
-
-    @staticmethod
-    def _needed(
-        view: FeatureView, made: Sequence[Made], moments: pl.Series, cut: Cut
-    ) -> list[tuple[Made, tuple[str, ...]]]:
-        """Return what made the months that hold the rows which can answer, and those months."""
-        if moments.is_empty():
-            return []
-        oldest, newest = cast(datetime, moments.min()) - view.ttl, cast(datetime, moments.max())
-        first, last = month_of(max(oldest, cut.since or oldest)), month_of(newest)
-        found = [(part, tuple(month for month in part.months if first <= month <= last)) for part in made]
-        return [(part, months) for part, months in found if months]
 
     def _connection(self, recipe: Recipe) -> duckdb.DuckDBPyConnection:
         connections: dict[str, duckdb.DuckDBPyConnection] = self._local.__dict__.setdefault("connections", {})
@@ -157,6 +156,18 @@ def month_before(month: str, count: int) -> str:
     year, number = map(int, month.split("-"))
     index = year * 12 + number - 1 - count
     return f"{index // 12:04d}-{index % 12 + 1:02d}"
+
+
+def _needed(
+    view: FeatureView, made: Sequence[Made], moments: pl.Series, cut: Cut
+) -> list[tuple[Made, tuple[str, ...]]]:
+    """Return what made the months that hold the rows which can answer, and those months."""
+    if moments.is_empty():
+        return []
+    oldest, newest = cast(datetime, moments.min()) - view.ttl, cast(datetime, moments.max())
+    first, last = month_of(max(oldest, cut.since or oldest)), month_of(newest)
+    found = [(part, tuple(month for month in part.months if first <= month <= last)) for part in made]
+    return [(part, months) for part, months in found if months]
 
 
 def _unanswered(view: FeatureView, rows: int) -> pl.DataFrame:

@@ -1,0 +1,77 @@
+"""The leakage check of a training set, wired: its rows, and the raw versions and SQL that its features were made by.
+
+What it judges is in `checks/leakage.py`.
+"""
+
+from collections.abc import Sequence
+
+import dagster as dg
+
+from assets.mirror import record
+from assets.resources import Platform
+from checks.leakage import CHECK, MOMENTS, check_leakage
+from checks.leakage_rebuild import TrainingSet, views_read
+from checks.outcome import Outcome
+from ml.rebuild import Made
+from ml.recipe import recipe_of
+from ml.source import Source
+from ml.spec import ModelSpec
+
+
+def leakage_check(spec: ModelSpec, sources: Sequence[Source]) -> dg.AssetChecksDefinition:
+    """Return the check on <model>/training_set that makes a sample of it again from what was known then."""
+
+    @dg.asset_check(
+        asset=[spec.name, "training_set"],
+        name=CHECK,
+        blocking=True,
+        description=(
+            f"As-of audit: rows asked at {MOMENTS} moments, made again by the SQL that made them from raw rows cut off "
+            "at each moment, and all rows from raw rows to which corrections came late: not one bit differs. Names the "
+            "first value that does, what was known then, and the raw row that it needs."
+        ),
+    )
+    def leakage(context: dg.AssetCheckExecutionContext, platform: dg.ResourceParam[Platform]) -> dg.AssetCheckResult:
+        table = f"{spec.name}/training_set"
+        version = platform.lake.version(table)
+        outcome = audit(platform, spec, sources, version)
+        return record(platform, context.run.run_id, outcome, table=table, version=version, check=CHECK)
+
+    return leakage
+
+
+def audit(platform: Platform, spec: ModelSpec, sources: Sequence[Source], version: int) -> Outcome:
+    """Return the verdict on a version of a model's training set."""
+    table = f"{spec.name}/training_set"
+    metadata = platform.lake.metadata(table, version)
+    views = views_read(spec, platform.feature_views)
+    try:
+        made = {view.name: made_by(platform, view.name, metadata["sources"][view.name]) for view in views}
+    except LookupError as error:
+        return Outcome(False, f"nobody can say how {table} version {version} was made: {error}")
+    training_set = TrainingSet(spec, platform.lake.read(table, version).collect(), views, made)
+    return check_leakage(training_set, platform.lake, sources, seed=int(metadata["content"][:8], 16))
+
+
+def made_by(platform: Platform, name: str, version: int) -> list[Made]:
+    """Return how the months of a published version of a view were made.
+
+    Raises LookupError with the remedy if it was never published, or if the commits of its months do not say.
+    """
+    published = [publication for publication in platform.publications.log(name) if publication.version == version]
+    if not published:
+        raise LookupError(f"published/{name} version {version} was never published; publish it and join again")
+    commits = {commit["version"]: commit["metadata"] for commit in platform.lake.history(f"features/{name}")}
+    months: dict[int, list[str]] = {}
+    for month, staged in sorted(published[-1].staged.items()):
+        months.setdefault(staged, []).append(month)
+    made = []
+    for staged, part in months.items():
+        recipe = recipe_of(commits[staged]) if staged in commits else None
+        if recipe is None:
+            raise LookupError(
+                f"features/{name} version {staged} does not say which raw versions and SQL made {part[0]} to "
+                f"{part[-1]}; materialize features/{name} for these months again, publish it and join again"
+            )
+        made.append(Made(tuple(part), recipe))
+    return made
