@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: demo ui mlflow status views stop vacuum test lint types imports format bench spark setup preflight lock clean help
+.PHONY: demo drill-leak ui mlflow status views stop vacuum test lint types imports format bench spark setup preflight lock clean help
 
 export HEADWATER_HOME ?= .headwater
 export DAGSTER_HOME := $(abspath $(HEADWATER_HOME))/dagster
@@ -34,6 +34,9 @@ status: setup ## What is served, and whether Triton answers
 
 views: setup ## Feature views: versions, columns, who reads them, and whether dbt still declares what was published
 	@$(PY) -m assets.views
+
+drill-leak: setup ## Drill: a feature that knows the answer, on a scratch copy of the home; a minute
+	@$(PY) -m assets.drill_leak
 
 stop: setup ## Stop Triton
 	@$(PY) -m serving.server stop
@@ -76,7 +79,7 @@ clean: ## Stop Triton and delete all state (not the installed environments)
 	rm -rf "$(HEADWATER_HOME)" .pytest_cache .mypy_cache .ruff_cache .hypothesis dbt_project/target dbt_project/logs
 
 help: ## List the targets
-	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-8s %s\n", $$1, $$2}'
+	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
 
 preflight:
 	@command -v $(PYTHON) >/dev/null || { echo "headwater: needs python 3.11: apt-get install python3.11 python3.11-venv" >&2; exit 1; }

@@ -39,6 +39,15 @@ def scratch(platform: Platform) -> Iterator[Platform]:
         yield replace(platform, settings=platform.settings.model_copy(update=moved))
 
 
+def fingerprint(platform: Platform) -> dict[Path, tuple[int, int]]:
+    """Return size and time of last change of every file that published tables, online rows and served models are in."""
+    home = platform.settings.root
+    parts = [home / "lake", *(home / "serving" / name for name in ("models", "deployed", "artifacts"))]
+    files = [path for part in parts for path in part.rglob("*")] + sorted(home.glob("online.db*"))
+    found = {path: path.stat() for path in files if path.is_file() and path.suffix != ".lock"}
+    return {path: (status.st_size, status.st_mtime_ns) for path, status in found.items()}
+
+
 def say(step: str, text: str) -> None:
     """Print one step of the story."""
     print(f"{step:<16}{text}", flush=True)

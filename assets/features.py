@@ -105,7 +105,7 @@ def feature_assets(platform: Platform, sources: Sequence[Source]) -> dg.AssetsDe
         variables: dict[str, Any] = {
             "start_month": months[0],
             "end_month": months[-1],
-            "raw_versions": _admitted_raw(platform, sources, months),
+            "raw_versions": admitted_raw(platform, sources, months),
         }
         selected = [key.path[-1] for key in context.selected_asset_keys if key.path[0] == FEATURES_FOLDER]
         definitions = admit_build(platform, f"dagster run {context.run.run_id}", selected)
@@ -115,7 +115,7 @@ def feature_assets(platform: Platform, sources: Sequence[Source]) -> dg.AssetsDe
         with chdir("."):  # dagster-dbt's threads leave the process in dbt's folder
             events = list(build.stream().fetch_row_counts().fetch_column_metadata())
         release_warehouse(build)
-        _export(platform, context.run.run_id, build, months, definitions, variables["raw_versions"])
+        export(platform, context.run.run_id, build, months, definitions, variables["raw_versions"])
         problems = errors(build.get_artifact("run_results.json"))
         if problems:
             yield from (event for event in events if isinstance(event, dg.AssetCheckResult | dg.AssetCheckEvaluation))
@@ -136,8 +136,8 @@ def release_warehouse(build: DbtCliInvocation) -> None:
     DuckDBConnectionManager.close_all_connections()
 
 
-def _admitted_raw(platform: Platform, sources: Sequence[Source], months: list[str]) -> dict[str, int]:
-    """Ask the guard for the raw months this run will read; return the table versions to pin."""
+def admitted_raw(platform: Platform, sources: Sequence[Source], months: list[str]) -> dict[str, int]:
+    """Ask the guard for the raw months a build will read; return the table versions to pin, by name of the source."""
     look_backs = load_look_backs(platform.manifest)
     read_by_dbt = json.loads(platform.manifest.read_text())["sources"]
     look_back = {node["name"]: look_backs.get(unique_id, 0) for unique_id, node in read_by_dbt.items()}
@@ -153,7 +153,7 @@ def _admitted_raw(platform: Platform, sources: Sequence[Source], months: list[st
     return pinned
 
 
-def _export(
+def export(
     platform: Platform,
     run_id: str,
     build: DbtCliInvocation,

@@ -19,8 +19,9 @@ from ml.spec import ModelSpec, column_of
 
 WITHIN = timedelta(minutes=30)
 
-# Raw rows known at a moment are taken this far back at first, and further back only for values that still differ.
-_SPANS = tuple(timedelta(days=days) for days in (2, 8, 32, 64))
+# How far back raw rows known at a moment are taken at first: the shortest that holds a view's ttl. All of them are
+# taken only for values that still differ.
+_SPANS = tuple(timedelta(days=days) for days in (2, 8, 32))
 
 
 @dataclass(frozen=True)
@@ -94,7 +95,8 @@ def _at(training_set: TrainingSet, rebuilder: Rebuilder, moment: datetime, view:
     """A value that is equal, made of some rows known then, is proof enough; one that differs is made of all of them."""
     left = asked = training_set.asked(moment)
     values, differ = pl.DataFrame(), dict[str, list[int]]()
-    for since in (*(moment - span for span in _SPANS if span >= view.ttl), None):
+    short = [moment - span for span in _SPANS if span >= view.ttl][:1]
+    for since in (*short, None):
         values = training_set.again(rebuilder, view, left, Cut(moment, since))
         differ = _differing(view, left, values)
         places = sorted(set().union(*differ.values()))
