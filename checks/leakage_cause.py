@@ -16,7 +16,7 @@ from ml.spec import column_of
 # How far after the question one looks, little by little: a later cut costs more.
 _HORIZONS = (timedelta(hours=12), timedelta(days=3), timedelta(days=40), timedelta(days=400))
 
-_UNEXPLAINED = "not even with all that became known later: the value is not made by the SQL and raw rows on record"
+_UNEXPLAINED = "nothing that became known later: the SQL and raw rows on record do not make this value"
 
 
 def find_cause(
@@ -46,6 +46,16 @@ def find_cause(
             return f"{since:%Y-%m-%d %H:%M} UTC, when this became known: " + _new_row(raw, row, since)
         after = max(instants, default=after)
     return _UNEXPLAINED
+
+
+def find_late_cause(
+    training_set: TrainingSet, rebuilder: Rebuilder, view: FeatureView, feature: str, row: pl.DataFrame
+) -> str:
+    """Say whether late corrections changed a value, or whether it is another one without them too."""
+    column = column_of(feature)
+    (kind,) = (field.kind for field in view.fields if f"{view.name}:{field.name}" == feature)
+    values = training_set.again(rebuilder, view, row, Cut())
+    return _UNEXPLAINED if differing(row[column], values[column], kind) else "a correction that became known later"
 
 
 def _new_row(raw: list[tuple[str, Any]], row: pl.DataFrame, since: datetime) -> str:

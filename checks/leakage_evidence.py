@@ -7,7 +7,7 @@ from typing import Any
 
 import polars as pl
 
-from checks.leakage_cause import find_cause
+from checks.leakage_cause import find_cause, find_late_cause
 from checks.leakage_rebuild import Compared, TrainingSet
 from checks.outcome import RULE, Outcome
 from checks.parity_comparison import shown
@@ -17,10 +17,10 @@ from ml.spec import column_of
 
 WORST_ROWS = 20
 FAILING_ROWS = 1_000
-CAUSES = 3  # raw rows looked for, one a feature: each costs a second
+CAUSES = 3  # looked for, one a feature: each costs a second
 
 NOT_KNOWN = "was not known then"
-CORRECTED = "changed by a late correction"
+CORRECTED = "differs after late corrections"
 
 
 @dataclass(frozen=True)
@@ -46,22 +46,17 @@ class Differences:
     def _worst(self) -> list[dict[str, Any]]:
         """Return the first rows that differ, of every feature in turn, with what explains the first of each."""
         worst: list[dict[str, Any]] = []
-        causes = 0
         for rule, found in self._rules():
             share = max(1, (WORST_ROWS - len(worst)) // max(1, len(_by_feature(found))))
-            for compared, feature, places in _first(found, share):
-                cause = "the correction"
-                if compared.moment is not None:
-                    causes += 1
-                    cause = self._cause(compared, feature, places[0]) if causes <= CAUSES else ""
-                for place in places:
-                    worst.append(self._shown(rule, compared, feature, place, cause if place == places[0] else ""))
+            for number, (compared, feature, places) in enumerate(_first(found, share)):
+                cause = self._cause(compared, feature, places[0]) if number < CAUSES else ""
+                worst += [self._shown(rule, compared, feature, place, cause) for place in places[:1]]
+                worst += [self._shown(rule, compared, feature, place, "") for place in places[1:]]
         return worst[:WORST_ROWS]
 
     def _cause(self, compared: Compared, feature: str, place: int) -> str:
-        assert compared.moment is not None
-        row = compared.rows[place : place + 1]
-        return find_cause(self.training_set, self.rebuilder, compared.view, feature, row, compared.moment)
+        what = (self.training_set, self.rebuilder, compared.view, feature, compared.rows[place : place + 1])
+        return find_late_cause(*what) if compared.moment is None else find_cause(*what, compared.moment)
 
     def _shown(self, rule: str, compared: Compared, feature: str, place: int, cause: str) -> dict[str, Any]:
         outcome, row = self.training_set.spec.outcome, compared.rows.row(place, named=True)
@@ -73,7 +68,7 @@ class Differences:
             "entity": ", ".join(f"{key}={row[key]!r}" for key in compared.view.join_keys),
             "feature": feature,
             "in the training set": trained,
-            "as known then": known,
+            "made again": known,
             "can be had from": cause,
         }
 
@@ -82,9 +77,9 @@ class Differences:
         late = self.evidence["late_corrections"]
         text = (
             f"{first['feature']} of row {first[outcome.row_id]} asked at {first['asked at']} is "
-            f"{first['in the training set']}, as known then {first['as known then']}"
+            f"{first['in the training set']}, made again {first['made again']}"
         )
-        if first["can be had from"] and first[RULE] == NOT_KNOWN:
+        if first["can be had from"]:
             text += f"; it can be had from {first['can be had from']}"
         counts = "; ".join(
             f"{rule}: {_listed(_by_feature(found))}" for rule, found in self._rules() if _by_feature(found)
