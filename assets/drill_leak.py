@@ -108,7 +108,7 @@ class Drill:
             admit_build(self.platform, "drill", [VIEW])
             say("view guard", "no model in use reads the view: its SQL may change")
         except GateClosed as error:
-            say("view guard", f"{_first_line(error)} ...")
+            say("view guard", _beginning(error))
             say("", "so a view in use cannot start to leak; what if it did from the first day?")
 
     def _first_day(self) -> None:
@@ -140,7 +140,7 @@ class Drill:
         try:
             self._materialize("model")
         except GateClosed as error:
-            say("training", f"{_first_line(error)[:200]} ...")
+            say("training", _beginning(error))
         else:
             raise PromiseBroken("training went ahead on a training set that had failed its check")
         promise(True, "training, started by itself, is refused by the guard")
@@ -231,8 +231,9 @@ def _name(test: Any) -> str:
     )
 
 
-def _first_line(error: Exception) -> str:
-    return str(error).splitlines()[0]
+def _beginning(error: Exception, length: int = 240) -> str:
+    text = str(error).splitlines()[0]
+    return text if len(text) <= length else f"{text[:length]} ..."
 
 
 def drill(platform: Platform) -> None:

@@ -43,14 +43,20 @@ def leakage_check(spec: ModelSpec, sources: Sequence[Source]) -> dg.AssetChecksD
 def audit(platform: Platform, spec: ModelSpec, sources: Sequence[Source], version: int) -> Outcome:
     """Return the verdict on a version of a model's training set."""
     table = f"{spec.name}/training_set"
-    metadata = platform.lake.metadata(table, version)
-    views = views_read(spec, platform.feature_views)
     try:
-        made = {view.name: made_by(platform, view.name, metadata["sources"][view.name]) for view in views}
+        training_set = training_set_of(platform, spec, version)
     except LookupError as error:
         return Outcome(False, f"nobody can say how {table} version {version} was made: {error}")
-    training_set = TrainingSet(spec, platform.lake.read(table, version).collect(), views, made)
-    return check_leakage(training_set, platform.lake, sources, seed=int(metadata["content"][:8], 16))
+    seed = int(platform.lake.metadata(table, version)["content"][:8], 16)
+    return check_leakage(training_set, platform.lake, sources, seed)
+
+
+def training_set_of(platform: Platform, spec: ModelSpec, version: int) -> TrainingSet:
+    """Return a version of a model's training set with how it was made. Raises what `made_by` raises."""
+    table = f"{spec.name}/training_set"
+    joined, views = platform.lake.metadata(table, version)["sources"], views_read(spec, platform.feature_views)
+    made = {view.name: made_by(platform, view.name, joined[view.name]) for view in views}
+    return TrainingSet(spec, platform.lake.read(table, version).collect(), views, made)
 
 
 def made_by(platform: Platform, name: str, version: int) -> list[Made]:
