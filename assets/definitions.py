@@ -48,7 +48,7 @@ def definitions_for(
         *raw_assets(sources),
         feature_assets(platform, sources),
         *publishing_assets(platform, models),
-        *(part for spec in models for part in training_assets(spec)),
+        *(part for spec in models for part in training_assets(spec, sources)),
         *(deployment_asset(spec) for spec in models),
         *(predictions_asset(spec) for spec in models),
         quarantine_asset(),

@@ -23,10 +23,10 @@ from assets.resources import Platform
 from assets.views import BUILT_FROM, admit_build
 from checks.dbt_tests import CHECK as DBT_TESTS
 from checks.dbt_tests import FEATURES_FOLDER, built_tables, check_dbt_tests, errors
-from checks.guard import BUILT_ON, LOOK_BACK
 from ml.dbt_manifest import read_manifest, table_of
 from ml.lake import WHOLE
 from ml.look_back import load_look_backs, raw_read
+from ml.recipe import collect_recipe
 from ml.source import Source
 from ml.view_definitions import Definition
 from ml.warehouse import read_feature_table
@@ -105,13 +105,8 @@ def feature_assets(platform: Platform, sources: Sequence[Source]) -> dg.AssetsDe
     ) -> Iterator[Any]:
         months = list(context.partition_keys)
         selected = [key.path[-1] for key in context.selected_asset_keys]
-        read = raw_read(platform.manifest, selected)
-        admitted = _admit_raw(platform, sources, read, months)
-        variables = {
-            "start_month": months[0],
-            "end_month": months[-1],
-            "raw_versions": {name: platform.lake.version(f"raw/{name}") for name in read},
-        }
+        raw = admitted_raw(platform, sources, selected, months)
+        variables = {"start_month": months[0], "end_month": months[-1], "raw_versions": raw}
         definitions = admit_build(platform, f"dagster run {context.run.run_id}", selected)
         context.log.info(f"dbt build {months[0]} to {months[-1]}")
         build = dbt.cli(["build", "--vars", json.dumps(variables)], context=context, raise_on_error=False)
@@ -119,7 +114,7 @@ def feature_assets(platform: Platform, sources: Sequence[Source]) -> dg.AssetsDe
         with chdir("."):  # dagster-dbt's threads leave the process in dbt's folder
             events = list(build.stream().fetch_row_counts().fetch_column_metadata())
         release_warehouse(build)
-        _export(platform, context.run.run_id, build, months, definitions, admitted)
+        export(platform, context.run.run_id, build, months, definitions, raw)
         problems = errors(build.get_artifact("run_results.json"))
         if problems:
             yield from (event for event in events if isinstance(event, dg.AssetCheckResult | dg.AssetCheckEvaluation))
@@ -140,41 +135,35 @@ def release_warehouse(build: DbtCliInvocation) -> None:
     DuckDBConnectionManager.close_all_connections()
 
 
-def _admit_raw(
-    platform: Platform, sources: Sequence[Source], read: Mapping[str, int], months: list[str]
-) -> dict[str, dict[str, int]]:
-    """Ask the guard for the raw months that a run reads; return their versions by table and month.
-
-    `read` holds the months to look back through each raw table that the run reads, by the source's name.
-    """
-    admitted = {}
+def admitted_raw(
+    platform: Platform, sources: Sequence[Source], tables: Sequence[str], months: list[str]
+) -> dict[str, int]:
+    """Ask the guard for the raw months that building `tables` reads; return the versions to pin, by source."""
+    read, pinned = raw_read(platform.manifest, tables), dict[str, int]()
     for source in sources:
         if source.name in read:
+            pinned[source.name] = platform.lake.version(source.table) if platform.lake.exists(source.table) else 0
             wanted = [WHOLE] if source.partition is None else with_look_back(months, read[source.name])
-            admitted[source.table] = platform.guard.admit("features", source.table, wanted)
-    return admitted
+            platform.guard.admit("features", source.table, wanted)
+    return pinned
 
 
-def _export(
+def export(
     platform: Platform,
     run_id: str,
     build: DbtCliInvocation,
     months: list[str],
     definitions: Mapping[str, Definition],
-    admitted: Mapping[str, Mapping[str, int]],
+    raw: Mapping[str, int],
 ) -> None:
-    """Write the built months of each feature table as a new version, with dbt's verdict on it."""
+    """Write the built months of each feature table as a new version, with how it was made and dbt's verdict on it."""
     results = build.get_artifact("run_results.json")
-    judgements = []
+    warehouse, judgements = platform.settings.warehouse, []
     for name in built_tables(platform.manifest, results):
-        frame = read_feature_table(platform.settings.warehouse, name, months)
-        read = raw_read(platform.manifest, [name])
-        made_by = {
-            "run": run_id,
-            BUILT_FROM: definitions[name].rows if name in definitions else None,
-            BUILT_ON: {f"raw/{source}": admitted[f"raw/{source}"] for source in read if f"raw/{source}" in admitted},
-            LOOK_BACK: max(read.values(), default=0),
-        }
+        frame = read_feature_table(warehouse, name, months)
+        recipe = collect_recipe(platform.manifest, results, warehouse, name, raw)
+        definition = definitions[name].rows if name in definitions else None
+        made_by = {"run": run_id, BUILT_FROM: definition, **recipe.to_metadata()}
         version = platform.lake.replace(f"features/{name}", frame, months, made_by)
         outcome = check_dbt_tests(platform.manifest, results, name)
         judgements += [Judgement(f"features/{name}", version, DBT_TESTS, outcome, month) for month in months]

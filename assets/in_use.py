@@ -1,23 +1,27 @@
 """What the environment uses right now: table versions, reports, logs, dbt's build. `assets.vacuum` asks and removes."""
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 
 from assets.resources import Platform
 from ml.models import MODELS
 from ml.process import held_open
+from ml.recipe import RAW
 from ml.registry import TRAINING_SET_VERSION
 from ml.retention import InUse
 from serving.model_repository import ModelRepository
 
 
 def versions_in_use(platform: Platform) -> InUse:
-    """Return the versions that models and dbt's last build rest on. Published ones are in `ml.retention`."""
+    """Return the versions that models, published rows and dbt's last build rest on. Published ones: `ml.retention`."""
     found = InUse()
     for spec in MODELS:
         found.add(f"{spec.name}/training_set", _training_sets(platform, spec.name))
     for name, version in _pinned_by_dbt(platform).items():
         found.add(f"raw/{name}", [version])
+    for table, version in _published_from(platform):
+        found.add(table, [version])
     return found
 
 
@@ -51,6 +55,17 @@ def _training_sets(platform: Platform, model: str) -> set[int]:
     versions = platform.registry.versions(model)
     used = [v for v in versions if v.aliases or v.version in served] + list(versions[:1])
     return {int(v.tags[TRAINING_SET_VERSION]) for v in used if TRAINING_SET_VERSION in v.tags}
+
+
+def _published_from(platform: Platform) -> Iterator[tuple[str, int]]:
+    """Yield the raw versions that what is published was made from: the next training set is made again from them."""
+    for table in platform.lake.tables():
+        stage, _, name = table.partition("/")
+        publication = platform.publications.current(name) if stage == "published" else None
+        if publication is not None:
+            staged = set(publication.staged.values())
+            made = [commit for commit in platform.lake.history(f"features/{name}") if commit["version"] in staged]
+            yield from (item for commit in made for item in commit["metadata"].get(RAW, {}).items())
 
 
 def _pinned_by_dbt(platform: Platform) -> dict[str, int]:

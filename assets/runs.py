@@ -17,15 +17,22 @@ def materialize(
     keys: Sequence[dg.AssetKey],
     months: Sequence[str] = (),
     output: Path | None = None,
+    go_on: bool = False,
 ) -> dg.ExecuteInProcessResult:
     """Materialize assets with their checks in one run: of one month, of a range of months, or unpartitioned.
 
-    What tools print goes to the file `output`, if given. Raises what the failing step raised.
+    What tools print goes to the file `output`, if given. Raises what the failing step raised, unless the run shall
+    `go_on` with the steps that do not need it, such as further checks.
     """
     job = definitions.resolve_implicit_global_asset_job_def()
     one = months[0] if len(months) == 1 else None
     tags = {RANGE_START: min(months), RANGE_END: max(months)} if len(months) > 1 else {}
     with (output or Path("/dev/null")).open("a") as file, redirect_stdout(file):
         return job.execute_in_process(
-            instance=instance, asset_selection=list(keys), partition_key=one, tags=tags, run_config=FOR_PEOPLE
+            instance=instance,
+            asset_selection=list(keys),
+            partition_key=one,
+            tags=tags,
+            run_config=FOR_PEOPLE,
+            raise_on_error=not go_on,
         )

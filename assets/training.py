@@ -2,6 +2,7 @@
 
 import json
 import sys
+from collections.abc import Sequence
 from tempfile import TemporaryDirectory
 from typing import Any
 
@@ -10,6 +11,7 @@ import polars as pl
 
 from assets.automation import WHEN_CHECKED
 from assets.gates import Batch, Gate, gate_checks
+from assets.leakage import leakage_gate
 from assets.metadata import column_schema, preview
 from assets.parity import parity_gate
 from assets.resources import Platform
@@ -21,14 +23,15 @@ from checks.training_rows import CHECK as TRAINING_ROWS
 from checks.training_rows import check_training_rows
 from ml.fingerprint import content_hash, json_hash
 from ml.provenance import git_commit
+from ml.source import Source
 from ml.spec import ModelSpec, Window, column_of
 
 SERVING_DRIFT = "serving_drift"
 
 
-def training_assets(spec: ModelSpec) -> list[dg.AssetsDefinition | dg.AssetChecksDefinition]:
+def training_assets(spec: ModelSpec, sources: Sequence[Source]) -> list[dg.AssetsDefinition | dg.AssetChecksDefinition]:
     """Return the training set and the model of a spec, with their blocking checks."""
-    return [_training_set(spec), _training_set_gates(spec), _model(spec), _model_gates(spec)]
+    return [_training_set(spec), _training_set_gates(spec, sources), _model(spec), _model_gates(spec)]
 
 
 def _training_set(spec: ModelSpec) -> dg.AssetsDefinition:
@@ -82,9 +85,9 @@ def _training_set(spec: ModelSpec) -> dg.AssetsDefinition:
 
 
 def _write_once(platform: Platform, table: str, rows: pl.DataFrame, metadata: dict[str, Any]) -> int:
-    """Write a new version unless the newest has the same content."""
+    """Write a new version unless the newest has the same content, joined from the same versions."""
     for commit in platform.lake.history(table)[:1]:
-        if commit["metadata"].get("content") == metadata["content"]:
+        if all(commit["metadata"].get(name) == metadata[name] for name in ("content", "sources")):
             return commit["version"]
     return platform.lake.replace(table, rows, None, metadata)
 
@@ -94,13 +97,13 @@ def _manifest_hash(platform: Platform) -> str:
     return json_hash({name: node["checksum"]["checksum"] for name, node in nodes.items()})
 
 
-def _training_set_gates(spec: ModelSpec) -> dg.AssetChecksDefinition:
+def _training_set_gates(spec: ModelSpec, sources: Sequence[Source]) -> dg.AssetChecksDefinition:
     rows = Gate(
         TRAINING_ROWS,
         "Unique rows, both classes in every window, labels after and feature times before the question.",
         lambda batch: check_training_rows(spec, batch.rows),
     )
-    return gate_checks(f"{spec.name}/training_set", [rows, parity_gate(spec)])
+    return gate_checks(f"{spec.name}/training_set", [rows, parity_gate(spec), leakage_gate(spec, sources)])
 
 
 def _model(spec: ModelSpec) -> dg.AssetsDefinition:

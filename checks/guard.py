@@ -11,10 +11,8 @@ from checks.required import required_checks
 from ml.lake import WHOLE, Lake
 from ml.overrides import Override, Overrides
 from ml.publication import Publications
+from ml.recipe import recipe_of
 from ml.verdicts import Verdict, Verdicts
-
-BUILT_ON = "raw"  # in the commit of features/<name>: the version of each raw month that was read, by table
-LOOK_BACK = "look_back_months"  # beside it: how many of these months before its own a month was built from
 
 Batch = tuple[str, str, int]  # table, partition, version
 
@@ -113,15 +111,21 @@ class Guard:
                     yield Problem(table, partition, version, check, self.verdicts.newest(table, *key))
 
     def _built_on(self, table: str, versions: Mapping[str, int]) -> list[Batch]:
-        """Return the raw batches that a feature table's months were built from, each once."""
+        """Return the raw batches that a feature table's months were built from, look-back included, each once."""
         if not table.startswith("features/"):
             return []
         commits = {c["version"]: c["metadata"] for c in self.lake.history(table) if c["version"] in versions.values()}
-        return list(
-            dict.fromkeys(
-                batch for month, version in versions.items() for batch in _raw_of(commits.get(version, {}), month)
-            )
-        )
+        recipes = {version: recipe for version, found in commits.items() if (recipe := recipe_of(found))}
+        raw = {
+            pin: self.lake.partition_versions(pin[0], as_of=pin[1]) for r in recipes.values() for pin in r.raw.items()
+        }
+        batches = dict[Batch, None]()
+        for month, version in versions.items():
+            for pin in recipes[version].raw.items() if version in recipes else ():
+                until = [partition for partition in sorted(raw[pin]) if partition <= month]
+                for partition in until[-recipes[version].look_back_months - 1 :]:
+                    batches[(pin[0], partition, raw[pin][partition])] = None
+        return list(batches)
 
     def _refuse(self, reader: str, problems: list[Problem]) -> None:
         if not problems:
@@ -137,14 +141,3 @@ class Guard:
 def name_of(table: str, partition: str) -> str:
     """Return how people read a partition of a table: raw/flights[2013-03]."""
     return f"{table}[{partition}]" if partition else table
-
-
-def _raw_of(commit: Mapping[str, object], month: str) -> Iterator[Batch]:
-    """Yield the raw batches that one month of a commit read: its own month and those that it looks back to."""
-    built_on, look_back = commit.get(BUILT_ON), commit.get(LOOK_BACK, 0)
-    if not isinstance(built_on, Mapping) or not isinstance(look_back, int):
-        return
-    for table, versions in built_on.items():
-        until = [p for p in sorted(versions) if p <= month]
-        for partition in until[-look_back - 1 :]:
-            yield table, partition, versions[partition]

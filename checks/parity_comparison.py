@@ -112,7 +112,7 @@ def _joined(batches: Sequence[ViewRows]) -> ViewRows:
     )
 
 
-def differing(online: Sequence[Value], offline: pl.Series, kind: Kind) -> list[int]:
+def differing(online: Sequence[Value] | pl.Series, offline: pl.Series, kind: Kind) -> list[int]:
     """Return the places at which two columns are not the same bits; null is the same as null only.
 
     Raises ValueError if the offline column does not hold values of that kind.

@@ -2,7 +2,7 @@
 
 RAW = ("expectations",)
 FEATURES = ("dbt_tests",)
-TRAINING_SET = ("training_rows", "parity")
+TRAINING_SET = ("training_rows", "parity", "leakage")
 MODEL = ("promotion", "serving_drift")
 
 

@@ -161,11 +161,13 @@ class Lake:
         """Return the data files of a version that are missing or cut short, as paths inside the table."""
         return self._lost(table, self.open(table, version))
 
-    def partition_versions(self, table: str, partitions: Iterable[str] | None = None) -> dict[str, int]:
-        """Return the version that last wrote each partition (of those asked for that exist)."""
+    def partition_versions(
+        self, table: str, partitions: Iterable[str] | None = None, as_of: int | None = None
+    ) -> dict[str, int]:
+        """Return the version that last wrote each partition (of those asked for that exist), up to version `as_of`."""
         found: dict[str, int] = {}
         for commit in self.history(table):
-            for partition in commit["partitions"]:
+            for partition in commit["partitions"] if as_of is None or commit["version"] <= as_of else ():
                 found.setdefault(partition, commit["version"])
         if partitions is None:
             return found

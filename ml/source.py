@@ -78,6 +78,18 @@ class SqlReader:
 
 
 @dataclass(frozen=True)
+class KnownEarlier:
+    """Columns of a row that are known before the whole row is, such as a departure before its arrival.
+
+    `known_at` gives, per row, the UTC instant at which `columns` became known, null if never before the row.
+    The key is known with them. It holds for originals: what a correction says is known when it comes.
+    """
+
+    columns: tuple[str, ...]
+    known_at: KnownAt
+
+
+@dataclass(frozen=True)
 class Source:
     """One declared source; it becomes the table raw/<name>.
 
@@ -86,6 +98,7 @@ class Source:
     expression that gives the month ("2013-01") a row belongs to, None for a table that lands whole.
     `created_column` names the source's own column with the instant of a correction, if it has one. `fresh_within` is
     how long the source may be silent before its newest month counts as late, None if that means nothing.
+    `known_earlier` are parts of a row that staging may use before `known_at`; all else waits for it.
     """
 
     name: str
@@ -98,6 +111,7 @@ class Source:
     partition: pl.Expr | None = None
     created_column: str | None = None
     fresh_within: timedelta | None = None
+    known_earlier: tuple[KnownEarlier, ...] = ()
 
     @property
     def table(self) -> str:

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import polars as pl
 
-from ml.source import CsvReader, Source
-from ml.sources.arrival import arrived_at
+from ml.source import CsvReader, KnownEarlier, Source
+from ml.sources.arrival import arrived_at, departure
 
 OWNER = "team:flight-ops"
 LOCAL_MONTH = pl.format("{}-{}", pl.col("year"), pl.col("month").cast(pl.String).str.zfill(2))
@@ -34,6 +34,11 @@ def _since_year_start(frame: pl.DataFrame) -> pl.Series:
 def _after_the_hour(frame: pl.DataFrame) -> pl.Series:
     """An hour's observation is published when the hour is over."""
     return frame.select(pl.col("time_hour") + pl.duration(hours=1)).to_series()
+
+
+def _departure(frame: pl.DataFrame) -> pl.Series:
+    """A flight that has left is known to have left, hours before the rest of its row; null if it never left."""
+    return frame.select(departure() + pl.duration(minutes=pl.col("dep_delay"))).to_series()
 
 
 def _arrival(frame: pl.DataFrame) -> pl.Series:
@@ -76,6 +81,15 @@ FLIGHTS = Source(
     known_at=_arrival,
     partition=LOCAL_MONTH,
     fresh_within=timedelta(hours=12),  # no flight leaves for some hours of the night
+    known_earlier=(
+        KnownEarlier(
+            columns=(
+                *("year", "month", "day", "hour", "minute", "time_hour", "sched_dep_time", "sched_arr_time"),
+                *("carrier", "flight", "tailnum", "origin", "dest", "distance", "dep_time", "dep_delay"),
+            ),
+            known_at=_departure,
+        ),
+    ),
 )
 
 WEATHER = Source(

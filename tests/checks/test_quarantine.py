@@ -3,11 +3,12 @@ from datetime import UTC, datetime, timedelta
 import polars as pl
 import pytest
 
-from checks.guard import BUILT_ON, LOOK_BACK, GateClosed
+from checks.guard import GateClosed
 from checks.quarantine import HELD, batches
 from ml.clock import ReplayClock
 from ml.overrides import Override
 from ml.quarantine import MOST_ROWS, RULE, Quarantine
+from ml.recipe import Recipe
 from tests.checks.test_guard import Gate, month
 
 
@@ -74,9 +75,9 @@ def test_features_are_refused_when_the_raw_month_they_were_built_on_fails_later(
     raw = {name: gate.land(name) for name in ("2013-01", "2013-02", "2013-03")}
     for name, version in raw.items():
         gate.judge_all(version, name, True)
-    table, built = "features/state", {BUILT_ON: {"raw/flights": raw}, LOOK_BACK: 1}
+    table, recipe = "features/state", Recipe({"raw/flights": max(raw.values())}, "db", (), {}, (), "select 1", 1)
     months = ["2013-02", "2013-03"]
-    staged = gate.lake.replace(table, pl.concat(map(month, months)), months, built)
+    staged = gate.lake.replace(table, pl.concat(map(month, months)), months, recipe.to_metadata())
     for name in months:
         gate.judge_all(staged, name, True, table)
     assert gate.guard.admit("published/state", table, months) == dict.fromkeys(months, staged)

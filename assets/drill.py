@@ -1,0 +1,69 @@
+"""What drills share: a scratch copy of a home to spoil, the lines of the story, and promises that must hold.
+
+What a drill breaks and repairs is in `assets/drill_<name>.py`.
+"""
+
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from assets.resources import Platform
+
+_LEFT_OUT = shutil.ignore_patterns("lake", "drills", "logs", "reports", "training", "dagster", "server", "*-shm")
+
+
+class PromiseBroken(Exception):
+    """Something that a drill promises did not happen."""
+
+
+@contextmanager
+def scratch(platform: Platform) -> Iterator[Platform]:
+    """Yield the parts of a copy of a home, removed afterwards. Tables are hard links, so it costs next to nothing.
+
+    Dagster's instance, logs and reports are not copied. Raises LookupError if `make demo` has not run in the home.
+    """
+    home = platform.settings.root
+    if not platform.lake.tables():
+        raise LookupError(f"there is nothing in {home} to drill on; run make demo first")
+    (home / "drills").mkdir(parents=True, exist_ok=True)
+    with TemporaryDirectory(dir=home / "drills") as folder:
+        copy = Path(folder) / "home"
+        shutil.copytree(home, copy, ignore=_LEFT_OUT)
+        # Delta's files are never written twice: a link to one costs nothing and cannot hand a write through.
+        shutil.copytree(home / "lake", copy / "lake", ignore=shutil.ignore_patterns("*.lock"), copy_function=_link)
+        moved = {"home": copy, "online_store": str(copy / "online.db")}
+        yield replace(platform, settings=platform.settings.model_copy(update=moved))
+
+
+def fingerprint(platform: Platform) -> dict[Path, tuple[int, int]]:
+    """Return size and time of last change of every file that published tables, online rows and served models are in."""
+    home = platform.settings.root
+    parts = [home / "lake", *(home / "serving" / name for name in ("models", "deployed", "artifacts"))]
+    files = [path for part in parts for path in part.rglob("*")] + sorted(home.glob("online.db*"))
+    found = {path: path.stat() for path in files if path.is_file() and path.suffix != ".lock"}
+    return {path: (status.st_size, status.st_mtime_ns) for path, status in found.items()}
+
+
+def say(step: str, text: str) -> None:
+    """Print one step of the story."""
+    print(f"{step:<16}{text}", flush=True)
+
+
+def promise(condition: bool, text: str) -> None:
+    """Print what was promised and holds. Raises PromiseBroken if it does not."""
+    if not condition:
+        raise PromiseBroken(f"promised, but not so: {text}")
+    say("  ok", text)
+
+
+def _link(source: str, target: str) -> str:
+    """Link a file, or copy it where the file system has no links."""
+    try:
+        os.link(source, target)
+    except OSError:
+        return str(shutil.copy2(source, target))
+    return target
