@@ -9,11 +9,11 @@ import dagster as dg
 import polars as pl
 
 from assets.automation import WHEN_CHECKED
+from assets.drift import serving_drift_check
 from assets.metadata import column_schema, preview
 from assets.mirror import record
 from assets.parity import parity_check
 from assets.resources import Platform
-from checks.drift import Bounds, check_drift
 from checks.outcome import Outcome
 from checks.promotion import CHECK as PROMOTION
 from checks.promotion import check_promotion
@@ -21,14 +21,12 @@ from checks.training_rows import CHECK as TRAINING_ROWS
 from checks.training_rows import check_training_rows
 from ml.fingerprint import content_hash, json_hash
 from ml.provenance import git_commit
-from ml.spec import ModelSpec, Window, column_of
-
-SERVING_DRIFT = "serving_drift"
+from ml.spec import ModelSpec, Window
 
 
 def training_assets(spec: ModelSpec) -> list[dg.AssetsDefinition | dg.AssetChecksDefinition]:
     """Return the training set and the model of a spec, with their blocking checks."""
-    gates = [_training_rows(spec), parity_check(spec), _promotion(spec), _serving_drift(spec)]
+    gates = [_training_rows(spec), parity_check(spec), _promotion(spec), serving_drift_check(spec)]
     return [_training_set(spec), _model(spec), *gates]
 
 
@@ -179,40 +177,6 @@ def _promotion(spec: ModelSpec) -> dg.AssetChecksDefinition:
         return _record_on_model(platform, context, spec, candidate.version, outcome, PROMOTION)
 
     return promotion
-
-
-def _serving_drift(spec: ModelSpec) -> dg.AssetChecksDefinition:
-    @dg.asset_check(
-        asset=[spec.name, "model"],
-        name=SERVING_DRIFT,
-        blocking=True,
-        description="Evidently: the rows it learned from against the newest rows it would serve. Blocks promotion.",
-    )
-    def serving_drift(
-        context: dg.AssetCheckExecutionContext, platform: dg.ResourceParam[Platform]
-    ) -> dg.AssetCheckResult:
-        candidate = platform.registry.newest(spec.name)
-        learned, served = (
-            _window(platform, spec, candidate.training_set_version, window)
-            for window in (spec.split.train, spec.split.test)
-        )
-        report = platform.settings.reports / SERVING_DRIFT / f"{spec.name}-v{candidate.version}.html"
-        outcome = check_drift(learned, served, compared_columns(spec), drift_bounds(spec), report)
-        return _record_on_model(platform, context, spec, candidate.version, outcome, SERVING_DRIFT)
-
-    return serving_drift
-
-
-def compared_columns(spec: ModelSpec) -> list[str]:
-    """Return the columns whose distribution must hold: no times, and nothing declared seasonal."""
-    times = {e.since for e in spec.elapsed}
-    features = [f for f in spec.features if f not in times and f not in spec.gates.seasonal_features]
-    return [column_of(f) for f in features] + [f.name for f in spec.request if f.kind in ("numeric", "categorical")]
-
-
-def drift_bounds(spec: ModelSpec) -> Bounds:
-    """Return how far features may move between what the model learned from and what it would serve."""
-    return Bounds(spec.gates.max_feature_distance, spec.gates.max_drifted_share)
 
 
 def _window(platform: Platform, spec: ModelSpec, version: int, window: Window) -> pl.DataFrame:
