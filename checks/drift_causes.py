@@ -14,9 +14,12 @@ from checks.drift_profile import Categories, Numbers, Profile
 from checks.drift_statistics import Comparison, by_value, compare, wasserstein
 
 EXPLAINED = 0.3  # a simple change explains a move if at most this share of the distance is left without it
+EXACT = 0.1  # a factor that leaves no more than this is taken for another unit
+ONE_WAY = 0.9  # values moved one way if the mean moved by this share of the distance
 SINGLE_VALUE = 0.5  # so does a single value that makes up this share of the largest gap
 NAMED = 3  # values told at most
 CUTS = (0.1, 0.25, 0.5, 0.75, 0.9)  # quantiles of the reference between which the rest is told
+SCALED, UNIT = "all values times", ", as by another unit"
 SUDDEN = 2.0  # a move is sudden if it is this many times those of the months before it
 
 
@@ -48,7 +51,7 @@ def _causes(reference: Profile, current: Profile, found: Comparison, broken: Col
     if type(reference) is not type(current):
         kinds = {Numbers: "numbers", Categories: "names"}
         yield f"type changed: {kinds[type(reference)]} in the reference, {kinds[type(current)]} now"
-    elif isinstance(reference, Numbers) and isinstance(current, Numbers):
+    elif isinstance(reference, Numbers) and isinstance(current, Numbers) and found.method == "wasserstein":
         if {"distance", "ks", "psi"} & set(broken):
             yield f"{_moved(reference, current)} ({_summary(reference, current)})"
         elif {"appeared", "vanished"} & set(broken):
@@ -86,11 +89,15 @@ def _moved(reference: Numbers, current: Numbers) -> str:
     if single:
         return single
     whole, _ = wasserstein(reference, current)
-    left = {told: wasserstein(changed, current)[0] for told, changed in _explanations(reference, current)}
-    for told, rest in sorted(left.items(), key=lambda item: item[1])[:1]:
-        if rest <= EXPLAINED * whole:
-            return told
-    return _range(reference, current)
+    for explanations in (_simple, _shifted_and_stretched):
+        left = {told: wasserstein(changed, current)[0] for told, changed in explanations(reference, current)}
+        told = min(left, key=lambda told: left[told], default="")
+        if told and left[told] <= EXPLAINED * whole:
+            return told + (UNIT if told.startswith(SCALED) and left[told] <= EXACT * whole else "")
+    by = current.mean - reference.mean
+    ordered = abs(by) >= ONE_WAY * whole
+    how = f"values are {'higher' if by > 0 else 'lower'} throughout" if ordered else "shape changed"
+    return f"{how}: {_range(reference, current)}"
 
 
 def _single_value(reference: Numbers, current: Numbers) -> str:
@@ -106,20 +113,28 @@ def _single_value(reference: Numbers, current: Numbers) -> str:
     return f"the value {values[most]:.6g} is {new[most]:.1%} of the values, was {old[most]:.1%}"
 
 
-def _explanations(reference: Numbers, current: Numbers) -> Iterator[tuple[str, Numbers]]:
+def _simple(reference: Numbers, current: Numbers) -> Iterator[tuple[str, Numbers]]:
     """Yield simple changes in words, and the reference after each of them."""
     by = current.mean - reference.mean
     yield f"whole distribution shifted by {by:+.4g}", _changed(reference, 1.0, by)
     if reference.mean * current.mean > 0:
         factor = current.mean / reference.mean
-        yield f"all values times {factor:.4g}, as by another unit", _changed(reference, factor, 0.0)
-    if reference.values[-1] != -reference.values[0]:
-        yield "signs flipped", _changed(reference, -1.0, 0.0)
-    if reference.deviation > 0:
+        yield f"{SCALED} {factor:.4g}", _changed(reference, factor, 0.0)
+    yield "signs flipped", _changed(reference, -1.0, 0.0)
+    if reference.deviation > 0 and current.deviation > 0:
         factor = current.deviation / reference.deviation
-        wider = f"spread {'grew' if factor > 1 else 'shrank'} {max(factor, 1 / max(factor, 1e-12)):.3g} times"
-        yield wider + " about the same mean", _changed(reference, factor, reference.mean * (1 - factor))
-        yield f"shifted by {by:+.4g} and {wider}", _changed(reference, factor, current.mean - factor * reference.mean)
+        yield f"{_wider(factor)} about the same mean", _changed(reference, factor, reference.mean * (1 - factor))
+
+
+def _shifted_and_stretched(reference: Numbers, current: Numbers) -> Iterator[tuple[str, Numbers]]:
+    if reference.deviation > 0 and current.deviation > 0:
+        by, factor = current.mean - reference.mean, current.deviation / reference.deviation
+        changed = _changed(reference, factor, current.mean - factor * reference.mean)
+        yield f"shifted by {by:+.4g} and {_wider(factor)}", changed
+
+
+def _wider(factor: float) -> str:
+    return f"spread {'grew' if factor > 1 else 'shrank'} {max(factor, 1 / factor):.3g} times"
 
 
 def _changed(profile: Numbers, factor: float, by: float) -> Numbers:
@@ -136,7 +151,7 @@ def _range(reference: Numbers, current: Numbers) -> str:
     low, high = edges[most], edges[most + 1]
     over, under = f"over {low:.4g}", f"up to {high:.4g}"
     where = over if np.isinf(high) else under if np.isinf(low) else f"{low:.4g} to {high:.4g}"
-    return f"shape changed: {new[most]:.1%} of values are {where}, were {old[most]:.1%}"
+    return f"{new[most]:.1%} of them are {where}, were {old[most]:.1%}"
 
 
 def _share_until(profile: Numbers, edge: float) -> float:

@@ -12,13 +12,12 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
-from zipfile import BadZipFile
 
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-KEPT = ".npz"
+KEPT = ".profile"
 
 
 @dataclass(frozen=True)
@@ -41,14 +40,22 @@ class Numbers:
     @cached_property
     def mean(self) -> float:
         """Mean of the values present."""
+        if self._once:
+            return float(self.values.mean())
         return float(np.dot(self.values, self.counts) / self.present)
 
     @cached_property
     def deviation(self) -> float:
         """Standard deviation of the values present, by N."""
+        if self._once:
+            return float(self.values.std())
         away = self.values - self.mean
         away *= away
         return float(np.sqrt(np.dot(away, self.counts) / self.present))
+
+    @property
+    def _once(self) -> bool:
+        return 0 < len(self.values) == self.present
 
     def quantile(self, share: float) -> float:
         """Return the smallest value that at least `share` of the values do not exceed."""
@@ -109,7 +116,7 @@ def merged(profiles: Sequence[Profile]) -> Profile:
 
 def fingerprint(profile: Profile) -> str:
     """Return a hash of the rows a profile describes, whatever their order."""
-    digest = hashlib.blake2b(f"{type(profile).__name__} {profile.missing}".encode(), digest_size=20)
+    digest = hashlib.sha1(f"{type(profile).__name__} {profile.missing}".encode(), usedforsecurity=False)
     digest.update(profile.values.data if isinstance(profile, Numbers) else "\0".join(profile.values).encode())
     digest.update(profile.counts.data)
     return digest.hexdigest()
@@ -120,17 +127,17 @@ def keep(profile: Profile, path: Path) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=".kept-", suffix=KEPT)
     with os.fdopen(handle, "wb") as file:
-        facts = np.array([profile.missing, profile.whole], np.int64)
-        np.savez(file, values=profile.values, counts=profile.counts, facts=facts)
+        for array in (np.array([profile.missing, profile.whole], np.int64), profile.counts, profile.values):
+            np.save(file, array, allow_pickle=False)
     os.replace(temporary, path)
 
 
 def kept(path: Path) -> Profile | None:
     """Return the profile at `path`, None if there is none or it is damaged: it is made again then."""
     try:
-        with np.load(path, allow_pickle=False) as file:
-            values, counts, facts = file["values"], file["counts"], file["facts"]
-    except (OSError, ValueError, KeyError, EOFError, BadZipFile):
+        with path.open("rb") as file:
+            facts, counts, values = (np.load(file, allow_pickle=False) for _ in range(3))
+    except (OSError, ValueError, EOFError):
         return None
     os.utime(path)  # what is used stays: `make vacuum` goes by this
     kind = Categories if values.dtype.kind == "U" else Numbers
@@ -148,7 +155,8 @@ def _numbers(numbers: NDArray[np.float64], rows: int, whole: bool) -> Numbers:
 
 def _categories(column: pl.Series) -> Categories:
     present = column.drop_nulls()
-    names = present.map_elements(str, pl.String) if column.dtype.is_nested() else present.cast(pl.String)
+    nested = column.dtype.is_nested()
+    names = pl.Series(map(str, present.to_list()), dtype=pl.String) if nested else present.cast(pl.String)
     counted = names.alias("name").value_counts().sort("name")
     values = np.array(counted["name"].to_list(), dtype=np.str_)
     return Categories(values, _small(counted["count"].to_numpy()), len(column) - len(present))

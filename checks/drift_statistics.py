@@ -5,6 +5,7 @@ statistic D of scipy's `ks_2samp`. numpy only: nothing here imports Evidently, s
 """
 
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Any, Literal
 
 import numpy as np
@@ -15,6 +16,8 @@ from checks.drift_profile import Categories, Numbers, Profile, missing_share
 FEW_VALUES = 5  # up to here Evidently compares numbers as if they were names
 FEW_KEYS = 20  # up to here it bins them by value
 LEAST_DEVIATION = 0.001
+LEAST_IN_A_BIN = 50  # rows a bin, on average, from which PSI is judged
+RARE = 3.3  # normal deviations exceeded either way once in a thousand times
 
 Method = Literal["wasserstein", "jensenshannon", "none"]
 Shares = tuple[NDArray[np.float64], NDArray[np.float64]]
@@ -82,15 +85,16 @@ def wasserstein(reference: Numbers, current: Numbers) -> tuple[float, float]:
     """Return the first Wasserstein distance between two columns, and the largest gap of their distributions (KS)."""
     values = np.concatenate((reference.values, current.values))
     order = np.argsort(values, kind="stable")  # two sorted runs: this merges them
-    values = values[order]
-    old = order < len(reference.values)
-    counts = np.concatenate((reference.counts, current.counts))[order].astype(np.int64)
-    gap = np.cumsum(np.where(old, counts, 0)) / reference.present
-    gap -= np.cumsum(np.where(old, 0, counts)) / current.present
-    np.abs(gap, out=gap)
-    steps = np.diff(values)
-    ends = gap[:-1][steps > 0]  # between equal values the distributions are still being counted
-    return float(np.dot(gap[:-1], steps)), float(ends.max(initial=0.0))
+    pairs = reference.present * current.present
+    whole: type = np.int64 if pairs < 2**62 else np.float64
+    gap: NDArray[Any] = np.concatenate(
+        (reference.counts.astype(whole) * current.present, current.counts.astype(whole) * -reference.present)
+    )[order]
+    np.abs(np.cumsum(gap, out=gap), out=gap)  # of the two distribution functions, in units of one pair of rows
+    steps = np.diff(values[order])
+    # Between equal values both functions are still being counted.
+    largest = np.max(gap[:-1], where=steps > 0, initial=0)
+    return float(np.dot(gap[:-1], steps) / pairs), float(largest / pairs)
 
 
 def _distance(reference: Profile, current: Profile, shares: Shares, keyed: bool) -> tuple[Method, float, float]:
@@ -113,11 +117,10 @@ def _by_bin(reference: Profile, current: Profile) -> Shares:
 
 
 def _shares_between(edges: NDArray[np.float64], profile: Profile) -> NDArray[np.float64]:
-    until = np.concatenate(([0], np.cumsum(profile.counts, dtype=np.int64)))
     places = np.append(
         np.searchsorted(profile.values, edges[:-1], "left"), np.searchsorted(profile.values, edges[-1], "right")
     )
-    return np.diff(until[places]) / profile.present
+    return np.array([profile.counts[a:b].sum(dtype=np.int64) for a, b in pairwise(places)]) / profile.present
 
 
 def _psi(reference: NDArray[np.float64], current: NDArray[np.float64]) -> float:
@@ -144,23 +147,31 @@ def _entropy(shares: NDArray[np.float64], middle: NDArray[np.float64]) -> float:
 
 
 def _noise(reference: Profile, current: Profile, method: Method, shares: Shares, keyed: bool) -> Noise:
-    """Large-sample quantiles under "nothing moved": Smirnov's for KS, chi-square's (normal) for PSI and Jensen-Shannon.
+    """Large-sample quantiles under "nothing moved": Smirnov's for KS, chi-square's for PSI and Jensen-Shannon, the
+    normal's of a difference of means for Wasserstein and of shares for missing values.
 
-    The share of unseen values to expect is Good and Turing's: that of the values which the other sample holds once.
+    PSI is not judged where bins hold few rows: one that is empty by chance weighs as if it had gone. The share of
+    unseen values to expect is Good and Turing's: that of the values which the other sample holds once.
     """
     few = 1 / reference.present + 1 / current.present
-    freedom = len(shares[0]) - 1
-    spread = few * (freedom + 3 * np.sqrt(2 * freedom))
+    chance = few * _chi_square(len(shares[0]) - 1)
     rows = [reference.present + reference.missing, current.present + current.missing]
     lost = (reference.missing + current.missing) / sum(rows)
+    enough = min(reference.present, current.present) >= LEAST_IN_A_BIN * len(shares[0])
     return Noise(
-        distance=float(np.sqrt(spread / 8)) if method == "jensenshannon" else 2 * float(np.sqrt(few)),
+        distance=float(np.sqrt(chance / 8 if method == "jensenshannon" else few * RARE**2)),
         ks=1.95 * float(np.sqrt(few)),
-        psi=float(spread),
-        missing=3.3 * float(np.sqrt(lost * (1 - lost) * (1 / rows[0] + 1 / rows[1]))),
+        psi=float(chance) if enough else float("inf"),
+        missing=RARE * float(np.sqrt(lost * (1 - lost) * (1 / rows[0] + 1 / rows[1]))),
         appeared=_unseen(reference) if keyed else 0.0,
         vanished=_unseen(current) if keyed else 0.0,
     )
+
+
+def _chi_square(freedom: int) -> float:
+    """Return the quantile of chi-square that is exceeded once in a thousand times (Wilson and Hilferty, 1931)."""
+    part = 2 / (9 * max(freedom, 1))
+    return float(max(freedom, 1) * (1 - part + 3.09 * np.sqrt(part)) ** 3)
 
 
 def _unseen(profile: Profile) -> float:
