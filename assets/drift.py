@@ -16,10 +16,8 @@ from assets.drift_windows import (
     LEARNED,
     REFERENCE_MONTHS,
     SERVING_DRIFT,
+    PublishedMonths,
     champion_window,
-    month_window,
-    season_window,
-    trailing_window,
     training_window,
 )
 from assets.failures import one_line
@@ -114,11 +112,12 @@ def judge_month(
     columns = watched_columns(view.name, models)
     if not columns:
         return Outcome(True, f"no model watches a column of {view.name}: all move with the season by nature")
-    current = month_window(platform, view.name, version, month)
+    months = PublishedMonths(platform, view.name, version)
+    current = months.window(month)
     if not current.parts and view.ttl > LONGEST_MONTH:
         return Outcome(True, f"{month} has no new rows of {view.name}; older ones are valid for {view.ttl.days} days")
     readers = [spec for spec in models if watched_columns(view.name, [spec])]
-    references = [Reference("trailing", trailing_window(platform, view.name, version, month), columns, _any(readers))]
+    references = [Reference("trailing", months.before(month), columns, _any(readers))]
     for spec in readers:
         learned = champion_window(platform, spec, view.name)
         kind = "champion" if len(readers) == 1 else f"champion of {spec.name}"
@@ -128,8 +127,8 @@ def judge_month(
     if not references:
         return Outcome(True, f"{month} has no earlier published month and no champion to compare with")
     page = platform.settings.reports / "drift" / f"{view.name}-{month}-v{version}.html"
-    season = season_window(platform, view.name, version, month)
-    return check_drift(current, references, Profiles(platform.settings.profiles), page, always, season)
+    profiles = Profiles(platform.settings.profiles)
+    return check_drift(current, references, profiles, page, always, months.year_before(month))
 
 
 def judge_model(platform: Platform, spec: ModelSpec, candidate: ModelVersion) -> Outcome:

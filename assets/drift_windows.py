@@ -23,24 +23,36 @@ SERVING_DRIFT = "serving_drift"
 LEARNED = "training_set_version"  # in the evidence of `serving_drift`: which training set a model version learned from
 
 
-def month_window(platform: Platform, view: str, version: int, month: str) -> Window:
-    """Return the rows that a published version of a view holds of one month."""
-    return Window(f"{view} {month}", _months(platform, view, version, [month]))
+class PublishedMonths:
+    """The months of a published version of a view, as windows."""
 
+    def __init__(self, platform: Platform, view: str, version: int) -> None:
+        self._platform, self._view, self._version = platform, view, version
+        self._files = platform.lake.files_of(f"published/{view}", version)
 
-def trailing_window(platform: Platform, view: str, version: int, month: str) -> Window:
-    """Return the published months before one, those that have rows."""
-    before = [m for m in with_look_back([month], REFERENCE_MONTHS) if m != month]
-    parts = _months(platform, view, version, before)
-    return Window(_span(part.label for part in parts), parts, in_order=True)
+    def window(self, month: str) -> Window:
+        """Return the rows of one month."""
+        return Window(f"{self._view} {month}", self.parts([month]))
 
+    def before(self, month: str) -> Window:
+        """Return the months before one, those that have rows."""
+        parts = self.parts([m for m in with_look_back([month], REFERENCE_MONTHS) if m != month])
+        return Window(_span(part.label for part in parts), parts, in_order=True)
 
-def season_window(platform: Platform, view: str, version: int, month: str) -> Window | None:
-    """Return the same month of the year before, None if it has no rows or is not among the partitions."""
-    known = list(MONTHS.get_partition_keys())
-    place = known.index(month) - YEAR
-    parts = _months(platform, view, version, [known[place]]) if place >= 0 else ()
-    return Window(parts[0].label, parts) if parts else None
+    def year_before(self, month: str) -> Window | None:
+        """Return the same month of the year before, None if it has no rows or is not among the partitions."""
+        known = list(MONTHS.get_partition_keys())
+        place = known.index(month) - YEAR
+        parts = self.parts([known[place]]) if place >= 0 else ()
+        return Window(parts[0].label, parts) if parts else None
+
+    def parts(self, months: Sequence[str]) -> tuple[Part, ...]:
+        """Return those of `months` that have rows."""
+        return tuple(self._part(month) for month in months if month in self._files)
+
+    def _part(self, month: str) -> Part:
+        table, lake = f"published/{self._view}", self._platform.lake
+        return Part(table, month, json_hash(self._files[month]), lambda: lake.read(table, self._version, [month]))
 
 
 def champion_window(platform: Platform, spec: ModelSpec, view: str) -> Window | None:
@@ -58,7 +70,7 @@ def champion_window(platform: Platform, spec: ModelSpec, view: str) -> Window | 
     if view not in sources:
         return None
     months = [m for m in MONTHS.get_partition_keys() if _within(m, spec.split.train)]
-    parts = _months(platform, view, sources[view], months)
+    parts = PublishedMonths(platform, view, sources[view]).parts(months)
     return Window(f"{spec.name} version {version}, learned from {_span(p.label for p in parts)}", parts)
 
 
@@ -90,16 +102,6 @@ def training_window(platform: Platform, spec: ModelSpec, version: int, interval:
 
     label = f"{interval.start:%Y-%m-%d}..{interval.end:%Y-%m-%d}"
     return Window(f"{name} {interval.start:%Y-%m-%d} to {interval.end:%Y-%m-%d}", (Part(table, label, key, read),))
-
-
-def _months(platform: Platform, view: str, version: int, months: Sequence[str]) -> tuple[Part, ...]:
-    table = f"published/{view}"
-    files = platform.lake.files_of(table, version)
-
-    def part(month: str) -> Part:
-        return Part(table, month, json_hash(files[month]), lambda: platform.lake.read(table, version, [month]))
-
-    return tuple(part(month) for month in months if month in files)
 
 
 def _within(month: str, interval: Interval) -> bool:

@@ -14,12 +14,10 @@ from checks.drift_profile import Categories, Numbers, Profile
 from checks.drift_statistics import Comparison, by_value, compare, wasserstein
 
 EXPLAINED = 0.3  # a simple change explains a move if at most this share of the distance is left without it
-EXACT = 0.1  # a factor that leaves no more than this is taken for another unit
 ONE_WAY = 0.9  # values moved one way if the mean moved by this share of the distance
 SINGLE_VALUE = 0.5  # so does a single value that makes up this share of the largest gap
 NAMED = 3  # values told at most
 CUTS = (0.1, 0.25, 0.5, 0.75, 0.9)  # quantiles of the reference between which the rest is told
-SCALED, UNIT = "all values times", ", as by another unit"
 SUDDEN = 2.0  # a move is sudden if it is this many times those of the months before it
 
 
@@ -93,7 +91,7 @@ def _moved(reference: Numbers, current: Numbers) -> str:
         left = {told: wasserstein(changed, current)[0] for told, changed in explanations(reference, current)}
         told = min(left, key=lambda told: left[told], default="")
         if told and left[told] <= EXPLAINED * whole:
-            return told + (UNIT if told.startswith(SCALED) and left[told] <= EXACT * whole else "")
+            return told
     by = current.mean - reference.mean
     ordered = abs(by) >= ONE_WAY * whole
     how = f"values are {'higher' if by > 0 else 'lower'} throughout" if ordered else "shape changed"
@@ -119,7 +117,7 @@ def _simple(reference: Numbers, current: Numbers) -> Iterator[tuple[str, Numbers
     yield f"whole distribution shifted by {by:+.4g}", _changed(reference, 1.0, by)
     if reference.mean * current.mean > 0:
         factor = current.mean / reference.mean
-        yield f"{SCALED} {factor:.4g}", _changed(reference, factor, 0.0)
+        yield f"all values times {factor:.4g}", _changed(reference, factor, 0.0)
     yield "signs flipped", _changed(reference, -1.0, 0.0)
     if reference.deviation > 0 and current.deviation > 0:
         factor = current.deviation / reference.deviation

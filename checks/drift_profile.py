@@ -42,7 +42,7 @@ class Numbers:
         """Mean of the values present."""
         if self._once:
             return float(self.values.mean())
-        return float(np.dot(self.values, self.counts) / self.present)
+        return float(np.sum(self.values * self.counts) / self.present)
 
     @cached_property
     def deviation(self) -> float:
@@ -51,7 +51,8 @@ class Numbers:
             return float(self.values.std())
         away = self.values - self.mean
         away *= away
-        return float(np.sqrt(np.dot(away, self.counts) / self.present))
+        away *= self.counts
+        return float(np.sqrt(away.sum() / self.present))
 
     @property
     def _once(self) -> bool:

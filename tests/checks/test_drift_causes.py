@@ -23,7 +23,7 @@ CAUSES = {
     "category gone": (NAMES, np.where(NAMES == "C", "A", NAMES), "gone: 'C' "),
     "shares": (NAMES, np.where(NAMES == "A", "C", np.where(NAMES == "C", "A", NAMES)), "shares moved: 'A' "),
     "shifted": (NORMAL, NORMAL + 5.6, "whole distribution shifted by +5.6 (mean 4"),
-    "another unit": (SKEWED, SKEWED * 1.609, "all values times 1.609, as by another unit"),
+    "another unit": (SKEWED, SKEWED * 1.609, "all values times 1.609 (mean 1"),
     "signs": (SKEWED, -SKEWED, "signs flipped"),
     "spread": (NORMAL, 4 + (NORMAL - 4) * 3, "spread grew 3 times about the same mean"),
     "stuck": (NORMAL, np.full(N, 7.5), "the value 7.5 is 100.0% of the values, was 0.0%"),
