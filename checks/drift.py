@@ -17,7 +17,7 @@ from checks.drift_windows import Profiles, Window
 from checks.outcome import Outcome
 
 CHECK = "feature_drift"
-PICTURE_TITLE = 90  # characters
+PICTURE_TITLE = 75  # characters
 
 
 def check_drift(
@@ -95,7 +95,7 @@ def _with_page(
 
     worst = by_excess(moves)[0]
     old, new = (profiles.of(window, worst.column) for window in (worst.reference.window, current))
-    title = worst.cause[:PICTURE_TITLE] or "the column that moved most"
+    title = worst.cause.split(" (")[0][:PICTURE_TITLE] or "the column that moved most"
     picture = plot(worst.column, title, (worst.reference.window.name, current.name), old, new)
     write_page(page, outcome, moves, current, shown, picture)
     return replace(outcome, plot=picture, report=page)
