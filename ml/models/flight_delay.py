@@ -84,7 +84,7 @@ FLIGHT_DELAY = ModelSpec(
     gates=Gates(
         min_auc=0.70,
         max_auc=0.90,
-        # From January to June, no feature but weather moved by more than 0.26, KS 0.16, PSI 0.45 from the months before.
+        # From January to June, no feature but weather moved from earlier months by more than 0.26, KS 0.16, PSI 0.45.
         max_feature_distance=0.3,
         max_feature_ks=0.2,
         max_feature_psi=0.5,
