@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: demo ui mlflow status views quarantine overrides drill-leak stop vacuum test lint types imports format bench spark setup preflight lock clean help
+.PHONY: demo ui mlflow status drift views quarantine overrides drill-leak stop vacuum test lint types imports format bench spark setup preflight lock clean help
 
 export HEADWATER_HOME ?= .headwater
 export DAGSTER_HOME := $(abspath $(HEADWATER_HOME))/dagster
@@ -31,6 +31,9 @@ mlflow: setup ## Open the MLflow page: runs, metrics, registered versions
 
 status: setup ## What is served, and whether Triton answers
 	@$(PY) -m serving.server status; $(PY) -m serving.rollout status
+
+drift: setup ## How far a month of a view, or what a model would serve, has moved, with a page: make drift NAME=origin_congestion MONTH=2013-09
+	@$(PY) -m assets.drift $(NAME) $(MONTH)$(VERSION)
 
 views: setup ## Feature views: versions, columns, who reads them, and whether dbt still declares what was published
 	@$(PY) -m assets.views

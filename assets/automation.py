@@ -61,5 +61,5 @@ def _newest_breach(platform: Platform, view: str) -> Iterator[tuple[str, str, st
     rows = platform.verdicts.rows(table).filter(check=CHECK).tail(1)
     for row in rows.filter(passed=False).iter_rows(named=True):
         verdict = platform.verdicts.newest(table, row["version"], row["partition"], CHECK)
-        if verdict is not None:
+        if verdict is not None and "content" in verdict.evidence:  # a check that crashed has judged no data
             yield table, row["partition"], str(verdict.evidence["content"]), str(verdict.evidence["summary"])

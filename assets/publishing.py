@@ -1,24 +1,21 @@
 """The publish stage: audited feature tables become the ones that training, servers and notebooks read.
 
 One asset a table, guarded by the verdicts on exactly the versions it copies; online views are also
-rebuilt in the online store as of the clock. The drift check here never blocks: it starts retraining.
+rebuilt in the online store as of the clock. Their drift checks are in `assets/drift.py`.
 """
 
-from collections.abc import Iterable, Sequence
-from datetime import timedelta
+from collections.abc import Sequence
 
 import dagster as dg
 import polars as pl
 
 from assets.automation import WHEN_CHECKED
+from assets.drift import feature_drift_check
 from assets.freshness import freshness_check
-from assets.gates import Gate, gate_checks
 from assets.metadata import column_schema, preview
-from assets.partitions import MONTHS, with_look_back
+from assets.partitions import MONTHS
 from assets.resources import Platform
 from assets.views import admit_publish, record_published
-from checks.drift import CHECK, Bounds, check_drift
-from checks.outcome import Outcome
 from ml.feature_views import FeatureView
 from ml.lake import PARTITION_KEY
 from ml.online_publish import rebuild
@@ -27,9 +24,6 @@ from ml.point_in_time import CREATED, EVENT
 from ml.spec import ModelSpec
 
 GROUP = "publish"
-REFERENCE_MONTHS = 3
-LONGEST_MONTH = timedelta(days=31)  # rows valid for longer need not come anew every month
-DRIFTED_SHARE = 0.5  # Evidently's own default for a table
 
 
 def publishing_assets(
@@ -42,23 +36,9 @@ def publishing_assets(
     assets += [_asset(name, None, spec.owner, f"Outcomes of {spec.name}.") for name, spec in outcomes.items()]
     return [
         *assets,
-        *(
-            _drift_check(view, watched_columns(view.name, models), _bounds(view.name, models))
-            for view in views.values()
-        ),
+        *(feature_drift_check(view, models) for view in views.values()),
         *(freshness_check(view) for view in views.values() if view.online),
     ]
-
-
-def watched_columns(view: str, models: Iterable[ModelSpec]) -> list[str]:
-    """Return the columns of a view that models use, less times and those that move with the season by nature."""
-    references = {
-        reference
-        for spec in models
-        for reference in spec.features
-        if reference not in spec.gates.seasonal_features and reference not in {e.since for e in spec.elapsed}
-    }
-    return sorted(r.split(":")[1] for r in references if r.split(":")[0] == view)
 
 
 def _columns(view: FeatureView) -> tuple[str, ...]:
@@ -111,45 +91,3 @@ def _rebuild_online(platform: Platform, name: str) -> int:
     views = [view for view in platform.feature_views if view.name == name]
     rows = open_online_rows(platform.settings.online_store)
     return rebuild(views, platform.publications, rows, platform.clock.now())[name]
-
-
-def _bounds(view: str, models: Sequence[ModelSpec]) -> Bounds:
-    """The strictest model that reads the view says when one of its columns has moved."""
-    distances = [spec.gates.max_feature_distance for spec in models if view in spec.views]
-    return Bounds(min(distances, default=0.1), DRIFTED_SHARE)
-
-
-def _drift_check(view: FeatureView, columns: Sequence[str], bounds: Bounds) -> dg.AssetChecksDefinition:
-    gate = Gate(
-        CHECK,
-        f"Evidently: a month against the {REFERENCE_MONTHS} months before it, on the features that models use. Never "
-        "blocks; a breach starts retraining.",
-        lambda batch: _drift(batch.platform, view, batch.version, columns, bounds, batch.partition),
-        blocking=False,
-    )
-    return gate_checks(
-        f"published/{view.name}",
-        [gate],
-        partitioned=True,
-        version=lambda platform: platform.publications.require(view.name).version,
-    )
-
-
-def _drift(
-    platform: Platform, view: FeatureView, version: int, columns: Sequence[str], bounds: Bounds, month: str
-) -> Outcome:
-    before = [m for m in with_look_back([month], REFERENCE_MONTHS) if m != month]
-    table = f"published/{view.name}"
-    rows = platform.lake.read(table, version, [*before, month]).select(*columns, PARTITION_KEY).collect()
-    current, reference = (
-        rows.filter(pl.col(PARTITION_KEY) == month),
-        rows.filter(pl.col(PARTITION_KEY) != month),
-    )
-    if not columns:
-        return Outcome(True, f"no model watches a column of {view.name}: all move with the season by nature")
-    if current.is_empty() and view.ttl > LONGEST_MONTH:
-        return Outcome(True, f"{month} has no new rows of {view.name}; older ones are valid for {view.ttl.days} days")
-    if reference.is_empty():
-        return Outcome(True, f"{month} has no earlier published month to compare with")
-    report = platform.settings.reports / "drift" / f"{view.name}-{month}-v{version}.html"
-    return check_drift(reference, current, columns, bounds, report)

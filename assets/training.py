@@ -10,12 +10,12 @@ import dagster as dg
 import polars as pl
 
 from assets.automation import WHEN_CHECKED
+from assets.drift import serving_drift_gate
 from assets.gates import Batch, Gate, gate_checks
 from assets.leakage import leakage_gate
 from assets.metadata import column_schema, preview
 from assets.parity import parity_gate
 from assets.resources import Platform
-from checks.drift import Bounds, check_drift
 from checks.outcome import Outcome
 from checks.promotion import CHECK as PROMOTION
 from checks.promotion import check_promotion
@@ -24,9 +24,7 @@ from checks.training_rows import check_training_rows
 from ml.fingerprint import content_hash, json_hash
 from ml.provenance import git_commit
 from ml.source import Source
-from ml.spec import ModelSpec, Window, column_of
-
-SERVING_DRIFT = "serving_drift"
+from ml.spec import ModelSpec, Window
 
 
 def training_assets(spec: ModelSpec, sources: Sequence[Source]) -> list[dg.AssetsDefinition | dg.AssetChecksDefinition]:
@@ -155,11 +153,7 @@ def _model_gates(spec: ModelSpec) -> dg.AssetChecksDefinition:
             "Candidate against absolute bounds and against the champion, on the same held-out rows.",
             lambda batch: _promotion(spec, batch),
         ),
-        Gate(
-            SERVING_DRIFT,
-            "Evidently: the rows it learned from against the newest rows it would serve. Blocks promotion.",
-            lambda batch: _serving_drift(spec, batch),
-        ),
+        serving_drift_gate(spec),
     ]
     return gate_checks(f"{spec.name}/model", gates, version=lambda p: int(p.registry.newest(spec.name).version))
 
@@ -178,29 +172,6 @@ def _promotion(spec: ModelSpec, batch: Batch) -> Outcome:
         return check_promotion(spec, rows, scores, against)
     except (LookupError, ValueError) as error:
         return Outcome(False, f"champion cannot be scored on the candidate's rows: {error}")
-
-
-def _serving_drift(spec: ModelSpec, batch: Batch) -> Outcome:
-    platform = batch.platform
-    candidate = platform.registry.version(spec.name, str(batch.version))
-    learned, served = (
-        window_rows(platform, spec, candidate.training_set_version, window)
-        for window in (spec.split.train, spec.split.test)
-    )
-    report = platform.settings.reports / SERVING_DRIFT / f"{spec.name}-v{candidate.version}.html"
-    return check_drift(learned, served, compared_columns(spec), drift_bounds(spec), report)
-
-
-def compared_columns(spec: ModelSpec) -> list[str]:
-    """Return the columns whose distribution must hold: no times, and nothing declared seasonal."""
-    times = {e.since for e in spec.elapsed}
-    features = [f for f in spec.features if f not in times and f not in spec.gates.seasonal_features]
-    return [column_of(f) for f in features] + [f.name for f in spec.request if f.kind in ("numeric", "categorical")]
-
-
-def drift_bounds(spec: ModelSpec) -> Bounds:
-    """Return how far features may move between what the model learned from and what it would serve."""
-    return Bounds(spec.gates.max_feature_distance, spec.gates.max_drifted_share)
 
 
 def window_rows(platform: Platform, spec: ModelSpec, version: int, window: Window) -> pl.DataFrame:

@@ -97,6 +97,7 @@ def vacuum_files(platform: Platform, dry_run: bool) -> Iterator[Gone]:
     shown, opened, build, dbt = reports_in_use(platform), held_open(), last_dbt_build(platform), settings.dbt_target
     kinds: list[tuple[str, Path, datetime, Callable[[Path], bool]]] = [
         ("reports", settings.reports, before, lambda path: path.stem.endswith(shown)),
+        ("profiles", settings.profiles, now - max(rules.training_sets, rules.grace), lambda path: False),
         ("logs of tools", home / "logs", before, opened.__contains__),
         ("dbt builds", dbt, before, lambda path: path.parent == dbt or build in path.parents),
         ("left in training", home / "training", dead, opened.__contains__),

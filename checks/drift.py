@@ -1,117 +1,101 @@
-"""Drift between two windows of rows, with Evidently: distances a column, and its report as a page.
+"""Drift between windows of rows: exact statistics on all of them first, a page only where it is asked for or needed.
 
-Used twice: a published month against the months before it (a breach starts retraining, never blocks),
-and a model's training rows against the rows it would serve (a breach blocks promotion).
+Used twice: a published month against earlier rows (a breach starts retraining, never blocks), and a model's training
+rows against the rows it would serve (a breach blocks promotion). Not here: which windows these are (assets/drift.py).
 """
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
-import polars as pl
-
+from checks.drift_bounds import Bounds, breaches
+from checks.drift_causes import cause, timing
+from checks.drift_evidence import Move, Reference, by_excess, evidence, has_drifted, summary, table
+from checks.drift_profile import Profile, fingerprint
+from checks.drift_statistics import compare
+from checks.drift_windows import Profiles, Window
 from checks.outcome import Outcome
-from ml.fingerprint import content_hash
 
 CHECK = "feature_drift"
-SAMPLE_ROWS = 5_000
-SEED = 20130101
-
-
-@dataclass(frozen=True)
-class Bounds:
-    """A column has drifted from `distance` on; the whole has if at least `share` of its columns did."""
-
-    distance: float
-    share: float
+PICTURE_TITLE = 75  # characters
 
 
 def check_drift(
-    reference: pl.DataFrame, current: pl.DataFrame, columns: Sequence[str], bounds: Bounds, report: Path
+    current: Window,
+    references: Sequence[Reference],
+    profiles: Profiles,
+    page: Path,
+    always: bool = False,
+    season: Window | None = None,
 ) -> Outcome:
-    """Compare `columns` of two frames on a seeded sample of at most 5,000 rows each.
+    """Compare the columns of each reference with `current`, on all rows; fail if one of them says that it drifted.
 
-    Distances are Evidently's own for large samples: Wasserstein divided by the reference's standard
-    deviation for numbers, Jensen-Shannon for categories. A column that is
-    all null on one side only has drifted; one that is null on both sides has not. The Evidently page
-    is written to `report`.
+    `season` is the same time a year before: a move that it shares is called seasonal. On a breach, or if told to
+    `always`, the page is written: causes, statistics and Evidently's report on a seeded sample of the rows.
     """
-    empty = [name for name, frame in (("reference", reference), ("current", current)) if frame.is_empty()]
+    columns = list(dict.fromkeys(column for reference in references for column in reference.columns))
+    windows = {"current": current} | {reference.kind: reference.window for reference in references}
+    rows = {kind: profiles.rows(window, columns[0]) for kind, window in windows.items()}
+    empty = [kind for kind, count in rows.items() if count == 0]
     if empty:
-        return Outcome(
-            False, f"drift cannot be measured: the {' and '.join(empty)} window has no rows", {"content": "no rows"}
-        )
-    old, new = _sample(reference, columns), _sample(current, columns)
-    full = [c for c in columns if old[c].null_count() < old.height and new[c].null_count() < new.height]
-    one_sided = [c for c in columns if (old[c].null_count() == old.height) != (new[c].null_count() == new.height)]
-    distances = {**_distances(old, new, full, bounds, report), **dict.fromkeys(one_sided, float("inf"))}
-    drifted = sorted((c for c, d in distances.items() if d >= bounds.distance), key=lambda c: -distances[c])
-    share = len(drifted) / max(len(columns), 1)
-    summary = f"{len(drifted)} of {len(columns)} columns moved by {bounds.distance} or more (limit {bounds.share:.0%})"
-    if drifted:
-        summary += ": " + ", ".join(f"{c} {distances[c]:.2f}" for c in drifted[:5])
-    evidence = {
-        "share": share,
-        "distances": distances,
-        "rows": [old.height, new.height],
-        "content": content_hash(current.select(columns).sort(columns)),
-    }
-    return Outcome(share < bounds.share, summary, evidence, _table(old, new, distances, bounds), report=report)
+        found = f"drift cannot be measured: the {' and '.join(empty)} window has no rows"
+        return Outcome(False, found, {"content": "no rows"})
+    moves, prints = list[Move](), dict[str, str]()
+    for column in columns:
+        new = profiles.of(current, column)
+        prints[column] = fingerprint(new)
+        own = [_move(profiles, r, column, new, season) for r in references if column in r.columns]
+        moves += [_beside(move, own) for move in own]
+    drifted = [reference for reference in references if has_drifted(reference, moves)]
+    told = {**evidence(moves, references, prints), "rows": rows}
+    outcome = Outcome(not drifted, summary(current, references, moves), told, table(moves, references))
+    if not drifted and not always:
+        return outcome
+    return _with_page(outcome, moves, current, drifted or references[:1], profiles, page)
 
 
-def _sample(frame: pl.DataFrame, columns: Sequence[str]) -> pl.DataFrame:
-    return frame.select(columns).sample(min(SAMPLE_ROWS, frame.height), seed=SEED)
+def _move(profiles: Profiles, reference: Reference, column: str, new: Profile, season: Window | None) -> Move:
+    old = profiles.of(reference.window, column)
+    found = compare(old, new)
+    broken = breaches(found, reference.bounds)
+    if not broken:
+        return Move(column, reference, found, (), "")
+    told = [cause(old, new, found, {b.statistic for b in broken}), ", ".join(map(str, broken))]
+    told.append(_seasonal(profiles, season, column, new, reference.bounds))
+    if reference.window.in_order:
+        months = [(part.label, profiles.of(Window(part.label, (part,)), column)) for part in reference.window.parts]
+        told.append(timing(months, new))
+    return Move(column, reference, found, broken, "; ".join(filter(None, told)))
 
 
-def _distances(
-    old: pl.DataFrame, new: pl.DataFrame, columns: Sequence[str], bounds: Bounds, report: Path
-) -> dict[str, float]:
-    from evidently import DataDefinition, Dataset, Report
-    from evidently.presets import DataDriftPreset
-
-    if not columns:
-        return {}
-    numeric = [c for c in columns if old.schema[c].is_numeric()]
-    definition = DataDefinition(numerical_columns=numeric, categorical_columns=[c for c in columns if c not in numeric])
-    preset = DataDriftPreset(
-        drift_share=bounds.share,
-        num_method="wasserstein",
-        num_threshold=bounds.distance,
-        cat_method="jensenshannon",
-        cat_threshold=bounds.distance,
-    )
-    snapshot = Report([preset]).run(
-        *(Dataset.from_pandas(f.select(columns).to_pandas(), data_definition=definition) for f in (new, old))
-    )
-    report.parent.mkdir(parents=True, exist_ok=True)
-    snapshot.save_html(str(report))
-    return {
-        metric["config"]["column"]: float(metric["value"])
-        for metric in snapshot.dict()["metrics"]
-        if metric["config"]["type"].endswith("ValueDrift")
-    }
+def _beside(move: Move, own: Sequence[Move]) -> Move:
+    """Say of a drifted column which other references it has not left: a champion may know such a month."""
+    calm = [f"{m.reference.kind} holds (distance {m.found.distance:.2f})" for m in own if not m.broken]
+    return replace(move, cause="; ".join([move.cause, *calm])) if move.broken else move
 
 
-def _table(
-    old: pl.DataFrame, new: pl.DataFrame, distances: Mapping[str, float], bounds: Bounds
-) -> tuple[Mapping[str, Any], ...]:
-    return tuple(
-        {
-            "column": column,
-            "distance": round(distance, 4),
-            "drifted": distance >= bounds.distance,
-            "reference": _describe(old[column]),
-            "current": _describe(new[column]),
-        }
-        for column, distance in sorted(distances.items(), key=lambda item: -item[1])
-    )
+def _seasonal(profiles: Profiles, season: Window | None, column: str, new: Profile, bounds: Bounds) -> str:
+    if season is None or not season.parts:
+        return ""
+    before = compare(profiles.of(season, column), new)
+    return f"{'not seasonal' if breaches(before, bounds) else 'seasonal'}: {before.distance:.2f} from {season.name}"
 
 
-def _describe(values: pl.Series) -> str:
-    nulls = f"{values.null_count() / max(len(values), 1):.1%} null"
-    if values.dtype.is_numeric():
-        mean = values.cast(pl.Float64).to_frame("v").select(pl.col("v").mean()).item()
-        return nulls if mean is None else f"mean {mean:.4g}, {nulls}"
-    top = values.drop_nulls().value_counts(sort=True).head(3)[values.name].to_list()
-    return f"most often {', '.join(map(str, top))}; {nulls}"
+def _with_page(
+    outcome: Outcome,
+    moves: Sequence[Move],
+    current: Window,
+    shown: Sequence[Reference],
+    profiles: Profiles,
+    page: Path,
+) -> Outcome:
+    """Draw the worst column and write the page. matplotlib and Evidently are imported here, and only here."""
+    from checks.drift_plot import plot
+    from checks.drift_report import write_page
+
+    worst = by_excess(moves)[0]
+    old, new = (profiles.of(window, worst.column) for window in (worst.reference.window, current))
+    title = worst.cause.split(" (")[0][:PICTURE_TITLE] or "the column that moved most"
+    picture = plot(worst.column, title, (worst.reference.window.name, current.name), old, new)
+    write_page(page, outcome, moves, current, shown, picture)
+    return replace(outcome, plot=picture, report=page)

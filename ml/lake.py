@@ -161,6 +161,13 @@ class Lake:
         """Return the data files of a version that are missing or cut short, as paths inside the table."""
         return self._lost(table, self.open(table, version))
 
+    def files_of(self, table: str, version: int) -> dict[str, list[str]]:
+        """Return the data files of each partition in a version. Files never change: the same ones, the same rows."""
+        added = pl.DataFrame(self.open(table, version).get_add_actions(flatten=True))
+        key = f"partition.{PARTITION_KEY}"
+        named = added.select(pl.col(key).fill_null(WHOLE) if key in added.columns else pl.lit(WHOLE).alias(key), "path")
+        return {str(name): sorted(paths) for name, paths in named.group_by(key).agg("path").iter_rows()}
+
     def partition_versions(
         self, table: str, partitions: Iterable[str] | None = None, as_of: int | None = None
     ) -> dict[str, int]:

@@ -47,7 +47,9 @@ class Settings(BaseSettings):
     )
     keep_published_days: float = Field(90.0, ge=0, description="Days that replaced published versions are kept.")
     keep_rollbacks: int = Field(3, ge=0, description="Published versions kept for rollback, however old.")
-    keep_training_sets_days: float = Field(90.0, ge=0, description="Days that replaced training sets are kept.")
+    keep_training_sets_days: float = Field(
+        90.0, ge=0, description="Days that replaced training sets, and unused profiles of drift checks, are kept."
+    )
     keep_logs_days: float = Field(30.0, ge=0, description="Days that logs, landed predictions and reports are kept.")
     keep_runs_days: float = Field(90.0, ge=0, description="Days that Dagster runs and unregistered MLflow runs stay.")
     vacuum_grace_hours: int = Field(24, ge=0, description="Hours in which nothing new is removed, whatever it is.")
@@ -115,8 +117,13 @@ class Settings(BaseSettings):
 
     @property
     def reports(self) -> Path:
-        """Evidently's pages."""
+        """Pages of drift checks."""
         return self.root / "reports"
+
+    @property
+    def profiles(self) -> Path:
+        """Kept profiles of published months and training sets, which drift checks compare."""
+        return self.root / "profiles"
 
     @property
     def serving_home(self) -> Path:

@@ -113,6 +113,12 @@ class Gates(Frozen):
         gt=0,
         description="A feature has drifted from this distance on (normed Wasserstein, or Jensen-Shannon).",
     )
+    max_feature_ks: Share = Field(0.2, gt=0, description="Or from this Kolmogorov-Smirnov statistic on.")
+    max_feature_psi: float = Field(0.25, gt=0, description="Or from this population stability index on.")
+    max_missing_shift: Share = Field(0.05, gt=0, description="Or if its share of missing values moved by this much.")
+    max_category_shift: Share = Field(
+        0.05, gt=0, description="Or if this share of its values is new, or gone (names, and numbers of few values)."
+    )
     max_drifted_share: Share = Field(
         0.5, description="From this share of drifted features on, the training set is not the world served."
     )

@@ -84,8 +84,10 @@ FLIGHT_DELAY = ModelSpec(
     gates=Gates(
         min_auc=0.70,
         max_auc=0.90,
-        # Between clean windows of January to June, no feature but weather moved by more than 0.28.
+        # From January to June, no feature but weather moved from earlier months by more than 0.26, KS 0.16, PSI 0.45.
         max_feature_distance=0.3,
+        max_feature_ks=0.2,
+        max_feature_psi=0.5,
         max_drifted_share=0.1,
         # One year has no season twice: weather is never like the months before it.
         seasonal_features=WEATHER,

@@ -1,0 +1,198 @@
+"""The drift checks as Dagster shows them, and `python -m assets.drift`, which looks at a month or a model on demand.
+
+`feature_drift` warns and starts retraining; `serving_drift` blocks a promotion. Both compare all rows by statistics on
+kept profiles, and write a page only on a breach, on promotion or on demand. Not here: which rows (`drift_windows`).
+"""
+
+import argparse
+import sys
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from datetime import timedelta
+
+import dagster as dg
+
+from assets.drift_windows import (
+    LEARNED,
+    REFERENCE_MONTHS,
+    SERVING_DRIFT,
+    PublishedMonths,
+    champion_window,
+    training_window,
+)
+from assets.failures import one_line
+from assets.gates import Gate, gate_checks
+from assets.quiet import quiet_exit
+from assets.resources import Platform, platform_for
+from checks.drift import CHECK, check_drift
+from checks.drift_bounds import Bounds
+from checks.drift_evidence import Reference
+from checks.drift_windows import Profiles
+from checks.outcome import Outcome
+from ml.feature_views import FeatureView
+from ml.models import MODELS
+from ml.registry import ModelVersion
+from ml.settings import Settings
+from ml.spec import ModelSpec, column_of
+
+LONGEST_MONTH = timedelta(days=31)  # rows valid for longer need not come anew every month
+
+
+def feature_drift_check(view: FeatureView, models: Sequence[ModelSpec]) -> dg.AssetChecksDefinition:
+    """Return the check of a published view: each month of a run against the months before and the champion's."""
+    gate = Gate(
+        CHECK,
+        f"A month against the {REFERENCE_MONTHS} months before it and against what the champion learned from, on the "
+        "features that models use: distance, KS, PSI, missing, new and lost values. Never blocks; a breach starts "
+        "retraining and writes a page with the causes.",
+        lambda batch: judge_month(batch.platform, view, models, batch.version, batch.partition),
+        blocking=False,
+    )
+    return gate_checks(
+        f"published/{view.name}",
+        [gate],
+        partitioned=True,
+        version=lambda platform: platform.publications.require(view.name).version,
+    )
+
+
+def serving_drift_gate(spec: ModelSpec) -> Gate:
+    """Return the gate of a model version: the rows it learned from against the newest rows it would serve."""
+    return Gate(
+        SERVING_DRIFT,
+        "The rows it learned from against the newest rows it would serve: distance, KS, PSI, missing, new and lost "
+        "values, on all rows, with Evidently's report of a sample. Blocks promotion.",
+        lambda batch: judge_model(batch.platform, spec, batch.platform.registry.version(spec.name, str(batch.version))),
+    )
+
+
+def judge_month(
+    platform: Platform,
+    view: FeatureView,
+    models: Sequence[ModelSpec],
+    version: int,
+    month: str,
+    always: bool = False,
+) -> Outcome:
+    """Judge a month of a published version of a view; `always` writes the page, breach or not."""
+    columns = watched_columns(view.name, models)
+    if not columns:
+        return Outcome(True, f"no model watches a column of {view.name}: all move with the season by nature")
+    months = PublishedMonths(platform, view.name, version)
+    current = months.window(month)
+    if not current.parts and view.ttl > LONGEST_MONTH:
+        return Outcome(True, f"{month} has no new rows of {view.name}; older ones are valid for {view.ttl.days} days")
+    readers = [spec for spec in models if watched_columns(view.name, [spec])]
+    references = [Reference("trailing", months.before(month), columns, _any(readers))]
+    for spec in readers:
+        learned = champion_window(platform, spec, view.name)
+        kind = "champion" if len(readers) == 1 else f"champion of {spec.name}"
+        if learned is not None:
+            references.append(Reference(kind, learned, watched_columns(view.name, [spec]), _any([spec])))
+    references = [reference for reference in references if reference.window.parts]
+    if not references:
+        return Outcome(True, f"{month} has no earlier published month and no champion to compare with")
+    page = platform.settings.reports / "drift" / f"{view.name}-{month}-v{version}.html"
+    profiles = Profiles(platform.settings.profiles)
+    return check_drift(current, references, profiles, page, always, months.year_before(month))
+
+
+def judge_model(platform: Platform, spec: ModelSpec, candidate: ModelVersion) -> Outcome:
+    """Judge a model version: what it learned from against its held-out rows, the newest. Always writes the page."""
+    version = candidate.training_set_version
+    learned = training_window(platform, spec, version, spec.split.train, "learned from")
+    served = training_window(
+        platform, spec, version, spec.split.test, f"{spec.name} version {candidate.version} serves"
+    )
+    reference = Reference("training rows", learned, compared_columns(spec), drift_bounds(spec))
+    page = platform.settings.reports / SERVING_DRIFT / f"{spec.name}-v{candidate.version}.html"
+    outcome = check_drift(served, [reference], Profiles(platform.settings.profiles), page, always=True)
+    return replace(outcome, evidence={**outcome.evidence, LEARNED: version})
+
+
+def watched_columns(view: str, models: Iterable[ModelSpec]) -> list[str]:
+    """Return the columns of a view that models use, less times and those that move with the season by nature."""
+    references = {
+        reference
+        for spec in models
+        for reference in spec.features
+        if reference not in spec.gates.seasonal_features and reference not in {e.since for e in spec.elapsed}
+    }
+    return sorted(r.split(":")[1] for r in references if r.split(":")[0] == view)
+
+
+def compared_columns(spec: ModelSpec) -> list[str]:
+    """Return the columns whose distribution must hold: no times, and nothing declared seasonal."""
+    times = {e.since for e in spec.elapsed}
+    features = [f for f in spec.features if f not in times and f not in spec.gates.seasonal_features]
+    return [column_of(f) for f in features] + [f.name for f in spec.request if f.kind in ("numeric", "categorical")]
+
+
+def drift_bounds(spec: ModelSpec) -> Bounds:
+    """Return how far features may move between what the model learned from and what it would serve."""
+    gates = spec.gates
+    return Bounds(
+        distance=gates.max_feature_distance,
+        share=gates.max_drifted_share,
+        ks=gates.max_feature_ks,
+        psi=gates.max_feature_psi,
+        missing=gates.max_missing_shift,
+        categories=gates.max_category_shift,
+    )
+
+
+def _any(models: Sequence[ModelSpec]) -> Bounds:
+    """The strictest model that reads a view says when one of its columns has moved; a single one is worth a warning."""
+    return replace(Bounds.strictest([drift_bounds(spec) for spec in models]), share=0.0)
+
+
+def look(platform: Platform, models: Sequence[ModelSpec], name: str, which: str | None) -> Outcome:
+    """Judge a month of a view (default: the newest published) or a version of a model (default: the newest).
+
+    Raises LookupError naming what there is if the name or the month is unknown.
+    """
+    views = {view.name: view for view in platform.feature_views}
+    specs = {spec.name: spec for spec in models}
+    if name in specs:
+        registry = platform.registry
+        return judge_model(platform, specs[name], registry.version(name, which) if which else registry.newest(name))
+    if name not in views:
+        raise LookupError(f"no view or model {name!r}; there are: {', '.join([*views, *specs])}")
+    version = platform.publications.require(name).version
+    months = sorted(platform.lake.files_of(f"published/{name}", version))
+    if which is not None and which not in months:
+        raise LookupError(f"nothing is published of {name} for {which}; there are: {', '.join(months) or 'no months'}")
+    return judge_month(platform, views[name], models, version, which or months[-1], always=True)
+
+
+def _tell(outcome: Outcome) -> None:
+    print(f"{'no drift' if outcome.passed else 'DRIFT'}: {outcome.summary}")
+    for row in outcome.table:
+        print(f"\n{row['column']}: {row['verdict'].strip('*')}")
+        for head, cell in row.items():
+            if cell and head not in ("column", "verdict"):
+                print(f"  {head}: {str(cell).replace('**', '')}")
+    if outcome.report is not None:
+        print(f"\npage: {outcome.report}")
+
+
+def main() -> int:
+    """Run the command; return 1 after one line on what failed, 0 otherwise, drift or not."""
+    parser = argparse.ArgumentParser(
+        prog="python -m assets.drift",
+        description="Print how far a published month, or what a model would serve, has moved, and write its page.",
+    )
+    parser.add_argument("name", help="a feature view or a model")
+    parser.add_argument("which", nargs="?", help="month of the view (2013-07) or version of the model; default: newest")
+    arguments = parser.parse_args()
+    try:
+        _tell(look(platform_for(Settings()), MODELS, arguments.name, arguments.which))
+    except Exception as error:
+        print(f"headwater: {one_line(error)}", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    quiet_exit()
+    sys.exit(main())
