@@ -8,7 +8,8 @@ from assets.metadata import preview
 from assets.mirror import record
 from assets.partitions import MONTHS
 from assets.resources import Platform
-from checks.data import check_expectations
+from checks.expectations import check_expectations
+from checks.suite import suite_of_source
 from ml.fingerprint import json_hash
 from ml.lake import WHOLE
 from ml.landing import land
@@ -63,6 +64,7 @@ def _asset(source: Source) -> dg.AssetsDefinition:
 
 def _check(source: Source) -> dg.AssetChecksDefinition:
     partitioned = source.partition is not None
+    suite = suite_of_source(source)
 
     @dg.asset_check(
         asset=["raw", source.name],
@@ -77,7 +79,7 @@ def _check(source: Source) -> dg.AssetChecksDefinition:
         partition = context.partition_key if partitioned else WHOLE
         version = platform.lake.partition_versions(source.table, [partition])[partition]
         rows = platform.lake.read(source.table, version, [partition] if partition else None).collect()
-        outcome = check_expectations(source, rows)
+        outcome = check_expectations(suite, rows, partition)
         return record(
             platform,
             context.run.run_id,
