@@ -165,7 +165,7 @@ def _export(
         frame = read_feature_table(platform.settings.warehouse, name, months)
         made_by = {"run": run_id, BUILT_FROM: definitions[name].rows if name in definitions else None}
         version = platform.lake.replace(f"features/{name}", frame, months, made_by)
-        outcome = check_dbt_tests(platform.manifest, results, name)
+        outcome = check_dbt_tests(platform.manifest, results, name, platform.settings.warehouse)
         for month in months:
             record(
                 platform,
