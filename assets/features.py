@@ -165,6 +165,6 @@ def export(
         definition = definitions[name].rows if name in definitions else None
         made_by = {"run": run_id, BUILT_FROM: definition, **recipe.to_metadata()}
         version = platform.lake.replace(f"features/{name}", frame, months, made_by)
-        outcome = check_dbt_tests(platform.manifest, results, name)
+        outcome = check_dbt_tests(platform.manifest, results, name, warehouse)
         judgements += [Judgement(f"features/{name}", version, DBT_TESTS, outcome, month) for month in months]
     record(platform, run_id, judgements)

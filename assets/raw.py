@@ -10,9 +10,10 @@ from assets.gates import Batch, Gate, gate_checks
 from assets.metadata import preview
 from assets.partitions import MONTHS, end_of
 from assets.resources import Platform
-from checks.data import check_expectations
+from checks.expectations import check_expectations
 from checks.freshness import ARRIVAL, check_arrival
 from checks.outcome import Outcome
+from checks.suite import suite_of_source
 from ml.fingerprint import json_hash
 from ml.lake import WHOLE
 from ml.landing import land
@@ -72,10 +73,11 @@ def _asset(source: Source) -> dg.AssetsDefinition:
 
 
 def _expectations(source: Source) -> Gate:
+    suite = suite_of_source(source)
     return Gate(
         EXPECTATIONS,
         f"Great Expectations suite of {source.table}: declared contract, then checks/expectations.",
-        lambda batch: check_expectations(source, batch.rows),
+        lambda batch: check_expectations(suite, batch.rows, batch.partition),
     )
 
 

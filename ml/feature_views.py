@@ -91,6 +91,12 @@ def parse_ttl(text: str) -> timedelta:
     return timedelta(**{_UNITS[match[2]]: int(match[1])})
 
 
+def kind_of_type(data_type: str | None) -> str | None:
+    """Return the kind of a column by the type that dbt's YAML gives it: a field's, "instant", None for any other."""
+    name = (data_type or "").lower()
+    return "instant" if name in _INSTANTS else _KINDS.get(name)
+
+
 def _view(model: Node) -> FeatureView:
     file = file_of(model)
     _refuse_undescribed(model, file)

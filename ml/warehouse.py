@@ -11,13 +11,30 @@ from ml.lake import PARTITION_KEY
 
 def read_feature_table(warehouse: Path, name: str, months: Sequence[str]) -> pl.DataFrame:
     """Return the rows of features.<name> in `months`, instants as UTC microseconds, in a stable order."""
+    query = f'select * from features."{name}" where {PARTITION_KEY} in (select unnest(?))'
+    frame = _read(warehouse, query, list(months))
+    return frame.sort("event_timestamp", "created_timestamp", *frame.columns, maintain_order=True)
+
+
+def read_failing_rows(warehouse: Path, relation: str, limit: int, each: str) -> pl.DataFrame:
+    """Return rows that dbt stored as failing a test: the first `limit`, of each value of column `each` if they have it.
+
+    `relation` is the quoted name in dbt's results. Raises LookupError if dbt stored none.
+    """
+    try:
+        columns = _read(warehouse, f"select * from {relation} limit ?", 0).columns
+    except duckdb.CatalogException as error:
+        raise LookupError(f"no failing rows at {relation}: {error}") from error
+    window = f'partition by "{each}"' if each in columns else ""
+    return _read(warehouse, f"select * from {relation} qualify row_number() over ({window}) <= ?", limit)
+
+
+def _read(warehouse: Path, query: str, parameter: object) -> pl.DataFrame:
     with duckdb.connect(str(warehouse), read_only=True) as connection:
         connection.execute("SET TimeZone = 'UTC'")
-        query = f'select * from features."{name}" where {PARTITION_KEY} in (select unnest(?))'
-        frame = connection.sql(query, params=[list(months)]).pl()
+        frame = connection.sql(query, params=[parameter]).pl()
     instants = [n for n, t in frame.schema.items() if isinstance(t, pl.Datetime)]
-    frame = frame.with_columns(pl.col(instants).cast(pl.Datetime("us", "UTC")))
-    return frame.sort("event_timestamp", "created_timestamp", *frame.columns, maintain_order=True)
+    return frame.with_columns(pl.col(instants).cast(pl.Datetime("us", "UTC")))
 
 
 def read_view_statement(warehouse: Path, schema: str, name: str) -> str:

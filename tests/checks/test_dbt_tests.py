@@ -1,8 +1,10 @@
 import json
 
+import duckdb
 import pytest
 
-from checks.dbt_tests import built_tables, check_dbt_tests, errors
+from checks.dbt_tests import FAILING_ROWS, built_tables, check_dbt_tests, errors
+from checks.outcome import RULE
 
 MODEL = {"resource_type": "model", "name": "state", "alias": "state", "fqn": ["headwater", "features", "state"]}
 STAGING = {"resource_type": "model", "name": "stg", "alias": "stg", "fqn": ["headwater", "staging", "stg"]}
@@ -50,6 +52,34 @@ def test_a_failing_test_fails_the_table_and_is_counted(manifest):
     assert not outcome.passed
     assert "in_range: fail, 7 rows" in outcome.summary
     assert errors(run(in_range="fail")) == ["in_range fail: fail"]
+
+
+def test_failed_tests_come_first_with_the_rows_that_dbt_stored(manifest, tmp_path):
+    warehouse = tmp_path / "warehouse.duckdb"
+    with duckdb.connect(warehouse) as connection:
+        connection.execute("create schema failures")
+        connection.execute(
+            "create table failures.not_null as select 'late; lost' as rule, 'N1' as tailnum, range as n from range(50)"
+        )
+    results = run(in_range="pass", not_null="fail")
+    for result in results["results"]:
+        result["relation_name"] = '"warehouse"."failures"."not_null"'
+    outcome = check_dbt_tests(manifest, results, "state", warehouse)
+    assert [row["test"] for row in outcome.table] == ["not_null", "in_range"]
+    assert outcome.summary == "1 of 2 dbt tests passed; not_null: fail, 7 rows (late; lost), such as tailnum=N1, n=0"
+    assert outcome.failing.columns == [RULE, "tailnum", "n"]
+    assert outcome.failing[RULE].unique().to_list() == ["not_null: late; lost"]
+    assert outcome.failing.height == FAILING_ROWS
+
+
+def test_rows_that_dbt_did_not_store_change_no_verdict(manifest, tmp_path):
+    duckdb.connect(tmp_path / "warehouse.duckdb").close()
+    results = run(in_range="fail", not_null="pass")
+    for result in results["results"]:
+        result["relation_name"] = '"warehouse"."failures"."nothing"'
+    outcome = check_dbt_tests(manifest, results, "state", tmp_path / "warehouse.duckdb")
+    assert not outcome.passed
+    assert outcome.failing is None
 
 
 def test_a_test_that_did_not_run_is_not_a_pass(manifest):

@@ -1,6 +1,7 @@
 """dbt builds the feature tables on nine real days around month's ends and the beginning of summer time."""
 
 import dataclasses
+import json
 import shutil
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
@@ -12,6 +13,8 @@ import pytest
 from dbt.adapters.duckdb.connections import DuckDBConnectionManager
 from dbt.cli.main import dbtRunner
 
+from checks.dbt_tests import check_dbt_tests
+from checks.outcome import RULE
 from ml.clock import ReplayClock
 from ml.feature_views import load_feature_views
 from ml.lake import Lake
@@ -366,24 +369,77 @@ def test_an_impossible_wind_is_unknown(home):
     assert table(home, "year", "weather_observation")["wind_speed"].max() < 253
 
 
-DAMAGE = {
-    "not_null_aircraft_state_last_dest": "update aircraft_state set last_dest = null",
-    "within_its_month_weather_observation_": "update weather_observation set partition_key = '2013-02'",
-    "known_after_event_origin_congestion_": "update origin_congestion set created_timestamp = '2013-01-01'",
-    "in_range_origin_congestion_late_share_3h__1__0": "update origin_congestion set late_share_3h = 1.5",
-    "unique_combination_flight_outcomes_flight_id": "insert into flight_outcomes from flight_outcomes",
-    "flight_outcomes_label_has_its_instant": "update flight_outcomes set label_timestamp = null",
-}
+# A table, what happens to it, and the test and the rule in it that must say so.
+DAMAGE = [
+    ("aircraft_state", "delete from aircraft_state where tailnum = 'N11165'", "rows", "missing"),
+    ("aircraft_state", "update aircraft_state set last_arrived_at = 0", "conditions", "arrival_is_event"),
+    ("carrier_performance", "update carrier_performance set carrier = 'ZZ'", "rows", "not in stg_nycflights__flights"),
+    (
+        "route_performance",
+        "update route_performance set late_share_28d = 0.123",
+        "conditions",
+        "late_share_is_of_arrivals",
+    ),
+    (
+        "weather_observation",
+        "update weather_observation set partition_key = '2013-02'",
+        "conditions",
+        "within_its_month",
+    ),
+    (
+        "origin_congestion",
+        "update origin_congestion set created_timestamp = '2013-01-01'",
+        "conditions",
+        "known_after_event",
+    ),
+    (
+        "destination_congestion",
+        "update destination_congestion set mean_arr_delay_3h = 999",
+        "conditions",
+        "mean_below_max",
+    ),
+    ("flight_outcomes", "insert into flight_outcomes from flight_outcomes", "rows", "twice"),
+    ("flight_outcomes", "update flight_outcomes set label_timestamp = null", "conditions", "label_has_its_instant"),
+    ("flight_outcomes", "update flight_outcomes set carrier = 'ZZ'", "names", "carrier in airlines"),
+    (
+        "flight_outcomes",
+        "update flight_outcomes set distance = 100 where carrier = 'ZZ' and random() < 0.5",
+        "distances",
+        "distance differs",
+    ),
+]
 
 
-def test_gates_catch_damaged_tables(home):
-    shutil.copy(home / "year.duckdb", home / "damaged.duckdb")
-    with duckdb.connect(home / "damaged.duckdb") as connection:
+@pytest.fixture(scope="module")
+def damaged(home):
+    """The warehouse with all the damage done, and what dbt's tests said of it."""
+    warehouse = home / "damaged.duckdb"
+    shutil.copy(home / "year.duckdb", warehouse)
+    with duckdb.connect(warehouse) as connection:
         connection.execute("use features")
-        for statement in DAMAGE.values():
+        for _, statement, _, _ in DAMAGE:
             connection.execute(statement)
-    results = dbt(home, "damaged", ["test", "--select", "path:models/features"], "2013-01", "2013-03")
-    assert {gate: results[gate][0] for gate in DAMAGE} == dict.fromkeys(DAMAGE, "fail")
+    dbt(home, "damaged", ["test", "--select", "path:models/features"], "2013-01", "2013-03")
+    return warehouse, json.loads((home / "target" / "run_results.json").read_text())
+
+
+@pytest.mark.parametrize(("name", "statement", "test", "rule"), DAMAGE)
+def test_dbt_s_tests_refuse_a_damaged_table_and_show_the_rule_and_rows(home, damaged, name, statement, test, rule):
+    warehouse, results = damaged
+    outcome = check_dbt_tests(home / "target" / "manifest.json", results, name, warehouse)
+    assert not outcome.passed
+    (row,) = [row for row in outcome.table if row["test"] == f"{name}_{test}"]
+    assert row["status"] == "fail"
+    assert rule in row["broken"]
+    assert outcome.failing[RULE].str.contains(f"{name}_{test}: .*{rule}").any()
+    assert [row["status"] for row in outcome.table] == sorted(row["status"] for row in outcome.table)  # "fail" first
+
+
+def test_every_table_that_features_are_read_from_has_few_tests_of_its_own(home):
+    nodes = json.loads((home / "target" / "manifest.json").read_text())["nodes"]
+    tested = [node["attached_node"].split(".")[-1] for node in nodes.values() if node["resource_type"] == "test"]
+    assert {f"stg_nycflights__{source.name}" for source in SOURCES} | set(TABLES) == set(tested)
+    assert len(tested) < 40
 
 
 def test_the_manifest_declares_every_column_that_is_built_and_what_the_model_reads(home):
