@@ -34,14 +34,26 @@ def _log(x: np.ndarray) -> np.ndarray:
     return np.log(np.maximum(x, 1e-9))
 
 
-def _logit(x: np.ndarray) -> np.ndarray:
-    x = np.clip(x, 0, 1)
-    return np.log((x + 0.002) / (1 - x + 0.002))
+def _root(x: np.ndarray) -> np.ndarray:
+    return np.sign(x) * np.sqrt(np.abs(x))
 
 
-def _unlogit(y: np.ndarray) -> np.ndarray:
-    odds = np.exp(y)
-    return np.clip((odds * 1.002 - 0.002) / (1 + odds), 0, 1)
+def _square(y: np.ndarray) -> np.ndarray:
+    return np.sign(y) * y**2
+
+
+def _shares(least: float) -> tuple[Scale, Scale]:
+    """The logit of a share, on which shares well below `least` look alike."""
+
+    def logit(x: np.ndarray) -> np.ndarray:
+        x = np.clip(x, 0, 1)
+        return np.log((x + least) / (1 - x + least))
+
+    def share(y: np.ndarray) -> np.ndarray:
+        odds = np.exp(y)
+        return np.clip((odds * (1 + least) - least) / (1 + odds), 0, 1)
+
+    return logit, share
 
 
 def _same(x: np.ndarray) -> np.ndarray:
@@ -52,15 +64,16 @@ def _fisher(x: np.ndarray) -> np.ndarray:
     return np.arctanh(np.clip(x, -0.9999, 0.9999))
 
 
-ROOT = (np.sqrt, np.square)
-LOG, SHARE, PLAIN, FISHER = (_log, np.exp), (_logit, _unlogit), (_same, _same), (_fisher, np.tanh)
+ROOT = (_root, _square)
+ROUGH = _shares(0.01)
+LOG, SHARE, PLAIN, FISHER = (_log, np.exp), _shares(0.002), (_same, _same), (_fisher, np.tanh)
 
 RULES: Mapping[str, Rule] = {
     "volume": Rule(LOG, 0.25),
     "days": Rule(PLAIN, 0.06),
     "rows a day": Rule(LOG, 1.1),
-    "repeats": Rule(SHARE, 1.0),
-    "nulls": Rule(SHARE, 1.3),
+    "repeats": Rule(SHARE, 1.0, lower=False),
+    "nulls": Rule(SHARE, 1.0),
     "distinct": Rule(LOG, 0.7),
     "level": Rule(PLAIN, 0.8),
     "level of a skewed column": Rule(ROOT, 1.6),
@@ -68,15 +81,31 @@ RULES: Mapping[str, Rule] = {
     "mean of a skewed column": Rule(PLAIN, 0.5, errors=10.0),
     "spread": Rule(LOG, 0.4),
     "spread of a skewed column": Rule(LOG, 0.8),
-    "special values": Rule(SHARE, 1.7),
+    "special values": Rule(SHARE, 1.4),
+    "zeros": Rule(SHARE, 1.7),
+    "calendar": Rule(SHARE, 1.0, upper=False),
+    "spans": Rule(PLAIN, 0.8),
     "instants": Rule(PLAIN, 1.0),
     "categories": Rule(SHARE, 1.0),
     "text": Rule(SHARE, 0.8),
     "text length": Rule(PLAIN, 0.3),
     "correlation": Rule(FISHER, 0.25),
-    "neighbours": Rule(FISHER, 0.4),
-    "equal neighbours": Rule(SHARE, 2.0, lower=False),
-    "by category": Rule(PLAIN, 0.4),
+    "like its own row before": Rule(FISHER, 0.25),
+    "like its row before in time": Rule(FISHER, 0.5),
+    "equal to its own row before": Rule(SHARE, 2.0),
+    "equal to its row before in time": Rule(SHARE, 2.0, lower=False),
+    "far from its own row before": Rule(ROUGH, 0.8),
+    "far from its row before in time": Rule(ROUGH, 1.3),
+    "difference": Rule(PLAIN, 0.8),
+    "ratio": Rule(PLAIN, 0.5),
+    "astray": Rule(ROUGH, 0.8),
+    "nulls by day": Rule(SHARE, 2.0, lower=False),
+    "nulls by category": Rule(SHARE, 1.3),
+    "outliers": Rule(SHARE, 1.0, lower=False),
+    "seen before": Rule(ROUGH, 1.2, lower=False),
+    "unseen categories": Rule(SHARE, 1.4, lower=False),
+    "pace": Rule(PLAIN, 0.1),
+    "by category": Rule(PLAIN, 0.25, errors=8.0),
     "by day": Rule(PLAIN, 0.8),
     "dependency": Rule(SHARE, 1.0, lower=False),
     "order": Rule(SHARE, 1.0, lower=False),
@@ -132,5 +161,5 @@ def _range(rule: Rule, before: np.ndarray, errors: np.ndarray) -> tuple[np.ndarr
     low, high = np.nanmin(before, axis=0), np.nanmax(before, axis=0)
     months = np.isfinite(before).sum(axis=0)
     error = np.nanmean(errors, axis=0)
-    error = np.maximum(error, np.median(error))
+    error = np.maximum(error, 0.5 * np.median(error))
     return low, high, (rule.floor + high - low) * (0.5 + 1.5 / months) + rule.errors * error

@@ -4,6 +4,7 @@ Each function returns the statistics of some rules: {rule: {subject: Statistic}}
 `history_bounds`; statistics of two columns and more are in `history_relations`.
 """
 
+from collections.abc import Collection
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,6 +14,7 @@ from checks.history_views import DAY, QUANTILES, Views
 
 TOP = 30  # categories of a text column whose shares are kept
 SQUASH = 3.0
+SKEWED = {rule: f"{rule} of a skewed column" for rule in ("level", "spread", "mean")}
 SHAPES = {
     "upper case": r"[A-Z]",
     "lower case": r"[a-z]",
@@ -44,9 +46,6 @@ def volume(views: Views) -> Statistics:
     found: Statistics = {"volume": {name: Statistic(float(n)) for name, n in counts.items()}}
     if views.time is not None and views.partition:
         found |= _days(views)
-    if views.key and len(views.key) < len(views.names):
-        values = [n for n in views.names if n not in views.key and n not in views.instants]
-        found["repeats"] = {"rows repeated apart from key and instants": Statistic(_repeated(views.frame, values))}
     return found
 
 
@@ -57,10 +56,11 @@ def values(views: Views) -> Statistics:
         "distinct": {n: Statistic(float(views.distinct[n].size)) for n in views.plain}
         | {n: Statistic(float(len(v))) for n, (_, v) in views.text_codes.items()},
         "level": {},
-        "level of a skewed column": {},
+        SKEWED["level"]: {},
         "spread": {},
-        "spread of a skewed column": {},
+        SKEWED["spread"]: {},
         "special values": {},
+        "zeros": {},
         "instants": {},
     }
     for name in views.quantiles:
@@ -106,33 +106,30 @@ def is_skewed(quantiles: np.ndarray) -> bool:
 
 def _number(views: Views, name: str, found: Statistics) -> None:
     ordered, quantiles = views.sorted[name], views.quantiles[name]
-    skewed = is_skewed(quantiles)
     step = 2.0 if views.frame[name].dtype.is_integer() else 0.0
-    if skewed:
-        unit = (np.sqrt(quantiles[-2]) - np.sqrt(quantiles[1])) / 2 or (np.sqrt(quantiles[-1]) - np.sqrt(quantiles[0])) / 2
-        unit = unit**2
-    else:
-        unit = max(quantiles[-2] - quantiles[1], quantiles[-1] - quantiles[0]) / 2 or abs(float(quantiles[3])) * 0.1
+    unit = max(quantiles[-2] - quantiles[1], quantiles[-1] - quantiles[0]) / 2 or abs(float(quantiles[3])) * 0.1
+    roots = np.sqrt(np.maximum(quantiles, 0))
+    root = ((roots[-2] - roots[1]) / 2 or (roots[-1] - roots[0]) / 2) ** 2
     for q, value in zip(QUANTILES, quantiles, strict=True):
         tail = 1.5 if q in (QUANTILES[0], QUANTILES[-1]) else 1.0
-        rule = "level of a skewed column" if skewed else "level"
-        found[rule][f"{name} at {q:.0%}"] = Statistic(float(value), unit=max(float(unit), step, 1e-9) * tail)
+        found["level"][f"{name} at {q:.0%}"] = Statistic(float(value), unit=max(float(unit), step, 1e-9) * tail)
+        found[SKEWED["level"]][f"{name} at {q:.0%}"] = Statistic(float(value), unit=max(float(root), step, 1e-9) * tail)
     if ordered[-1] > ordered[0]:
-        deviation = float(np.clip(ordered, quantiles[0], quantiles[-1]).std())
-        rule = "spread of a skewed column" if skewed else "spread"
-        found[rule][name] = Statistic(deviation or float(ordered.std()))
+        deviation = float(np.clip(ordered, quantiles[0], quantiles[-1]).std()) or float(ordered.std())
+        found["spread"][name] = found[SKEWED["spread"]][name] = Statistic(deviation)
     n = ordered.size
     runs = np.diff(np.concatenate([np.searchsorted(ordered, views.distinct[name]), [n]]))
     special = {
         "zero": np.searchsorted(ordered, 0, "right") - np.searchsorted(ordered, 0, "left"),
         "negative": np.searchsorted(ordered, 0, "left"),
-        "most frequent": runs.max(initial=0),
+        "most frequent but zero": runs[views.distinct[name] != 0].max(initial=0),
         "divisible by 10": np.count_nonzero((ordered % 10 == 0) & (ordered != 0)),
         "fractional": np.count_nonzero(ordered % 1),
         "beyond two decimals": np.count_nonzero(np.abs(ordered * 100 - np.round(ordered * 100)) > 1e-6),
     }
     for kind, count in special.items():
-        found["special values"][f"{name}: {kind}"] = Statistic(float(count / n))
+        rule = "zeros" if kind in ("zero", "fractional", "beyond two decimals") else "special values"
+        found[rule][f"{name}: {kind}"] = Statistic(float(count / n))
 
 
 def _instant(views: Views, name: str) -> dict[str, Statistic]:
@@ -150,6 +147,31 @@ def _instant(views: Views, name: str) -> dict[str, Statistic]:
     }
     units = {"first": 3 * DAY, "1%": DAY, "median": 2 * DAY, "99%": DAY, "last": 3 * DAY}
     return {f"{name}: {place}, hours": Statistic(float(v), unit=units[place]) for place, v in places.items()}
+
+
+def spans(views: Views) -> dict[str, Statistic]:
+    """Median and tails of the hours from the partition's main instant to each other instant."""
+    found = {}
+    for name, hours in views.differences.items():
+        known = np.sort(hours[np.isfinite(hours)])
+        if known.size:
+            low, middle, high = known[[int(q * (known.size - 1)) for q in (0.05, 0.5, 0.95)]]
+            unit = max(float(high - low) / 2, 0.5)
+            places = (("5%", low), ("median", middle), ("95%", high))
+            found |= {f"{name} at {place}": Statistic(float(v), unit=unit) for place, v in places}
+    return found
+
+
+def calendar(views: Views, wanted: Collection[str]) -> dict[str, Statistic]:
+    """Share of rows in which a number is the partition's year or month, where it nearly always is or once was."""
+    found = {}
+    for part, value in views.parts.items():
+        for name in views.plain:
+            rule = f"{name} is the {part}"
+            share = float((views.numbers[name] + views.shift.get(name, 0) == value).mean())
+            if share > 0.98 or rule in wanted:
+                found[rule] = Statistic(share)
+    return found
 
 
 def _days(views: Views) -> Statistics:
@@ -170,8 +192,3 @@ def _days(views: Views) -> Statistics:
         },
     }
 
-
-def _repeated(frame: pl.DataFrame, columns: list[str]) -> float:
-    if not columns or not frame.height:
-        return 0.0
-    return 1 - frame.select(pl.struct(columns).n_unique()).item() / frame.height

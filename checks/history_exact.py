@@ -11,14 +11,13 @@ from itertools import combinations
 import numpy as np
 
 from checks.history_columns import Statistic
-from checks.history_relations import differences
-from checks.history_views import DAY, Views
+from checks.history_views import DAY, SPAN, Views
 
 CELLS = 300_000  # the largest contingency table that is counted
 HELD = 0.02  # an order or sum with fewer exceptions is worth keeping
 SAMPLE = 400
 MINUTES = 1440
-ARROW, AT_LEAST, CLOCK, SPAN = " -> ", " >= ", " on the clock", " minus "
+ARROW, AT_LEAST, CLOCK = " -> ", " >= ", " on the clock"
 
 
 @dataclass(frozen=True)
@@ -38,7 +37,7 @@ class Exceptions:
         self.views = views
         self.sample = np.random.default_rng(0).permutation(views.height)[: SAMPLE * 10]
         self.numbers = {n: v for n, v in views.numbers.items() if n in views.quantiles and n not in views.instants}
-        self.numbers |= {n: hours * 60 for n, hours in differences(views).items() if np.isfinite(hours).any()}
+        self.numbers |= {n: hours * 60 for n, hours in views.differences.items() if np.isfinite(hours).any()}
         self.clocks = dict(_clocks(views))
 
     def found(self, wanted: Iterable[str] = ()) -> Exact:
@@ -168,8 +167,15 @@ class Exceptions:
             share = np.count_nonzero(exceptions) / max(np.count_nonzero(np.isfinite(residual)), 1)
             if share < HELD or rule in wanted:
                 found[rule] = Statistic(share)
-                constants[rule] = Statistic(constant, unit=130.0 if CLOCK in rule else max(abs(constant) * 0.1, 1e-6))
+                constants[rule] = Statistic(constant, unit=self._unit(rule, constant))
         return found, constants
+
+    def _unit(self, rule: str, constant: float) -> float:
+        """What a constant may move by: over an hour if a wall clock is part of it, nothing between two instants."""
+        if CLOCK not in rule:
+            return max(abs(constant) * 0.1, 1e-6)
+        zoned = [n for n in self.views.instants if getattr(self.views.frame[n].dtype, "time_zone", None)]
+        return 5.0 if all(name in zoned for _, name in _terms(rule.removesuffix(CLOCK))[:2]) else 130.0
 
     def _candidates(self) -> Iterator[str]:
         numbers = {n: v[self.sample[:SAMPLE]] for n, v in self.numbers.items() if _varies(v[self.sample[:SAMPLE]])}
@@ -256,7 +262,7 @@ def _table(a: tuple[np.ndarray, int], b: tuple[np.ndarray, int]) -> np.ndarray:
 def _exceptions(table: np.ndarray) -> tuple[float, float]:
     """Return the share of rows whose column is not the row's usual one, and that share knowing nothing of the row."""
     total = max(int(table.sum()), 1)
-    return 1 - float(table.max(axis=1).sum()) / total, 1 - float(table.sum(axis=0).max(initial=0)) / total
+    return 1 - float(table.max(axis=1, initial=0).sum()) / total, 1 - float(table.sum(axis=0).max(initial=0)) / total
 
 
 def _overlap(x: np.ndarray, y: np.ndarray, sample: np.ndarray) -> bool:

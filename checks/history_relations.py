@@ -11,12 +11,15 @@ from itertools import combinations
 
 import numpy as np
 
-from checks.history_columns import Statistic, Statistics, is_skewed, squashed
+from checks.history_columns import SKEWED, Statistic, Statistics, squashed
 from checks.history_views import BLOCKS, DAY, Views
 
 CATEGORIES = 30  # of a text column, those with enough rows, that are compared one by one
 ENOUGH = 60  # rows
 HOUR = " hour"
+NULL = " is null"
+OWN, BESIDE = "own row before", "row before in time"
+JUMP = 1.0  # squashed units: half of a column's middle 90%
 
 class Matrix:
     """Squashed columns beside each other: numbers, differences of instants, null marks, hours as sine and cosine."""
@@ -27,17 +30,18 @@ class Matrix:
         for name in views.plain:
             if name in views.quantiles and views.distinct[name].size > 1 and not _trends(views, name):
                 columns[name] = squashed(views, name)
-        for name, hours in differences(views).items():
+        for name, hours in views.differences.items():
             if not any(_alike(hours, other) for other in columns.values()):
                 columns[name] = _squash(hours)
         self.plain = list(columns)
+        self.smooth = [n not in views.plain or views.distinct[n].size > 20 for n in columns]
         for name in views.instants:
             angle = np.nan_to_num(views.numbers[name]) * (2 * np.pi / DAY)
             if name in views.quantiles and np.ptp(views.sorted[name]) > 2 * DAY:
                 columns[f"{name}{HOUR} (sine)"], columns[f"{name}{HOUR} (cosine)"] = np.sin(angle), np.cos(angle)
         for name, null in views.nulls.items():
             if 0.005 < null.mean() < 0.995:
-                columns[f"{name} is null"] = null.astype(np.float64)
+                columns[f"{name}{NULL}"] = null.astype(np.float64)
         for name, (codes, kinds) in views.text_codes.items():
             counts = np.bincount(codes, minlength=len(kinds) + 1).astype(np.float64)
             if 50 < len(kinds):
@@ -48,15 +52,6 @@ class Matrix:
         self.values = np.where(self.known > 0, values, 0).astype(np.float32)
         self.order = np.argsort(views.block, kind="stable")
         self.cuts = np.searchsorted(views.block[self.order], np.arange(BLOCKS + 1))
-
-
-def differences(views: Views) -> dict[str, np.ndarray]:
-    """Hours from the partition's main instant to each other instant, by a name that says so."""
-    if views.time is None:
-        return {}
-    main = views.numbers[views.time]
-    others = [n for n in views.instants if n != views.time and n in views.quantiles]
-    return {f"{name} minus {views.time}, hours": views.numbers[name] - main for name in others}
 
 
 def correlations(matrix: Matrix) -> dict[str, Statistic]:
@@ -75,7 +70,7 @@ def correlations(matrix: Matrix) -> dict[str, Statistic]:
 
 def means(views: Views) -> Statistics:
     """Mean of each number, its tails cut at 1% and 99%, with its error over the blocks."""
-    found: Statistics = {"mean": {}, "mean of a skewed column": {}}
+    found: Statistics = {"mean": {}, SKEWED["mean"]: {}}
     rows = np.bincount(views.block, minlength=BLOCKS)
     for name in views.plain:
         if name in views.quantiles:
@@ -87,22 +82,21 @@ def means(views: Views) -> Statistics:
             with np.errstate(all="ignore"):
                 error = _jackknife(((total.sum() - total) / (count.sum() - count))[:, None])[0]
             unit = float(high - low) / 2 or abs(float(low)) * 0.1 or 1e-9
-            rule = "mean of a skewed column" if is_skewed(views.quantiles[name]) else "mean"
-            found[rule][name] = Statistic(float(total.sum() / count.sum()), float(error), unit)
+            found["mean"][name] = found[SKEWED["mean"]][name] = Statistic(float(total.sum() / count.sum()), float(error), unit)
     return found
 
 
 def neighbours(matrix: Matrix) -> Statistics:
     """Correlation of each column with its row before, within the entity and across entities; share of equal ones."""
-    found: Statistics = {"neighbours": {}, "equal neighbours": {}}
+    found: Statistics = {}
     views, count = matrix.views, len(matrix.plain)
     if not count:
         return found
-    for label, order in (("own row before", views.by_entity), ("row before in time", views.by_time)):
-        if label == "own row before" and not views.entity.any():
+    for label, order in ((OWN, views.by_entity), (BESIDE, views.by_time)):
+        if label == OWN and not views.entity.any():
             continue
         now, last = order[1:], order[:-1]
-        if label == "own row before":
+        if label == OWN:
             same = views.entity[now] == views.entity[last]
             now, last = now[same], last[same]
         if now.size < ENOUGH:
@@ -117,7 +111,7 @@ def _add_neighbours(
     found: Statistics, matrix: Matrix, label: str, pair: tuple[np.ndarray, ...], block: np.ndarray
 ) -> None:
     a, b, both = pair
-    terms = [both, a, b, a * a, b * b, a * b, both * (a == b)]
+    terms = [both, a, b, a * a, b * b, a * b, both * (a == b), both * (np.abs(a - b) > JUMP)]
     order = np.argsort(block, kind="stable")
     cuts = np.searchsorted(block[order], np.arange(BLOCKS))
     full = [c for c in range(BLOCKS) if cuts[c] < (cuts[c + 1] if c + 1 < BLOCKS else block.size)]
@@ -127,12 +121,12 @@ def _add_neighbours(
     whole, parts = _series_correlation(every), _series_correlation(without)
     errors = _jackknife(np.arctanh(np.clip(parts, -0.9999, 0.9999)))
     with np.errstate(all="ignore"):
-        equal = every[6] / every[0]
-    for i, name in enumerate(matrix.plain):
-        if np.isfinite(whole[i]):
-            found["neighbours"][f"{name} ~ {label}"] = Statistic(float(whole[i]), float(errors[i]))
-        if np.isfinite(equal[i]):
-            found["equal neighbours"][f"{name} = {label}"] = Statistic(float(equal[i]))
+        equal, jumps = every[6] / every[0], every[7] / every[0]
+    found[f"like its {label}"] = {
+        n: Statistic(float(whole[i]), float(errors[i])) for i, n in enumerate(matrix.plain) if np.isfinite(whole[i])
+    }
+    found[f"equal to its {label}"] = {n: Statistic(float(x)) for n, x in zip(matrix.plain, equal, strict=False) if x >= 0}
+    found[f"far from its {label}"] = {n: Statistic(float(x)) for n, x, smooth in zip(matrix.plain, jumps, matrix.smooth, strict=True) if smooth and x >= 0}
 
 
 def by_category(matrix: Matrix) -> dict[str, Statistic]:
@@ -155,7 +149,7 @@ def by_category(matrix: Matrix) -> dict[str, Statistic]:
     for i, label in enumerate(labels):
         for j, name in enumerate(names):
             own = j >= len(matrix.names) and owners[j - len(matrix.names)] == owners[i]
-            if not own and every[1][i, j] >= ENOUGH and np.isfinite(whole[i, j]):
+            if not own and not name.endswith(NULL) and every[1][i, j] >= ENOUGH and np.isfinite(whole[i, j]):
                 found[f"{name} | {label}"] = Statistic(float(whole[i, j]), float(errors[i, j]), float(rare[i]))
     return found
 
@@ -168,6 +162,8 @@ def by_day(matrix: Matrix) -> dict[str, Statistic]:
     rows = np.bincount(views.day)
     fair = rows >= max(20, 0.25 * np.median(rows[rows > 0]))
     for i, name in enumerate(matrix.names):
+        if name.endswith(NULL):
+            continue
         known = np.bincount(views.day, weights=matrix.known[:, i])
         total = np.bincount(views.day, weights=matrix.values[:, i])
         usable = fair & (known >= 15)
@@ -175,6 +171,27 @@ def by_day(matrix: Matrix) -> dict[str, Statistic]:
             means = total[usable] / known[usable]
             found[f"{name}, lowest day"] = Statistic(float(means.min()))
             found[f"{name}, highest day"] = Statistic(float(means.max()))
+    return found
+
+
+def nulls_by(matrix: Matrix) -> Statistics:
+    """The largest daily share of nulls of each column, and the share in each category with enough rows."""
+    views = matrix.views
+    found: Statistics = {"nulls by day": {}, "nulls by category": {}}
+    rows = np.bincount(views.day)
+    usable = rows >= 15
+    marks, labels, _ = _categories(views)
+    counts = marks.sum(axis=0)
+    names = [*views.nulls]
+    null = np.column_stack([np.zeros(views.height, bool), *views.nulls.values()])[:, 1:].astype(np.float32)
+    for i, name in enumerate(names):
+        if views.time is not None and usable.any():
+            daily = np.bincount(views.day, weights=null[:, i])[usable] / rows[usable]
+            found["nulls by day"][name] = Statistic(float(daily.max()))
+    shares = null.T @ marks / counts
+    errors = 1 / np.sqrt(counts * np.maximum(shares * (1 - shares), 0.002))
+    for (i, j), share in np.ndenumerate(shares):
+        found["nulls by category"][f"{names[i]} | {labels[j]}"] = Statistic(float(share), float(errors[i, j]))
     return found
 
 
@@ -190,6 +207,18 @@ def _categories(views: Views) -> tuple[np.ndarray, list[str], list[str]]:
                 labels.append(f"{name} = {kinds[code]}")
                 owners.append(name)
     return (np.column_stack(marks) if marks else np.zeros((views.height, 0), np.float32)), labels, owners
+
+
+def pace(views: Views) -> dict[str, Statistic]:
+    """How much a number that only counts time up, such as the day, grows a day."""
+    found = {}
+    for name in views.plain:
+        if name in views.quantiles and _trends(views, name):
+            known = ~np.isnan(views.numbers[name])
+            days = views.numbers[views.time or ""][known] / DAY
+            slope = float(np.cov(days, views.numbers[name][known])[0, 1] / days.var(ddof=1))
+            found[name] = Statistic(slope, unit=max(abs(slope), 1e-9))
+    return found
 
 
 def _trends(views: Views, name: str) -> bool:

@@ -16,6 +16,7 @@ EVENT, CREATED, PARTITION = "event_timestamp", "created_timestamp", "partition_k
 BLOCKS = 6  # a month is cut into so many runs of whole days; leaving one out at a time tells how sure a statistic is
 QUANTILES = (0.01, 0.05, 0.25, 0.5, 0.75, 0.95, 0.99)
 DAY = 24.0  # hours
+SPAN = " minus "
 _EPOCHS = {1: (1e9, 4e9), 1_000: (1e12, 4e12), 1_000_000: (1e15, 4e15)}  # 2001 to 2096 in s, ms and us
 
 
@@ -48,6 +49,7 @@ class Views:
         self.numbers: dict[str, np.ndarray] = {}
         self.texts: list[str] = []
         self.instants: list[str] = []
+        self.shift: dict[str, float] = {}
         self.nulls = {n: self.frame[n].is_null().to_numpy() for n in self.names if self.frame[n].null_count()}
         for name in self.names:
             self._take(name)
@@ -73,14 +75,25 @@ class Views:
 
     def _take_calendar(self) -> None:
         """A column that only repeats the partition's year or month is read as its distance from it: always 0."""
-        if not self.partition:
-            return
-        year, month = (int(part) for part in self.partition.split("-"))
         for name in self.plain:
             ordered = self.sorted[name]
-            if ordered.size and ordered[0] == ordered[-1] and ordered[0] in (year, month):
+            if ordered.size and ordered[0] == ordered[-1] and ordered[0] in self.parts.values():
+                self.shift[name] = float(ordered[0])
                 self.numbers[name] = self.numbers[name] - ordered[0]
                 self.sorted[name] = ordered - ordered[0]
+
+    @property
+    def parts(self) -> dict[str, int]:
+        """The year and month that the partition's name tells."""
+        return dict(zip(("year", "month"), (int(p) for p in self.partition.split("-")), strict=False)) if self.partition else {}
+
+    @cached_property
+    def differences(self) -> dict[str, np.ndarray]:
+        """Hours from the partition's main instant to each other instant, by a name that says so."""
+        if self.time is None:
+            return {}
+        others = [n for n in self.instants if n != self.time and n in self.quantiles]
+        return {f"{n}{SPAN}{self.time}, hours": self.numbers[n] - self.numbers[self.time] for n in others}
 
     @property
     def plain(self) -> list[str]:
