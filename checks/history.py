@@ -1,7 +1,8 @@
 """A new partition of any table against the table's own history of good partitions: schema, volume, values, relations.
 
-The check knows no table. What is measured is in `history_columns`, `history_relations`, `history_pairs`, `history_exact` and
-`history_memory`, how far it may move in `history_bounds`; here a partition is judged and the evidence put together.
+The check knows no table. What is measured is in `history_columns`, `history_relations`, `history_pairs`,
+`history_exact` and `history_memory`, how far it may move in `history_bounds`; here a partition is judged and the
+evidence put together.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -22,9 +23,10 @@ __all__ = ["CHECK", "Profile", "Table", "check_history", "profile_of"]
 
 CHECK = "history"
 NEAREST = 5
+CAUTION = 1.6  # how much wider the margins are between halves of one month: half the rows, and two weeks differ more
 SHOWN = 5  # statistics of a broken rule in the table
-WITHIN = frozenset({"nulls", "text", "text length", "correlation", "like its own row before", "difference", "ratio", "by category"})
-WITHIN |= frozenset({"dependency", "order", "sum", "constant of a sum", "astray", "far from its own row before", "spans"})
+WITHIN = {"nulls", "text", "text length", "correlation", "like its own row before", "far from its own row before"}
+WITHIN |= {"by category", "astray", "dependency", "order", "sum", "constant of a sum", "spans"}
 
 
 def profile_of(table: Table, partition: str, rows: pl.DataFrame) -> Profile:
@@ -48,7 +50,7 @@ def check_history(
         findings.append(_none_of("duplicates", "rows with the key of another", repeated.height, rows.height))
         if rows.is_empty():
             findings.append(_none_of("volume", "no rows at all", 1, 1))
-            return _outcome(table, partition, views, findings, past, []), build(views)
+            return _outcome(views, findings, past, []), build(views)
         earlier, restated = list(past), None
         if previous is not None and not previous.is_empty():
             before = Views(table, partition, previous)
@@ -57,8 +59,8 @@ def check_history(
             earlier.append(build(before))
         now = build(views, set().union(*(p.held() for p in earlier)))
         findings += _judged(views, now, earlier, past) if earlier else _halves(table, partition, views)
-        rows_shown = [frame for frame in (repeated.with_columns(pl.lit("duplicates").alias(RULE)), restated) if frame is not None]
-        return _outcome(table, partition, views, findings, past, rows_shown), now
+        named = repeated.with_columns(pl.lit("duplicates").alias(RULE))
+        return _outcome(views, findings, past, [named] if restated is None else [named, restated]), now
 
 
 def _judged(views: Views, now: Profile, earlier: Sequence[Profile], past: Sequence[Profile]) -> list[Judged]:
@@ -69,18 +71,18 @@ def _judged(views: Views, now: Profile, earlier: Sequence[Profile], past: Sequen
 
 
 def _halves(table: Table, partition: str, views: Views) -> list[Judged]:
-    """Judge the later half of a first partition by its earlier half, by relations only: levels may move in two weeks."""
+    """Judge the later half of a first partition by its earlier half, by relations: levels may move in two weeks."""
     if views.time is None or not partition or views.height < 1_000:
         return []
     early = views.block < views.block.max() / 2
     first, second = (Views(table, partition, views.frame.filter(pl.Series(half))) for half in (early, ~early))
     before = build(first)
     own, past = comparable(second, build(second, before.held()), [before])
-    return list(judge({rule: own[rule] for rule in own if rule in WITHIN}, past))
+    return list(judge({rule: own[rule] for rule in own if rule in WITHIN}, past, CAUTION))
 
 
 def _schema(table: Table, rows: pl.DataFrame, past: Sequence[Profile]) -> list[Judged]:
-    """Columns that are missing, new or of another type than declared; for bookkeeping, than in the last good partition."""
+    """Columns missing, new or of another type than declared; bookkeeping, than in the last good partition."""
     expected = {n: t for n, t in (past[-1].schema if past else {}).items() if n in (EVENT, CREATED, PARTITION)}
     expected |= {name: str(dtype) for name, dtype in table.columns.items()}
     found = {name: str(dtype) for name, dtype in rows.schema.items()}
@@ -95,8 +97,6 @@ def _none_of(rule: str, subject: str, count: int, total: int) -> Judged:
 
 
 def _outcome(
-    table: Table,
-    partition: str,
     views: Views,
     findings: Iterable[Judged],
     past: Sequence[Profile],
@@ -106,16 +106,17 @@ def _outcome(
     broken = [f for f in ranked if f.use > 1]
     names = [p.partition for p in past]
     months = f"{names[0]} to {names[-1]}" if len(names) > 1 else names[0] if names else "no earlier partition"
-    summary = f"{len(ranked) - len(broken):,} of {len(ranked):,} statistics of {views.height:,} rows are as before ({months})"
+    count = f"of {len(ranked):,} statistics of {views.height:,} rows are"
+    summary = f"{len(ranked) - len(broken):,} {count} as before ({months})"
     if broken:
-        summary = f"{len(broken):,} of {len(ranked):,} statistics are not as before ({months}): "
+        summary = f"{len(broken):,} {count} not as before ({months}): "
         summary += "; ".join(_told(f) for f in _varied(broken)[:3])
     evidence = {
         "rows": views.height,
         "history": names,
         "judged": len(ranked),
         "broken": [_row(f, names) for f in broken[:50]],
-        "nearest": [_row(f, names) for f in ranked if f.use <= 1][:NEAREST],
+        "nearest": [_row(f, names) for f in ranked[len(broken) : len(broken) + NEAREST]],
     }
     if not broken:
         return Outcome(True, summary, evidence, _table(ranked, names))

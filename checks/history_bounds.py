@@ -1,8 +1,13 @@
-"""How far each statistic of a partition may move from the good partitions before it. Every threshold of this check is here.
+"""How far each statistic of a partition may move from the good ones before it. All thresholds of the check are here.
 
-A statistic is read on a scale on which a month's noise is about as large everywhere (logarithm, logit, Fisher's z, or units of
-the column). It may leave the range of the good months by (floor + range) x (1/2 + 1/months) + 4 standard errors: with one
-month 1.5 floors, with six two thirds of floor and range. The floors were set on January to June 2013.
+A statistic is read on a scale on which a month's noise is about as large everywhere (logarithm, logit, Fisher's z, or
+units of the column). It may leave the range of the good months by
+
+    (floor + range) x (1/2 + 3/2 / months) + 4 (of a mean 10) standard errors
+
+so with one month by two floors, with six by three quarters of floor and range. The floors were set on January to June
+2013, so that no month of these uses more than about 0.9 of a margin, judged by the months before it or by a single
+neighbour; July to December were only judged.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -95,17 +100,17 @@ RULES: Mapping[str, Rule] = {
     "equal to its own row before": Rule(SHARE, 2.0),
     "equal to its row before in time": Rule(SHARE, 2.0, lower=False),
     "far from its own row before": Rule(ROUGH, 0.8),
-    "far from its row before in time": Rule(ROUGH, 1.3),
-    "difference": Rule(PLAIN, 0.8),
-    "ratio": Rule(PLAIN, 0.5),
+    "far from its row before in time": Rule(ROUGH, 1.6),
+    "difference": Rule(PLAIN, 0.5, errors=10.0),
+    "ratio": Rule(PLAIN, 0.5, errors=10.0),
     "astray": Rule(ROUGH, 0.8),
-    "nulls by day": Rule(SHARE, 2.0, lower=False),
+    "nulls by day": Rule(SHARE, 2.2, lower=False),
     "nulls by category": Rule(SHARE, 1.3),
     "outliers": Rule(SHARE, 1.0, lower=False),
-    "seen before": Rule(ROUGH, 1.2, lower=False),
-    "unseen categories": Rule(SHARE, 1.4, lower=False),
+    "seen before": Rule(ROUGH, 1.5, lower=False),
+    "unseen categories": Rule(SHARE, 1.8, lower=False),
     "pace": Rule(PLAIN, 0.1),
-    "by category": Rule(PLAIN, 0.25, errors=8.0),
+    "by category": Rule(PLAIN, 0.3, errors=8.0),
     "by day": Rule(PLAIN, 0.8),
     "dependency": Rule(SHARE, 1.0, lower=False),
     "order": Rule(SHARE, 1.0, lower=False),
@@ -127,16 +132,16 @@ class Judged:
     months: int
 
 
-def judge(now: Statistics, past: Sequence[Statistics]) -> Iterator[Judged]:
+def judge(now: Statistics, past: Sequence[Statistics], wider: float = 1.0) -> Iterator[Judged]:
     """Compare every statistic that at least one good partition has, with the range of those that have it."""
     for rule, statistics in now.items():
         subjects = [s for s in statistics if any(s in p.get(rule, ()) for p in past)]
         if subjects:
-            yield from _judge_rule(rule, subjects, statistics, [p.get(rule, {}) for p in past])
+            yield from _judge_rule(rule, subjects, statistics, [p.get(rule, {}) for p in past], wider)
 
 
 def _judge_rule(
-    name: str, subjects: list[str], now: Mapping[str, Statistic], past: Sequence[Mapping[str, Statistic]]
+    name: str, subjects: list[str], now: Mapping[str, Statistic], past: Sequence[Mapping[str, Statistic]], wider: float
 ) -> Iterator[Judged]:
     rule = RULES[name]
     absent = Statistic(np.nan, np.nan, np.nan)
@@ -146,13 +151,19 @@ def _judge_rule(
     before = scale(np.array([[x.value for x in row] for row in rows]) / unit)
     value = scale(np.array([now[s].value for s in subjects]) / unit)
     low, high, margin = _range(rule, before, np.array([[x.error for x in row] for row in rows]) / unit)
+    margin = margin * wider
     use = np.maximum((value - high) * rule.upper, (low - value) * rule.lower) / margin
     bottom, top = back(low - margin) * unit, back(high + margin) * unit
     months = np.isfinite(before).sum(axis=0)
     for i, subject in enumerate(subjects):
         yield Judged(
-            name, subject, now[subject].value, float(bottom[i]) if rule.lower else -np.inf,
-            float(top[i]) if rule.upper else np.inf, max(float(use[i]), 0.0), int(months[i]),
+            name,
+            subject,
+            now[subject].value,
+            float(bottom[i]) if rule.lower else -np.inf,
+            float(top[i]) if rule.upper else np.inf,
+            max(float(use[i]), 0.0),
+            int(months[i]),
         )
 
 

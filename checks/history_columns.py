@@ -101,7 +101,8 @@ def squashed(views: Views, name: str) -> np.ndarray:
 def is_skewed(quantiles: np.ndarray) -> bool:
     """Whether a column is never negative and its upper half is over three times as wide as its lower."""
     low, middle, high = quantiles[1], quantiles[3], quantiles[-2]
-    return bool(quantiles[0] >= 0 and quantiles[-1] > 0 and not (quantiles[-1] <= 20 and (quantiles % 1 == 0).all()) and high - middle >= 3 * (middle - low))
+    few = quantiles[-1] <= 20 and not (quantiles % 1).any()
+    return bool(quantiles[0] >= 0 and quantiles[-1] > 0 and not few and high - middle >= 3 * (middle - low))
 
 
 def _number(views: Views, name: str, found: Statistics) -> None:
@@ -151,7 +152,7 @@ def _instant(views: Views, name: str) -> dict[str, Statistic]:
 
 def spans(views: Views) -> dict[str, Statistic]:
     """Median and tails of the hours from the partition's main instant to each other instant."""
-    found = {}
+    found: dict[str, Statistic] = {}
     for name, hours in views.differences.items():
         known = np.sort(hours[np.isfinite(hours)])
         if known.size:
@@ -191,4 +192,3 @@ def _days(views: Views) -> Statistics:
             "median day": Statistic(usual),
         },
     }
-

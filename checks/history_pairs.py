@@ -10,7 +10,7 @@ from itertools import combinations
 import numpy as np
 
 from checks.history_columns import Statistic, Statistics
-from checks.history_relations import ENOUGH, Matrix
+from checks.history_relations import ENOUGH, Matrix, block_error
 
 TOGETHER = 0.4  # the correlation from which on two columns are compared
 PARTNERS = 8
@@ -29,21 +29,22 @@ def apart(matrix: Matrix, correlations: dict[str, Statistic]) -> Statistics:
         if pair is None or abs(pair.value) < TOGETHER:
             continue
         x, y = numbers[a], numbers[b]
-        _add(found["difference"], f"{a} - {b}", x - y)
+        _add(found["difference"], f"{a} - {b}", x - y, views.block[rows])
         positive = (x > 0) & (y > 0)
         known = np.count_nonzero(np.isfinite(x - y))
         if pair.value > 0 and np.count_nonzero(positive) > 0.9 * known:
-            _add(found["ratio"], f"{a} / {b}", np.log(x[positive] / y[positive]))
+            _add(found["ratio"], f"{a} / {b}", np.log(x[positive] / y[positive]), views.block[rows[positive]])
     return found
 
 
-def _add(found: dict[str, Statistic], name: str, values: np.ndarray) -> None:
-    values = np.sort(values[np.isfinite(values)])
-    if values.size < ENOUGH:
+def _add(found: dict[str, Statistic], name: str, values: np.ndarray, block: np.ndarray) -> None:
+    known = np.isfinite(values)
+    ordered = np.sort(values[known])
+    if ordered.size < ENOUGH:
         return
-    low, middle, high = values[[int(q * (values.size - 1)) for q in (0.05, 0.5, 0.95)]]
-    unit = max(float(high - low) / 2, 1e-6)
-    found[name] = Statistic(float(middle), unit=unit)
+    low, middle, high = ordered[[int(q * (ordered.size - 1)) for q in (0.05, 0.5, 0.95)]]
+    error = block_error(np.clip(values[known], low, high), block[known])
+    found[name] = Statistic(float(middle), error, max(float(high - low) / 2, 1e-6))
 
 
 def astray(matrix: Matrix, correlations: dict[str, Statistic]) -> dict[str, Statistic]:

@@ -1,4 +1,4 @@
-"""A partition's profile: its schema, statistics and memory, as JSON small enough to keep, so that history is never recomputed."""
+"""A partition's profile: schema, statistics and memory, as JSON small enough to keep: history is never recomputed."""
 
 import json
 from collections.abc import Collection, Mapping, Sequence
@@ -22,7 +22,7 @@ from checks.history_relations import Matrix, by_category, by_day, correlations, 
 from checks.history_views import Views
 
 HELD = ("dependency", "order", "sum", "calendar")  # rules found in one partition that are tried on the next
-FORMAT = 1  # raise it when what a statistic or hash means changes: profiles of another format are not compared
+FORMAT = "1"  # raise it when what a statistic or hash means changes: profiles of another format are not compared
 
 
 @dataclass(frozen=True)

@@ -1,12 +1,11 @@
 """How a partition's columns hang together: correlations, neighbours in time, categories, dependencies, arithmetic.
 
-Levels move with the season, relations hardly do: these rules see a shuffled, shifted or swapped column that looks sane by
-itself. Errors are delete-a-block jackknife errors over runs of days (Efron and Tibshirani 1993, chapter 11),
-so that noise of whole days and weeks counts as noise.
+Levels move with the season, relations hardly do: these rules see a shuffled, shifted or swapped column that looks sane
+by itself. Errors are delete-a-block jackknife errors over runs of days (Efron and Tibshirani 1993, chapter 11), so that
+noise of whole days and weeks counts as noise.
 """
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from functools import cached_property
 from itertools import combinations
 
 import numpy as np
@@ -20,6 +19,7 @@ HOUR = " hour"
 NULL = " is null"
 OWN, BESIDE = "own row before", "row before in time"
 JUMP = 1.0  # squashed units: half of a column's middle 90%
+
 
 class Matrix:
     """Squashed columns beside each other: numbers, differences of instants, null marks, hours as sine and cosine."""
@@ -44,7 +44,7 @@ class Matrix:
                 columns[f"{name}{NULL}"] = null.astype(np.float64)
         for name, (codes, kinds) in views.text_codes.items():
             counts = np.bincount(codes, minlength=len(kinds) + 1).astype(np.float64)
-            if 50 < len(kinds):
+            if len(kinds) > 50:
                 columns[f"frequency of {name}"] = _squash(np.log(np.append(counts[: len(kinds)], np.nan))[codes])
         self.names = list(columns)
         values = np.column_stack(list(columns.values())) if columns else np.zeros((views.height, 0))
@@ -53,11 +53,16 @@ class Matrix:
         self.order = np.argsort(views.block, kind="stable")
         self.cuts = np.searchsorted(views.block[self.order], np.arange(BLOCKS + 1))
 
+    @cached_property
+    def categories(self) -> tuple[np.ndarray, list[str], list[str]]:
+        """Categories with enough rows as columns of zeros and ones, their names, and the columns they are of."""
+        return _categories(self.views)
+
 
 def correlations(matrix: Matrix) -> dict[str, Statistic]:
     """Correlation of every two columns, with its error on Fisher's scale."""
     sums = [_products(matrix, rows) for rows in _blocks(matrix)]
-    every = [sum(parts) for parts in zip(*sums, strict=True)]
+    every = [np.sum(parts, axis=0) for parts in zip(*sums, strict=True)]
     whole = _correlation(*every)
     without = np.stack([_correlation(*(t - p for t, p in zip(every, parts, strict=True))) for parts in sums])
     errors = _jackknife(np.arctanh(np.clip(without, -0.9999, 0.9999)))
@@ -71,19 +76,25 @@ def correlations(matrix: Matrix) -> dict[str, Statistic]:
 def means(views: Views) -> Statistics:
     """Mean of each number, its tails cut at 1% and 99%, with its error over the blocks."""
     found: Statistics = {"mean": {}, SKEWED["mean"]: {}}
-    rows = np.bincount(views.block, minlength=BLOCKS)
     for name in views.plain:
         if name in views.quantiles:
             low, high = views.quantiles[name][0], views.quantiles[name][-1]
             known = np.isfinite(views.numbers[name])
-            values = np.where(known, np.clip(views.numbers[name], low, high), 0)
-            total = np.bincount(views.block, weights=values, minlength=BLOCKS)[rows > 0]
-            count = np.bincount(views.block, weights=known, minlength=BLOCKS)[rows > 0]
-            with np.errstate(all="ignore"):
-                error = _jackknife(((total.sum() - total) / (count.sum() - count))[:, None])[0]
+            values = np.clip(views.numbers[name][known], low, high)
             unit = float(high - low) / 2 or abs(float(low)) * 0.1 or 1e-9
-            found["mean"][name] = found[SKEWED["mean"]][name] = Statistic(float(total.sum() / count.sum()), float(error), unit)
+            mean = Statistic(float(values.mean()), block_error(values, views.block[known]), unit)
+            found["mean"][name] = found[SKEWED["mean"]][name] = mean
     return found
+
+
+def block_error(values: np.ndarray, block: np.ndarray) -> float:
+    """The jackknife error of a mean over the blocks."""
+    total, count = (np.bincount(block, weights=w, minlength=BLOCKS) for w in (values, None))
+    full = count > 0
+    if full.sum() < 2:
+        return 0.0
+    without = (total.sum() - total[full]) / (count.sum() - count[full])
+    return float(_jackknife(without[:, None])[0])
 
 
 def neighbours(matrix: Matrix) -> Statistics:
@@ -125,13 +136,14 @@ def _add_neighbours(
     found[f"like its {label}"] = {
         n: Statistic(float(whole[i]), float(errors[i])) for i, n in enumerate(matrix.plain) if np.isfinite(whole[i])
     }
-    found[f"equal to its {label}"] = {n: Statistic(float(x)) for n, x in zip(matrix.plain, equal, strict=False) if x >= 0}
-    found[f"far from its {label}"] = {n: Statistic(float(x)) for n, x, smooth in zip(matrix.plain, jumps, matrix.smooth, strict=True) if smooth and x >= 0}
+    shares = [(i, n) for i, n in enumerate(matrix.plain) if every[0][i] > 0]
+    found[f"equal to its {label}"] = {n: Statistic(float(equal[i])) for i, n in shares}
+    found[f"far from its {label}"] = {n: Statistic(float(jumps[i])) for i, n in shares if matrix.smooth[i]}
 
 
 def by_category(matrix: Matrix) -> dict[str, Statistic]:
     """Each column's mean in a category less its mean, in squashed units, for the categories with enough rows."""
-    marks, labels, owners = _categories(matrix.views)
+    marks, labels, owners = matrix.categories
     rare = 1 + np.sqrt(0.02 / np.maximum(marks.mean(axis=0), 1e-9)) if labels else np.zeros(0)
     if not labels or not matrix.names:
         return {}
@@ -141,7 +153,7 @@ def by_category(matrix: Matrix) -> dict[str, Statistic]:
     marks, values, known = marks[matrix.order], values[matrix.order], known[matrix.order]
     cuts = [slice(a, b) for a, b in zip(matrix.cuts[:-1], matrix.cuts[1:], strict=True)]
     sums = [(marks[c].T @ values[c], marks[c].T @ known[c], values[c].sum(0), known[c].sum(0)) for c in cuts]
-    every = [sum(parts) for parts in zip(*sums, strict=True)]
+    every = [np.sum(parts, axis=0) for parts in zip(*sums, strict=True)]
     whole = _contrast(*every)
     without = np.stack([_contrast(*(t - p for t, p in zip(every, parts, strict=True))) for parts in sums])
     errors = _jackknife(without)
@@ -180,7 +192,7 @@ def nulls_by(matrix: Matrix) -> Statistics:
     found: Statistics = {"nulls by day": {}, "nulls by category": {}}
     rows = np.bincount(views.day)
     usable = rows >= 15
-    marks, labels, _ = _categories(views)
+    marks, labels, _ = matrix.categories
     counts = marks.sum(axis=0)
     names = [*views.nulls]
     null = np.column_stack([np.zeros(views.height, bool), *views.nulls.values()])[:, 1:].astype(np.float32)
@@ -222,7 +234,7 @@ def pace(views: Views) -> dict[str, Statistic]:
 
 
 def _trends(views: Views, name: str) -> bool:
-    """Whether a number only counts time up through the month, like the day: its relations would be those of the season."""
+    """Whether a number only counts time up, like the day: its relations would be those of the season."""
     if views.time is None or name in views.instants:
         return name in views.instants
     known = ~np.isnan(views.numbers[name])

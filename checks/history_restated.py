@@ -22,7 +22,8 @@ def compare(now: Views, before: Views) -> tuple[list[Judged], pl.DataFrame | Non
     if not key or not before.height:
         return [], None
     marked = now.frame.with_row_index("now").select("now", *key)
-    both = marked.join(before.frame.with_row_index("before").select("before", *key), on=key, how="inner", nulls_equal=True)
+    other = before.frame.with_row_index("before").select("before", *key)
+    both = marked.join(other, on=key, how="inner", nulls_equal=True)
     i, j = both["now"].to_numpy(), both["before"].to_numpy()
     changed = np.zeros(i.size, dtype=bool)
     columns = {}

@@ -1,4 +1,4 @@
-"""The judged table's own rows that show a broken rule: what a person looks at first. Which rule is broken is decided elsewhere."""
+"""The judged table's own rows that show a broken rule: what a person looks at first. No rule is judged here."""
 
 from collections.abc import Iterable, Sequence
 
@@ -15,7 +15,7 @@ MOST, EACH = 1_000, 100
 
 
 def failing_rows(views: Views, broken: Iterable[Judged], past: Sequence[Memory]) -> pl.DataFrame | None:
-    """Return up to 1,000 rows, with the rule each breaks, for those rules that single rows can break; None without any."""
+    """Return up to 1,000 rows with the rule each breaks, of rules that single rows can break; None without any."""
     parts, left = [], MOST
     exceptions = Exceptions(views)
     for finding in broken:

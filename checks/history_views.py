@@ -85,7 +85,8 @@ class Views:
     @property
     def parts(self) -> dict[str, int]:
         """The year and month that the partition's name tells."""
-        return dict(zip(("year", "month"), (int(p) for p in self.partition.split("-")), strict=False)) if self.partition else {}
+        numbers = (int(part) for part in self.partition.split("-") if part)
+        return dict(zip(("year", "month"), numbers, strict=False))
 
     @cached_property
     def differences(self) -> dict[str, np.ndarray]:
@@ -108,7 +109,8 @@ class Views:
     @cached_property
     def quantiles(self) -> dict[str, np.ndarray]:
         """`QUANTILES` of each column of numbers that has any."""
-        return {n: v[(np.array(QUANTILES) * (v.size - 1)).round().astype(int)] for n, v in self.sorted.items() if v.size}
+        shares = np.array(QUANTILES)
+        return {n: v[(shares * (v.size - 1)).round().astype(int)] for n, v in self.sorted.items() if v.size}
 
     @cached_property
     def time(self) -> str | None:
