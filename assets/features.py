@@ -14,15 +14,21 @@ from pathlib import Path
 from typing import Any
 
 import dagster as dg
+import polars as pl
 from dagster_dbt import DagsterDbtTranslator, DbtCliInvocation, DbtCliResource, dbt_assets
 
 from assets.automation import WHEN_CHECKED
+from assets.expectations import expectations_gate
+from assets.gates import gate_checks
+from assets.history import history_gate
 from assets.mirror import Judgement, record
 from assets.partitions import MONTHS, with_look_back
 from assets.resources import Platform
 from assets.views import BUILT_FROM, admit_build
 from checks.dbt_tests import CHECK as DBT_TESTS
 from checks.dbt_tests import FEATURES_FOLDER, built_tables, check_dbt_tests, errors
+from checks.history import Table
+from checks.suite import EVENT, Suite, suite_of_feature_table
 from ml.dbt_manifest import read_manifest, table_of
 from ml.lake import WHOLE
 from ml.look_back import load_look_backs, raw_read
@@ -33,6 +39,13 @@ from ml.warehouse import read_feature_table
 
 GROUP = "features"
 POOL = "duckdb"  # DuckDB has one writer
+_TYPES: Mapping[str | None, pl.DataType] = {
+    "float": pl.Float64(),
+    "int": pl.Int64(),
+    "string": pl.String(),
+    "bool": pl.Boolean(),
+    "instant": pl.Datetime("us", "UTC"),
+}
 
 
 class Translator(DagsterDbtTranslator):
@@ -168,3 +181,16 @@ def export(
         outcome = check_dbt_tests(platform.manifest, results, name, warehouse)
         judgements += [Judgement(f"features/{name}", version, DBT_TESTS, outcome, month) for month in months]
     record(platform, run_id, judgements)
+
+
+def feature_gates(manifest: Path, name: str) -> dg.AssetChecksDefinition:
+    """Return the checks of features/<name> beside dbt's tests."""
+    suite = suite_of_feature_table(manifest, name)
+    # One definition at a time: what is made by other SQL is no past to be measured by.
+    history = history_gate(_history_table(suite), restated=False, made_alike=lambda commit: commit.get(BUILT_FROM))
+    return gate_checks(suite.table, [expectations_gate(suite), history], partitioned=True)
+
+
+def _history_table(suite: Suite) -> Table:
+    key = suite.key if set(suite.unique) == set(suite.key) else (*suite.key, EVENT)
+    return Table(suite.table, key, {name: _TYPES[kind] for name, kind in suite.kinds.items() if kind in _TYPES})

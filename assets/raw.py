@@ -6,12 +6,14 @@ from datetime import timedelta
 import dagster as dg
 import polars as pl
 
+from assets.expectations import expectations_gate
 from assets.gates import Batch, Gate, gate_checks
+from assets.history import history_gate
 from assets.metadata import preview
 from assets.partitions import MONTHS, end_of
 from assets.resources import Platform
-from checks.expectations import check_expectations
 from checks.freshness import ARRIVAL, check_arrival
+from checks.history import Table
 from checks.outcome import Outcome
 from checks.suite import suite_of_source
 from ml.fingerprint import json_hash
@@ -19,7 +21,6 @@ from ml.lake import WHOLE
 from ml.landing import land
 from ml.source import Source
 
-EXPECTATIONS = "expectations"
 GROUP = "raw"
 TIMES = {
     "event_timestamp": ("timestamp", "Instant (UTC) at which the row became known."),
@@ -34,7 +35,9 @@ def raw_assets(sources: Iterable[Source]) -> list[dg.AssetsDefinition | dg.Asset
 
 def raw_gates(source: Source) -> dg.AssetChecksDefinition:
     """Return the checks of a landed partition."""
-    gates = [_expectations(source)] + ([_freshness(source.fresh_within)] if source.fresh_within else [])
+    table = Table(source.table, source.key, source.schema)
+    gates = [expectations_gate(suite_of_source(source)), history_gate(table, restated=True)]
+    gates += [_freshness(source.fresh_within)] if source.fresh_within else []
     return gate_checks(source.table, gates, partitioned=source.partition is not None)
 
 
@@ -70,15 +73,6 @@ def _asset(source: Source) -> dg.AssetsDefinition:
         )
 
     return landed
-
-
-def _expectations(source: Source) -> Gate:
-    suite = suite_of_source(source)
-    return Gate(
-        EXPECTATIONS,
-        f"Great Expectations suite of {source.table}: declared contract, then checks/expectations.",
-        lambda batch: check_expectations(suite, batch.rows, batch.partition),
-    )
 
 
 def _freshness(within: timedelta) -> Gate:

@@ -14,6 +14,7 @@ from checks.outcome import Outcome
 from checks.pictures import picture_of
 from checks.suite import Expectation, Suite, columns_of, kind_of, roots_of
 
+CHECK = "expectations"
 COLUMNS = "expect_table_columns_to_match_declaration"
 ROW_COUNT = "expect_table_row_count_to_be_between"
 

@@ -13,13 +13,13 @@ import polars as pl
 
 from checks.history_bounds import Judged, judge
 from checks.history_plot import plot
-from checks.history_profile import Profile, build, comparable
+from checks.history_profile import FORMAT, Profile, build, comparable
 from checks.history_restated import compare
 from checks.history_rows import MOST, duplicates, failing_rows
 from checks.history_views import CREATED, EVENT, PARTITION, Table, Views
 from checks.outcome import RULE, Outcome
 
-__all__ = ["CHECK", "Profile", "Table", "check_history", "profile_of"]
+__all__ = ["CHECK", "FORMAT", "Profile", "Table", "check_history", "profile_of"]
 
 CHECK = "history"
 NEAREST = 5

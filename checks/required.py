@@ -1,7 +1,7 @@
 """Which blocking checks each table must have passed before anybody reads it. One place, asked by the guard."""
 
-RAW = ("expectations",)
-FEATURES = ("dbt_tests",)
+RAW = ("expectations", "history")
+FEATURES = ("dbt_tests", "expectations", "history")
 TRAINING_SET = ("training_rows", "parity", "leakage")
 MODEL = ("promotion", "serving_drift")
 

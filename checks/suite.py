@@ -79,9 +79,14 @@ def suite_of_feature_table(manifest: Path, name: str, folder: Path = FOLDER) -> 
     return _suite(folder, f"features/{name}", key, unique, kinds, True, True)
 
 
+def feature_tables(manifest: Path) -> list[str]:
+    """Return the names of the feature tables that dbt declares: views and tables with outcomes, sorted."""
+    return sorted(_feature_models(manifest))
+
+
 def refuse_strangers(sources: Iterable[Source], manifest: Path, folder: Path = FOLDER) -> None:
     """Raise ValueError that names the suite files which belong to no table: nobody would ever run them."""
-    tables = [source.table for source in sources] + [f"features/{name}" for name in _feature_models(manifest)]
+    tables = [source.table for source in sources] + [f"features/{name}" for name in feature_tables(manifest)]
     known = {_file_of(folder, table) for table in tables}
     strangers = sorted(path.name for path in folder.glob("*.json") if path not in known)
     if strangers:

@@ -1,0 +1,74 @@
+"""The history check of a table, wired: which of its months count as its good past, and the profiles kept of them.
+
+What it judges is in `checks/history.py`.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from assets.gates import Batch, Gate
+from checks.history import CHECK, FORMAT, Profile, Table, check_history, profile_of
+from checks.outcome import Outcome
+from ml.profiles import Profiles
+
+Metadata = Mapping[str, Any]
+
+
+def history_gate(table: Table, restated: bool, made_alike: Callable[[Metadata], Any] = lambda commit: None) -> Gate:
+    """Return the gate that compares a partition with the good ones before it.
+
+    `restated` says whether a partition that lands again is also compared with its own last good version: of raw tables,
+    whose rows are only ever added to. Months whose commits `made_alike` tells apart are not compared: those of a table
+    that is made otherwise now.
+    """
+    return Gate(
+        CHECK,
+        "The month against the table's own good past: schema, volume, values of each column, and what ties columns "
+        "together. Says which statistic of which column left its range, by how much, and which rows show it.",
+        lambda batch: _judge(batch, table, restated, made_alike),
+    )
+
+
+def _judge(batch: Batch, table: Table, restated: bool, made_alike: Callable[[Metadata], Any]) -> Outcome:
+    past, own = _good_versions(batch, made_alike)
+    previous = _rows(batch, own, batch.partition) if restated and own is not None else None
+    profiles = Profiles(batch.platform.lake, batch.platform.clock, FORMAT)
+    outcome, profile = check_history(
+        table, batch.partition, batch.rows, _profiles(batch, table, profiles, past), previous
+    )
+    if outcome.passed:
+        profiles.record(batch.table, batch.version, batch.partition, profile.to_json())
+    return outcome
+
+
+def _good_versions(batch: Batch, made_alike: Callable[[Metadata], Any]) -> tuple[dict[str, int], int | None]:
+    """Return the last version that passed, of each earlier partition by its name, and of this one before this version."""
+    passed, commits = batch.platform.guard.passed(batch.table), batch.platform.lake.history(batch.table)
+    wanted = next(made_alike(c["metadata"]) for c in commits if c["version"] == batch.version)
+    past, own = dict[str, int](), None
+    for commit in commits:
+        if made_alike(commit["metadata"]) != wanted:
+            continue
+        version = commit["version"]
+        for partition in commit["partitions"]:
+            if partition < batch.partition and partition not in past and passed(version, partition):
+                past[partition] = version
+            elif (
+                partition == batch.partition and own is None and version < batch.version and passed(version, partition)
+            ):
+                own = version
+    return dict(sorted(past.items())), own
+
+
+def _profiles(batch: Batch, table: Table, profiles: Profiles, past: Mapping[str, int]) -> list[Profile]:
+    """Return the profiles of good partitions, oldest first; one that was never kept is made from its rows, and kept."""
+    kept = {name: Profile.from_json(text) for name, text in profiles.of(batch.table, past).items()}
+    for partition in past.keys() - kept.keys():
+        kept[partition] = profile_of(table, partition, _rows(batch, past[partition], partition))
+        profiles.record(batch.table, past[partition], partition, kept[partition].to_json())
+    return [kept[partition] for partition in past]
+
+
+def _rows(batch: Batch, version: int, partition: str) -> Any:
+    names = [partition] if partition else None
+    return batch.platform.lake.read(batch.table, version, names).collect()
