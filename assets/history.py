@@ -42,22 +42,14 @@ def _judge(batch: Batch, table: Table, restated: bool, made_alike: Callable[[Met
 
 
 def _good_versions(batch: Batch, made_alike: Callable[[Metadata], Any]) -> tuple[dict[str, int], int | None]:
-    """Return the last version that passed, of each earlier partition by its name, and of this one before this version."""
+    """Return the last good version of each earlier partition by its name, and of this one before this version."""
     passed, commits = batch.platform.guard.passed(batch.table), batch.platform.lake.history(batch.table)
     wanted = next(made_alike(c["metadata"]) for c in commits if c["version"] == batch.version)
-    past, own = dict[str, int](), None
-    for commit in commits:
-        if made_alike(commit["metadata"]) != wanted:
-            continue
-        version = commit["version"]
-        for partition in commit["partitions"]:
-            if partition < batch.partition and partition not in past and passed(version, partition):
-                past[partition] = version
-            elif (
-                partition == batch.partition and own is None and version < batch.version and passed(version, partition)
-            ):
-                own = version
-    return dict(sorted(past.items())), own
+    alike = [commit for commit in commits if made_alike(commit["metadata"]) == wanted]
+    good = [(p, c["version"]) for c in alike for p in c["partitions"] if passed(c["version"], p)]  # newest first
+    past = {partition: version for partition, version in reversed(good) if partition < batch.partition}
+    own = (version for partition, version in good if partition == batch.partition and version < batch.version)
+    return dict(sorted(past.items())), next(own, None)
 
 
 def _profiles(batch: Batch, table: Table, profiles: Profiles, past: Mapping[str, int]) -> list[Profile]:
