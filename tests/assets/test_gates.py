@@ -102,15 +102,16 @@ def test_a_failed_dbt_test_closes_publishing_on_exactly_the_version_it_judged(co
     platform, instance = copied.platform, copied.instance
     definitions = definitions_for(platform)
     before, staged = published_rows(copied), platform.lake.version("features/aircraft_state")
-    # Spoil what dbt reads behind Great Expectations' back, verdict and all: a leg that landed twice.
+    # Spoil what dbt reads behind Great Expectations' back, verdict and all: arrivals known before they happened.
     rows = platform.lake.read("raw/flights", partitions=["2013-05"]).collect()
-    spoilt = pl.concat([rows, rows.drop_nulls(["tailnum", "arr_delay"]).head(1)])
+    early = pl.col("event_timestamp") - pl.duration(minutes=1)
+    spoilt = rows.with_columns(created_timestamp=pl.when(pl.col("day") == 5).then(early).otherwise("created_timestamp"))
     version = platform.lake.replace("raw/flights", spoilt, ["2013-05"])
     platform.verdicts.record([Verdict("raw/flights", version, "expectations", True, "2013-05")])
 
-    with pytest.raises(dg.Failure, match=r"dbt build of 2013-05.*aircraft_state_rows fail"):
+    with pytest.raises(dg.Failure, match=r"dbt build of 2013-05.*aircraft_state_conditions fail"):
         materialize(definitions, instance, [STATE], ["2013-05"])
-    refused = rf"features/aircraft_state\[2013-05\] version {staged + 1}: check 'dbt_tests' failed"
+    refused = rf"features/aircraft_state\[2013-05\] version {staged + 1}: check 'dbt_tests' failed.*known_after_event"
     with pytest.raises(GateClosed, match=refused):
         materialize(definitions, instance, [PUBLISHED], ["2013-05"])
     assert published_rows(copied).equals(before)
