@@ -7,12 +7,6 @@ from benchmarks.faults.ways import every, shuffle, some, where
 
 FAULTS = (
     Fault(
-        "delay_without_departure",
-        "flights",
-        "a tenth of the departed flights have no departure time",
-        some(0.1, pl.lit(None, pl.Int64).alias("dep_time")),
-    ),
-    Fault(
         "delays_contradict_times",
         "flights",
         "departure and arrival delays dealt apart within the hour",
@@ -23,12 +17,6 @@ FAULTS = (
         "flights",
         "scheduled departures two hours later than hour and minute say",
         every((pl.col("sched_dep_time") + 200) % 2400),
-    ),
-    Fault(
-        "route_with_two_distances",
-        "flights",
-        "a tenth of the distances a quarter longer",
-        some(0.1, (pl.col("distance") * 5) // 4),
     ),
     Fault(
         "faster_than_sound",

@@ -3,15 +3,9 @@
 import polars as pl
 
 from benchmarks.faults.fault import Fault
-from benchmarks.faults.ways import after, every, some
+from benchmarks.faults.ways import every, some
 
 MOJIBAKE = "Ã\u0085"  # "Å" in UTF-8, read as Latin-1
-
-
-def _fullwidth(column: str) -> pl.Expr:
-    """The digits as U+FF10 and so on, which look alike."""
-    digits = {str(digit): chr(0xFF10 + digit) for digit in range(10)}
-    return pl.col(column).str.replace_many(list(digits), list(digits.values()))
 
 
 FAULTS = (
@@ -27,14 +21,6 @@ FAULTS = (
         "the first letter of a tenth of the tail numbers is the replacement character",
         some(0.1, pl.col("tailnum").str.replace("^.", "\ufffd")),
     ),
-    Fault(
-        "replaced_bytes_carrier",
-        "flights",
-        "the second letter of 3 % of the carriers is the replacement character",
-        some(0.03, pl.col("carrier").str.slice(0, 1) + "\ufffd"),
-    ),
-    Fault("fullwidth_digits", "flights", "digits of tail numbers in full width", every(_fullwidth("tailnum"))),
-    Fault("quoted_twice", "flights", "quotation marks are part of the carrier", every(after('"', "carrier") + '"')),
     Fault(
         "invisible_space",
         "flights",
