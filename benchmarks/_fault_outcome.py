@@ -90,27 +90,26 @@ def tables_of(platform: Platform) -> list[str]:
     return sorted({*(view.name for view in platform.feature_views), *(spec.outcome.table for spec in MODELS)})
 
 
-def judged(platform: Platform, before: Published, clean: Published, refusals: Sequence[Refusal]) -> State:
-    """Return the fate of a month, from what was published before it and what a clean month would have left."""
-    now = published(platform)
-    if now != before:
-        return "harmless" if now == clean else "missed"
+def fate(refusals: Sequence[Refusal]) -> State:
+    """Return the fate of a month of which nothing was published."""
     if not refusals:
         return "nothing ran"
     return "caught" if any(refusal.clear for refusal in refusals) else "crashed"
 
 
-def wrong_share(platform: Platform, clean: dict[str, pl.DataFrame], month: str) -> tuple[float, str]:
+def wrong_share(
+    platform: Platform, clean: dict[str, pl.DataFrame], wrong: dict[str, pl.DataFrame]
+) -> tuple[float, str]:
     """Return the largest share of a published column's cells that differ from the clean month's, and which column.
 
     Rows are matched by key. A row that only one side has differs in all columns.
     """
-    worst = (0.0, "")
-    for name, right in clean.items():
-        wrong = platform.publications.read(name).filter(pl.col(PARTITION_KEY) == month).collect()
-        for column, share in _shares(right, wrong, _keys(platform, name)):
-            worst = max(worst, (share, f"{name}.{column}"))
-    return worst
+    shares = (
+        (share, f"{name}.{column}")
+        for name, right in clean.items()
+        for column, share in _shares(right, wrong[name], _keys(platform, name))
+    )
+    return max(shares, default=(0.0, ""))
 
 
 def month_of(platform: Platform, month: str) -> dict[str, pl.DataFrame]:

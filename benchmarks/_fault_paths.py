@@ -6,12 +6,12 @@ A path only starts what it starts and waits for the end; what came of it is told
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
-from contextlib import suppress
+from contextlib import redirect_stdout, suppress
 from pathlib import Path
 
 import dagster as dg
 
-from assets.runs import materialize
+from assets.runs import FOR_PEOPLE
 from benchmarks._fault_outcome import Refusal, failed_count, refusals_since
 from benchmarks._fault_server import Server
 from benchmarks._fault_world import ROOT, World, key, stage_keys
@@ -25,25 +25,23 @@ def raw_alone(world: World, name: str) -> tuple[Refusal, ...]:
     """The raw asset and its checks, in process, in records of their own: the cheapest way to see a month judged."""
     source, platform = world.source(name), world.platform
     failed = failed_count(platform)
-    months = [world.month] if source.partition is not None else []
     with dg.DagsterInstance.ephemeral() as instance:
-        with suppress(Exception):
-            materialize(world.definitions(), instance, [key(source)], months, world.root / "runs.log")
+        run(world, [key(source)], instance)
         return tuple(refusals_since(platform, instance, failed, set()))
 
 
 def one_run(world: World, arriving: Sequence[str]) -> None:
     """From the source to what is published, in one run."""
-    _run(world, [*_raw(world, arriving), *_rest(world)])
+    run(world, [*_raw(world, arriving), *_rest(world)])
 
 
 def child_alone(world: World, arriving: Sequence[str]) -> None:
     """Each stage in a run of its own, the next one started whatever became of the one before."""
     definitions = world.definitions()
     for raw in _raw(world, arriving):
-        _run(world, [raw])
+        run(world, [raw])
     for stage in ("features", "published"):
-        _run(world, stage_keys(definitions, stage))
+        run(world, stage_keys(definitions, stage))
 
 
 def automation_tick(world: World, arriving: Sequence[str]) -> None:
@@ -58,12 +56,12 @@ def automation_tick(world: World, arriving: Sequence[str]) -> None:
             cursor = asked.cursor
             if tick == 0:  # the tick before the month arrived
                 for raw in _raw(world, arriving):
-                    _run(world, [raw])
+                    run(world, [raw])
                 continue
             wanted = [k for k in keys if world.month in _partitions(asked, k)]
             if not wanted:
                 return
-            _run(world, wanted)
+            run(world, wanted)
 
 
 def command_line(world: World, arriving: Sequence[str]) -> None:
@@ -109,10 +107,25 @@ SERVED: dict[str, Callable[[Server, World, Sequence[str]], None]] = {
 }
 
 
-def _run(world: World, keys: Sequence[dg.AssetKey]) -> None:
-    """One run in this process. That it fails is recorded, and no error here."""
-    with world.instance() as instance, suppress(Exception):
-        materialize(world.definitions(), instance, keys, [world.month], world.root / "runs.log")
+def build(world: World) -> None:
+    """Features and published, in one run."""
+    run(world, _rest(world))
+
+
+def run(world: World, keys: Sequence[dg.AssetKey], instance: dg.DagsterInstance | None = None) -> None:
+    """One run in this process, on the world's records unless others are given. That it fails is recorded there."""
+    definitions = world.definitions()
+    job = definitions.resolve_implicit_global_asset_job_def()
+    graph = definitions.resolve_asset_graph()
+    monthly = any(graph.get(k).partitions_def for k in keys)
+    with world.instance() as recorded, (world.root / "runs.log").open("a") as log, redirect_stdout(log):
+        job.execute_in_process(
+            instance=instance or recorded,
+            asset_selection=list(keys),
+            partition_key=world.month if monthly else None,
+            run_config=FOR_PEOPLE,
+            raise_on_error=False,
+        )
 
 
 def _raw(world: World, arriving: Sequence[str]) -> list[dg.AssetKey]:

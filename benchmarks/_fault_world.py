@@ -8,7 +8,7 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Container, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import timedelta
@@ -109,30 +109,49 @@ class World:
         """Return the whole lineage over the delivered files."""
         return definitions_for(self.platform, self.sources)
 
-    def deliver(self, fault: Fault | None) -> None:
-        """Put the files of the month where the sources are read; one of them with the fault in it."""
+    def deliver(self, faults: Sequence[Fault] = ()) -> None:
+        """Put the sources' files where they are read: those with a fault as they arrive, the others whole."""
+        faulty = {fault.source: fault for fault in faults}
         for declared in SOURCES:
             file = self.data / _file(declared)
             file.unlink(missing_ok=True)
-            if fault is None or fault.source != declared.name:
+            if declared.name not in faulty:
                 shutil.copy(_installed() / file.name, file)
                 continue
-            content = arrival(declared, self.month if declared.partition is not None else "", fault, SEED)
+            month = self.month if declared.partition is not None else ""
+            content = arrival(declared, month, faulty[declared.name], SEED)
             packed = content.startswith(b"PK")
             file.write_bytes(zipped(content, ZIP_STORED) if file.suffix == ".zip" and not packed else content)
 
-    def restore(self) -> None:
-        """Make the home the kept one again. Nothing may be running in it."""
-        shutil.rmtree(self.home, ignore_errors=True)
-        shutil.copytree(self.kept, self.home, copy_function=_share_or_copy)
+    def restore(self, keep: Container[str] = ()) -> None:
+        """Make the home the kept one again, but for the parts named in `keep`. No run may be going on in it.
 
-    def restore_data(self) -> None:
-        """The same while a server runs: Dagster's records of the runs since stay, all else goes back."""
+        A server may be running if Dagster's records are kept.
+        """
+        self.home.mkdir(exist_ok=True)
         for path in self.home.iterdir():
-            if path.name != RECORDS:
+            if path.name not in keep:
                 shutil.rmtree(path) if path.is_dir() else path.unlink()
-        ignored = shutil.ignore_patterns(RECORDS)
-        shutil.copytree(self.kept, self.home, ignore=ignored, copy_function=_share_or_copy, dirs_exist_ok=True)
+        for path in self.kept.iterdir():
+            if path.name in keep:
+                continue
+            if path.is_dir():
+                shutil.copytree(path, self.home / path.name, copy_function=_share_or_copy)
+            else:
+                shutil.copy2(path, self.home / path.name)
+
+    def restore_lake(self) -> None:
+        """Make only the lake the kept one again: what landing and its checks write to."""
+        self.restore({path.name for path in self.kept.iterdir()} - {"lake"})
+
+    def copied(self, root: Path) -> "World":
+        """Return a world of its own at `root` with the same kept home, for a process that plays beside this one."""
+        world = World(root, self.month, self.project)
+        shutil.rmtree(root, ignore_errors=True)
+        shutil.copytree(self.kept, world.kept, copy_function=_share_or_copy)
+        shutil.copytree(self.root / "site", root / "site")
+        world.restore()
+        return world
 
 
 def open_world(folder: Path, month: str) -> World:
@@ -156,7 +175,7 @@ def _make(world: World, months: list[str]) -> None:
     world.data.mkdir(parents=True)
     metadata = next(Path(str(distribution(PACKAGE).locate_file(""))).glob(f"{PACKAGE}-*.dist-info"))
     shutil.copytree(metadata, world.root / "site" / metadata.name)
-    world.deliver(None)
+    world.deliver()
     prepare(world.home)
     definitions, clock = world.definitions(), ReplayClock(world.settings.clock_file)
     log = world.root / "making.log"
