@@ -64,7 +64,7 @@ class Scratch:
 def scratch_copy(settings: Settings) -> Iterator[Scratch]:
     """Copy the demo's state, start a Triton on the copy, and take both away at the end.
 
-    Raises LookupError if there is nothing to copy.
+    Raises LookupError if there is nothing to copy, or if it cannot be served.
     """
     if not (settings.lake / "published").exists() or not (settings.serving_home / "models").exists():
         raise LookupError(f"{settings.home} holds nothing that is published and served; run make demo first")
@@ -80,7 +80,8 @@ def scratch_copy(settings: Settings) -> Iterator[Scratch]:
         rebuild(platform.feature_views, platform.publications, online, platform.clock.now())
         server = Server(copy)
         try:
-            server.start()
+            for model, reason in server.start().failing.items():
+                raise LookupError(f"{model} cannot be served from the copy: {reason}")
             yield Scratch(copy)
         finally:
             server.stop()

@@ -20,7 +20,7 @@ from pathlib import Path
 
 from benchmarks._fault_outcome import MATERIAL, Result
 from benchmarks._fault_paths import IN_PROCESS, SERVED
-from benchmarks._fault_play import RAW, Play
+from benchmarks._fault_play import Play
 from benchmarks._fault_pool import landed
 from benchmarks._fault_server import serving
 from benchmarks._fault_world import open_world
@@ -31,7 +31,7 @@ from benchmarks.report import conclude
 from ml.settings import Settings
 
 MONTHS = ("2013-03", "2013-08")
-WHOLE_WAY = "one run"
+RAW, WHOLE_WAY = "raw alone", "one run"
 SPREAD = ("dropped_column", "delays_in_seconds", "exact_duplicates", "stale_redated", "celsius", "planes_twice")
 
 
