@@ -6,12 +6,12 @@ A path only starts what it starts and waits for the end; what came of it is told
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
-from contextlib import redirect_stdout, suppress
+from contextlib import suppress
 from pathlib import Path
 
 import dagster as dg
 
-from assets.runs import FOR_PEOPLE
+from assets.runs import materialize
 from benchmarks._fault_outcome import Refusal, failed_count, refusals_since
 from benchmarks._fault_server import Server
 from benchmarks._fault_world import ROOT, World, key, stage_keys
@@ -115,17 +115,11 @@ def build(world: World) -> None:
 def run(world: World, keys: Sequence[dg.AssetKey], instance: dg.DagsterInstance | None = None) -> None:
     """One run in this process, on the world's records unless others are given. That it fails is recorded there."""
     definitions = world.definitions()
-    job = definitions.resolve_implicit_global_asset_job_def()
     graph = definitions.resolve_asset_graph()
     monthly = any(graph.get(k).partitions_def for k in keys)
-    with world.instance() as recorded, (world.root / "runs.log").open("a") as log, redirect_stdout(log):
-        job.execute_in_process(
-            instance=instance or recorded,
-            asset_selection=list(keys),
-            partition_key=world.month if monthly else None,
-            run_config=FOR_PEOPLE,
-            raise_on_error=False,
-        )
+    months, log = [world.month] if monthly else [], world.root / "runs.log"
+    with world.instance() as recorded:
+        materialize(definitions, instance or recorded, keys, months, log, go_on=True)
 
 
 def _raw(world: World, arriving: Sequence[str]) -> list[dg.AssetKey]:
