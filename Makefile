@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: demo ui mlflow status drift views quarantine overrides drill-leak stop vacuum test lint types imports format bench spark setup preflight lock clean help
+.PHONY: demo ui mlflow status drift views quarantine overrides drill-bad-data drill-leak stop vacuum test lint types imports format bench spark setup preflight lock clean help
 
 export HEADWATER_HOME ?= .headwater
 export DAGSTER_HOME := $(abspath $(HEADWATER_HOME))/dagster
@@ -43,6 +43,9 @@ quarantine: setup ## Batches that failed their checks, and why; make quarantine 
 
 overrides: setup ## Failed checks that a person let pass: who, why, until when
 	@$(PY) -m assets.override
+
+drill-bad-data: setup ## Drill: on a copy, a month arrives with its delays in seconds, the gates hold, the repair releases it
+	@$(PY) -m assets.drill_bad_data
 
 drill-leak: setup ## Drill: a feature that knows the answer, on a scratch copy of the home; a minute
 	@$(PY) -m assets.drill_leak

@@ -23,6 +23,8 @@ def arrived_at(flights: pl.DataFrame, zones: Mapping[str, str]) -> pl.Series:
     strangers = sorted(set(flights["dest"].unique()) - set(zones))
     if strangers:
         raise LookupError(f"destinations {strangers} have no time zone; add them to the airports file or to ATLANTIC")
+    if flights.is_empty():
+        return flights["time_hour"].rename("event_timestamp")
     numbered = flights.select("dest", "sched_arr_time", "arr_delay", departure=departure()).with_row_index("row")
     parts = [
         part.select("row", arrival=_scheduled_arrival(zone) + _minutes(pl.col("arr_delay").fill_null(0)))

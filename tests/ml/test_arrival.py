@@ -91,3 +91,8 @@ def test_every_arrival_of_the_year_agrees_with_the_recorded_local_time_and_the_t
     ground = (pl.col("arrival") - departed).dt.total_minutes() - pl.col("air_time")
     assert flights.select(ground.min()).item() > 0
     assert flights.select(ground.max()).item() < 300
+
+
+def test_a_file_without_flights_has_no_arrivals():
+    columns = {"dest": pl.String, "time_hour": pl.Datetime("us", "UTC"), "minute": pl.Int64, "sched_arr_time": pl.Int64}
+    assert arrived_at(pl.DataFrame(schema={**columns, "arr_delay": pl.Int64}), ZONES).is_empty()

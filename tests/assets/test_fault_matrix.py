@@ -1,0 +1,60 @@
+"""Faulty months do not get through, whatever starts the run: the library by the cheapest path, each path with three.
+
+`make bench NAME=fault_matrix` plays more of it, with a clean month on every path first.
+"""
+
+import pytest
+
+from benchmarks._fault_outcome import Result
+from benchmarks._fault_paths import IN_PROCESS, SERVED
+from benchmarks._fault_play import Play
+from benchmarks._fault_pool import landed
+from benchmarks._fault_server import serving
+from benchmarks._fault_world import open_world
+from benchmarks.faults import FAULTS, fault_named
+
+MONTH = "2013-03"
+# One a source, refused each in its own way: by a rule of values, by a rule of keys, by the source that does not fit.
+THREE = [fault_named(name) for name in ("delays_in_seconds", "weather_duplicates", "renamed_seats")]
+
+
+@pytest.fixture(scope="module")
+def play(tmp_path_factory):
+    made = Play(open_world(tmp_path_factory.mktemp("fault_matrix"), MONTH))
+    assert made.before.tables
+    return made
+
+
+@pytest.fixture(scope="module")
+def fates(play):
+    return {fault.name: (fault, result) for fault, result in landed(play.world, FAULTS)}
+
+
+def test_a_faulty_month_is_refused_where_it_lands_or_makes_no_difference(fates):
+    crashed = {name: str(result) for name, (_, result) in fates.items() if result.state == "crashed"}
+    assert not crashed, "refused by an error that does not say what is wrong"
+    passed = [name for name, (fault, result) in fates.items() if result.state == "passed on" and not fault.uncatchable]
+    assert not passed
+
+
+@pytest.mark.parametrize("path", IN_PROCESS)
+def test_a_path_of_this_process_publishes_nothing_of_a_faulty_month(play, path):
+    refused_each_in_its_own_table(play.path(path, THREE))
+
+
+@pytest.fixture(scope="module")
+def server(play):
+    play.world.restore()
+    with serving(play.world) as started:
+        yield started
+
+
+@pytest.mark.parametrize("path", SERVED)
+def test_a_path_of_the_server_publishes_nothing_of_a_faulty_month(play, server, path):
+    refused_each_in_its_own_table(play.path(path, THREE, server))
+
+
+def refused_each_in_its_own_table(result: Result):
+    assert result.state == "caught", str(result)
+    refused = {refusal.table for refusal in result.refusals}
+    assert {f"raw/{fault.source}" for fault in THREE} <= refused, result.refusals
