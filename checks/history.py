@@ -23,7 +23,7 @@ __all__ = ["CHECK", "FORMAT", "Profile", "Table", "check_history", "profile_of"]
 
 CHECK = "history"
 NEAREST = 5
-CAUTION = 1.6  # how much wider the margins are between halves of one month: half the rows, and two weeks differ more
+CAUTION = 2.0  # how much wider the margins are between halves of one month: half the rows, and two weeks differ more
 SHOWN = 5  # statistics of a broken rule in the table
 WITHIN = {"nulls", "text", "text length", "correlation", "like its own row before", "far from its own row before"}
 WITHIN |= {"by category", "astray", "dependency", "order", "sum", "constant of a sum", "spans"}

@@ -12,7 +12,7 @@ import polars as pl
 
 from checks.history_views import DAY, QUANTILES, Views
 
-TOP = 30  # categories of a text column whose shares are kept
+LISTED = 400  # a text column with more values is not read as categories
 SQUASH = 3.0
 SKEWED = {rule: f"{rule} of a skewed column" for rule in ("level", "spread", "mean")}
 SHAPES = {
@@ -60,7 +60,7 @@ def values(views: Views) -> Statistics:
         "spread": {},
         SKEWED["spread"]: {},
         "special values": {},
-        "zeros": {},
+        "repeated values": {},
         "instants": {},
     }
     for name in views.quantiles:
@@ -77,9 +77,9 @@ def texts(views: Views) -> Statistics:
     for name, (codes, kinds) in views.text_codes.items():
         counts = np.bincount(codes, minlength=len(kinds) + 1)[: len(kinds)]
         total = max(counts.sum(), 1)
-        if len(kinds) <= 400:
-            for code in np.argsort(-counts, kind="stable")[:TOP]:
-                found["categories"][f"{name} = {kinds[code]}"] = Statistic(float(counts[code] / total))
+        if len(kinds) <= LISTED:
+            for kind, count in zip(kinds, counts, strict=True):
+                found["categories"][f"{name} = {kind}"] = Statistic(float(count / total))
         words = pl.Series("w", kinds, dtype=pl.String)
         for shape, pattern in SHAPES.items():
             share = float(counts[words.str.contains(pattern).to_numpy()].sum() / total) if len(kinds) else 0.0
@@ -129,7 +129,7 @@ def _number(views: Views, name: str, found: Statistics) -> None:
         "beyond two decimals": np.count_nonzero(np.abs(ordered * 100 - np.round(ordered * 100)) > 1e-6),
     }
     for kind, count in special.items():
-        rule = "zeros" if kind in ("zero", "fractional", "beyond two decimals") else "special values"
+        rule = "repeated values" if kind in ("most frequent but zero", "divisible by 10") else "special values"
         found[rule][f"{name}: {kind}"] = Statistic(float(count / n))
 
 

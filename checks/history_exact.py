@@ -14,7 +14,7 @@ from checks.history_columns import Statistic
 from checks.history_views import DAY, SPAN, Views
 
 CELLS = 120_000  # the largest contingency table that is counted
-HELD = 0.02  # an order or sum with fewer exceptions is worth keeping
+HELD = 0.05  # an order or sum with fewer exceptions is worth keeping
 SAMPLE, QUICK = 400, 60
 MINUTES = 1440
 ARROW, AT_LEAST, CLOCK = " -> ", " >= ", " on the clock"
@@ -37,8 +37,10 @@ class Exceptions:
         self.views = views
         self.sample = np.random.default_rng(0).permutation(views.height)[: SAMPLE * 10]
         self.numbers = {n: v for n, v in views.numbers.items() if n in views.quantiles and n not in views.instants}
+        self.numbers = {n: v for n, v in self.numbers.items() if _nameable(n)}
         self.numbers |= {n: hours * 60 for n, hours in views.differences.items() if np.isfinite(hours).any()}
-        self.clocks = dict(_clocks(views))
+        self.clocks = {n: v for n, v in _clocks(views) if _nameable(n)}
+        self.codes = {n: c for n, c in views.codes.items() if _nameable(n)}
 
     def found(self, wanted: Iterable[str] = ()) -> Exact:
         """Return the rules found here, and the standing here of rules `wanted` because they held before."""
@@ -64,7 +66,7 @@ class Exceptions:
 
     def _dependencies(self, wanted: Sequence[str]) -> dict[str, Statistic]:
         found = {}
-        codes = {n: c for n, c in self.views.codes.items() if c[1] > 1}
+        codes = {n: c for n, c in self.codes.items() if c[1] > 1}
         for a, b in combinations(codes, 2):
             if (codes[a][1] + 1) * (codes[b][1] + 1) <= CELLS:
                 table = _table(codes[a], codes[b])
@@ -100,7 +102,7 @@ class Exceptions:
         return found
 
     def _pair(self, a: str, b: str) -> tuple[np.ndarray, int] | None:
-        (x, nx), (y, ny) = self.views.codes[a], self.views.codes[b]
+        (x, nx), (y, ny) = self.codes[a], self.codes[b]
         if (nx + 1) * (ny + 1) > 20 * CELLS:
             return None
         joint = x * (ny + 1) + y
@@ -114,7 +116,7 @@ class Exceptions:
     def _counted(self, rule: str) -> np.ndarray | None:
         left, target = rule.split(ARROW)
         parts = left.split(" & ")
-        codes = self.views.codes
+        codes = self.codes
         if any(p not in codes for p in (*parts, target)):
             return None
         joint = codes[parts[0]] if len(parts) == 1 else self._pair(*parts)
@@ -125,8 +127,8 @@ class Exceptions:
     def _strangers(self, rule: str) -> np.ndarray:
         left, target = rule.split(ARROW)
         parts = left.split(" & ")
-        joint = self.views.codes[parts[0]] if len(parts) == 1 else self._pair(*parts)
-        table, codes = self._counted(rule), self.views.codes[target]
+        joint = self.codes[parts[0]] if len(parts) == 1 else self._pair(*parts)
+        table, codes = self._counted(rule), self.codes[target]
         if table is None or joint is None:
             return np.zeros(self.views.height, dtype=bool)
         known = (joint[0] < joint[1]) & (codes[0] < codes[1])
@@ -208,6 +210,11 @@ class Exceptions:
                 return None
             total = total + factor * self.numbers[name]
         return _wrapped(total) if clock else total
+
+
+def _nameable(name: str) -> bool:
+    """Whether a rule can name a column: rules are read back from their names."""
+    return not any(mark in name for mark in (ARROW, AT_LEAST, CLOCK, " & ", " + ", " - ", " * "))
 
 
 def _terms(rule: str) -> list[tuple[float, str]]:

@@ -1,7 +1,7 @@
 """A partition's profile: schema, statistics and memory, as JSON small enough to keep: history is never recomputed."""
 
 import json
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from checks.history_columns import (
@@ -16,6 +16,7 @@ from checks.history_columns import (
     volume,
 )
 from checks.history_exact import Exceptions
+from checks.history_labels import mistaken
 from checks.history_memory import Memory, beyond, fence, fence_of, remember, seen_before, unseen
 from checks.history_pairs import apart, astray
 from checks.history_relations import Matrix, by_category, by_day, correlations, means, neighbours, nulls_by, pace
@@ -115,16 +116,52 @@ def comparable(views: Views, now: Profile, past: Sequence[Profile]) -> tuple[Sta
     fenced = [n for n in views.plain if n in views.quantiles and any(n in m.fences for m in memories)]
     own["outliers"] = {n: Statistic(beyond(views, n, fence_of(memories, n))) for n in fenced}
     own["seen before"] = _statistics(seen_before(now.memory, memories))
-    own["unseen categories"] = _statistics(unseen(now.memory, memories))
-    return own, [{**p.statistics, **_in_its_time(p.memory, memories[:i])} for i, p in enumerate(past)]
+    own["unseen categories"] = _unseen(now, past)
+    all_categories = _all_categories([now, *past])
+    own["categories"] = all_categories(now)
+    own["labels"] = _labels(now, past)
+    before = []
+    for i, profile in enumerate(past):
+        asked = {"categories": all_categories(profile), "labels": _labels(profile, past[:i])}
+        asked["unseen categories"] = _unseen(profile, past[:i])
+        before.append({**profile.statistics, **asked, **_in_its_time(profile.memory, memories[:i])})
+    return own, before
+
+
+def _unseen(profile: Profile, past: Sequence[Profile]) -> dict[str, Statistic]:
+    """Share of rows, in a column of very many categories of these, that no earlier partition had."""
+    found = _statistics(unseen(profile.memory, [p.memory for p in past]))
+    shares, known = profile.statistics.get("categories", {}), [p.statistics.get("categories", {}) for p in past]
+    for column in {s.split(" = ")[0] for s in shares} if past else ():
+        new = [v.value for s, v in shares.items() if s.split(" = ")[0] == column and not any(s in k for k in known)]
+        found[column] = Statistic(float(sum(new)))
+    return found
+
+
+def _labels(profile: Profile, past: Sequence[Profile]) -> dict[str, Statistic]:
+    """Share of rows whose category looks like another; none where there is nothing to compare with."""
+    if not past:
+        return {s.split(" = ")[0]: Statistic(0.0) for s in profile.statistics.get("categories", ())}
+    signatures = [p.statistics.get("by category", {}) for p in past]
+    shares = profile.statistics.get("categories", {})
+    return _statistics(mistaken(profile.statistics.get("by category", {}), signatures, shares))
+
+
+def _all_categories(profiles: Sequence[Profile]) -> Callable[[Profile], dict[str, Statistic]]:
+    """Return how to read a profile's categories: those that only other partitions have are there, with no rows."""
+    every = {s for p in profiles for s in p.statistics.get("categories", ())}
+
+    def shares(profile: Profile) -> dict[str, Statistic]:
+        own = profile.statistics.get("categories", {})
+        listed = {subject.split(" = ")[0] for subject in own}
+        return {s: own.get(s, Statistic(0.0)) for s in every if s.split(" = ")[0] in listed}
+
+    return shares
 
 
 def _in_its_time(memory: Memory, earlier: Sequence[Memory]) -> Statistics:
     """What an earlier partition had in common with those before it; coincidences within it stand in for the first."""
-    return {
-        "seen before": _statistics(memory.repeats) | _statistics(seen_before(memory, earlier)),
-        "unseen categories": _statistics(unseen(memory, earlier)),
-    }
+    return {"seen before": _statistics(memory.repeats) | _statistics(seen_before(memory, earlier))}
 
 
 def _statistics(shares: Mapping[str, float]) -> dict[str, Statistic]:
