@@ -14,6 +14,7 @@ CHECK = "dbt_tests"
 FEATURES_FOLDER = "features"
 GOOD = ("success", "pass", "warn")
 FAILING_ROWS = 20  # a rule of a test
+EXAMPLE_COLUMNS = 8
 
 
 def built_tables(manifest: Path, results: Mapping[str, Any]) -> list[str]:
@@ -110,4 +111,5 @@ def _line(row: Mapping[str, Any]) -> str:
 def _example(rows: pl.DataFrame) -> str:
     if rows.is_empty():
         return ""
-    return ", ".join(f"{name}={value}" for name, value in rows.row(0, named=True).items() if name != RULE)
+    first = rows.drop(RULE).row(0, named=True)
+    return ", ".join([f"{name}={value}" for name, value in first.items() if value is not None][:EXAMPLE_COLUMNS])

@@ -214,7 +214,7 @@ def test_both_versions_have_their_own_tests_and_column_lineage(published_twice):
         for name in lineage
         for table in [f"features/{name}"]
     }
-    assert tests["aircraft_state_v2"] - tests["aircraft_state"] == {"last_carrier"}
+    assert tests["aircraft_state_v2"] - tests["aircraft_state"] == {"last_dep_delay", "last_carrier"}
 
 
 def test_both_versions_are_joined_at_the_same_moments(both):
