@@ -69,13 +69,16 @@ def _fisher(x: np.ndarray) -> np.ndarray:
     return np.arctanh(np.clip(x, -0.9999, 0.9999))
 
 
+# The floors just let January to June pass, the worst of them with 0.99 of its margin: months to come need room.
+SAFETY = 1.5
+
 ROOT = (_root, _square)
 ROUGH = _shares(0.01)
 LOG, SHARE, PLAIN, FISHER = (_log, np.exp), _shares(0.002), (_same, _same), (_fisher, np.tanh)
 
 RULES: Mapping[str, Rule] = {
     "volume": Rule(LOG, 0.25),
-    "days": Rule(PLAIN, 0.06),
+    "days": Rule(PLAIN, 0.11),
     "rows a day": Rule(LOG, 1.4),
     "repeats": Rule(SHARE, 1.6, lower=False),
     "nulls": Rule(SHARE, 1.0),
@@ -109,9 +112,11 @@ RULES: Mapping[str, Rule] = {
     "outliers": Rule(SHARE, 1.0, lower=False),
     "seen before": Rule(ROUGH, 1.5, lower=False),
     "unseen categories": Rule(SHARE, 1.8, lower=False),
+    "nulls together": Rule(SHARE, 1.0, lower=False),
     "pace": Rule(PLAIN, 0.1),
+    "off the pace": Rule(SHARE, 1.0, lower=False),
     "by category": Rule(PLAIN, 0.3, errors=8.0),
-    "labels": Rule(SHARE, 1.8, lower=False),
+    "labels": Rule(SHARE, 4.8, lower=False),
     "by day": Rule(PLAIN, 0.8),
     "dependency": Rule(SHARE, 1.0, lower=False),
     "order": Rule(SHARE, 1.0, lower=False),
@@ -174,4 +179,4 @@ def _range(rule: Rule, before: np.ndarray, errors: np.ndarray) -> tuple[np.ndarr
     months = np.isfinite(before).sum(axis=0)
     error = np.nanmean(errors, axis=0)
     error = np.maximum(error, 0.5 * np.median(error))
-    return low, high, (rule.floor + high - low) * (0.5 + 1.5 / months) + rule.errors * error
+    return low, high, SAFETY * ((rule.floor + high - low) * (0.5 + 1.5 / months) + rule.errors * error)
