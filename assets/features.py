@@ -187,7 +187,9 @@ def feature_gates(manifest: Path, name: str) -> dg.AssetChecksDefinition:
     """Return the checks of features/<name> beside dbt's tests."""
     suite = suite_of_feature_table(manifest, name)
     # One definition at a time: what is made by other SQL is no past to be measured by.
-    history = history_gate(_history_table(suite), restated=False, made_alike=lambda commit: commit.get(BUILT_FROM))
+    history = history_gate(
+        _history_table(suite), may_be_empty=suite.may_be_empty, made_alike=lambda commit: commit.get(BUILT_FROM)
+    )
     return gate_checks(suite.table, [expectations_gate(suite), history], partitioned=True)
 
 

@@ -91,10 +91,8 @@ def gate_checks(
             refresh(context.instance, platform, any(j.blocking and not j.outcome.passed for j in judgements))
             yield from mirrored(context.instance, platform, key, judgements)
             for judgement in judgements:
-                verdict = "passed" if judgement.outcome.passed else "FAILED"
-                context.log.info(
-                    f"{name_of(table, batch.partition)} {judgement.check} {verdict}: {judgement.outcome.summary}"
-                )
+                tell = context.log.debug if judgement.outcome.passed else context.log.warning
+                tell(_line(judgement))
         for spec in specs:
             if spec.key in context.selected_asset_check_keys:
                 yield dg.Output(None, spec.get_python_identifier())
