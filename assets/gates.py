@@ -112,7 +112,7 @@ def mirrored(
 
 
 def _line(judgement: Judgement) -> str:
-    verdict = "passed" if judgement.outcome.passed else "FAILED"
+    verdict = "passed" if judgement.outcome.passed else "FAILED" if judgement.blocking else "warns"
     return f"{name_of(judgement.table, judgement.partition)} {judgement.check} {verdict}: {judgement.outcome.summary}"
 
 
