@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import dagster as dg
 
-from assets.definitions import defs as platform_definitions
+from assets import definitions
 from ml.settings import Settings
 
 ARRIVED = "arrived.json"
@@ -30,4 +30,4 @@ def on_arrival(context: dg.SensorEvaluationContext) -> Iterator[dg.RunRequest | 
     yield dg.RunRequest(run_key=str(told["at"]), partition_key=told["month"], asset_selection=keys)
 
 
-defs = dg.Definitions.merge(platform_definitions, dg.Definitions(sensors=[on_arrival]))
+defs = dg.Definitions.merge(definitions.defs, dg.Definitions(sensors=[on_arrival]))

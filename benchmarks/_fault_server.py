@@ -25,7 +25,8 @@ POLL_S = 0.5
 OVER = {"SUCCESS", "FAILURE", "CANCELED"}
 BACKFILL_OVER = {"COMPLETED", "COMPLETED_SUCCESS", "COMPLETED_FAILED", "FAILED", "CANCELED"}
 
-_LOCATIONS = "{ workspaceOrError { ... on Workspace { locationEntries { locationOrLoadError { __typename } } } } }"
+_LOCATIONS = """{ workspaceOrError { ... on Workspace { locationEntries { locationOrLoadError {
+  __typename ... on PythonError { message } } } } } }"""
 _LAUNCH = """
 mutation ($params: ExecutionParams!) { launchPipelineExecution(executionParams: $params) {
   __typename ... on LaunchRunSuccess { run { runId } } ... on PythonError { message }
@@ -86,7 +87,12 @@ class Server:
 
     def backfill(self, keys: Sequence[dg.AssetKey], month: str) -> None:
         """Launch a backfill of `keys` for a month and wait for its end. Raises LookupError if it is not taken."""
-        params = {"assetSelection": [{"path": k.path} for k in keys], "partitionNames": [month]}
+        only = {"ranges": [{"start": month, "end": month}]}
+        graph = self._world.definitions().resolve_asset_graph()
+        by_asset = [
+            {"assetKey": {"path": k.path}, "partitions": only if graph.get(k).partitions_def else None} for k in keys
+        ]
+        params = {"partitionsByAssets": by_asset}
         taken = self._ask(_BACKFILL, params=params)["launchPartitionBackfill"]
         if taken["__typename"] != "LaunchBackfillSuccess":
             raise LookupError(f"the webserver did not take the backfill: {taken}")
@@ -122,12 +128,15 @@ class Server:
         for process in self._processes:
             if process.poll() is not None:
                 raise LookupError(f"{process.args!s} ended; see {self._log}")
-        with suppress(OSError):
+        try:
             entries = self._ask(_LOCATIONS)["workspaceOrError"]["locationEntries"]
-            return bool(entries) and all(
-                (e["locationOrLoadError"] or {}).get("__typename") == "RepositoryLocation" for e in entries
-            )
-        return False
+        except OSError:  # it does not listen yet
+            return False
+        found = [entry["locationOrLoadError"] or {} for entry in entries]
+        for location in found:
+            if location.get("__typename") == "PythonError":
+                raise LookupError(f"the lineage cannot be loaded: {location['message'][:500]}; see {self._log}")
+        return bool(found) and all(location.get("__typename") == "RepositoryLocation" for location in found)
 
     def _ask(self, query: str, **variables: Any) -> Any:
         body = json.dumps({"query": query, "variables": variables}).encode()

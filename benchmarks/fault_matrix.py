@@ -8,6 +8,8 @@ it and nothing that is published or served changed; harmless if what is publishe
 
 import argparse
 import logging
+import os
+import signal
 import sys
 import tempfile
 import time
@@ -48,15 +50,28 @@ class Trial:
 def main() -> None:
     """Play what the command line asks for, and print the matrix."""
     options = _options(sys.argv[2:])
+    folder = Settings().home / "benchmarks" / "fault_matrix"
+    _only_ours(folder / "tools.log")
     warnings.simplefilter("ignore")
     logging.getLogger().setLevel(logging.ERROR)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # servers are stopped on the way out
     started = time.monotonic()
     trials: list[Trial] = []
     for month in options.months:
-        trials += _month(Path(Settings().home) / "benchmarks" / "fault_matrix", month, options)
+        trials += _month(folder, month, options)
     for month in options.months:
         print(_matrix([trial for trial in trials if trial.month == month]))
     _conclude(trials, time.monotonic() - started)
+
+
+def _only_ours(log: Path) -> None:
+    """Let what tools and assets tell of a thousand runs go to a file, and what is printed here to the terminal."""
+    log.parent.mkdir(parents=True, exist_ok=True)
+    sys.stdout = os.fdopen(os.dup(1), "w")
+    file = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+    os.dup2(file, 1)
+    os.dup2(file, 2)
+    print(f"what tools tell goes to {log}", flush=True)
 
 
 def _options(words: Sequence[str]) -> argparse.Namespace:
