@@ -75,7 +75,7 @@ LOG, SHARE, PLAIN, FISHER = (_log, np.exp), _shares(0.002), (_same, _same), (_fi
 
 RULES: Mapping[str, Rule] = {
     "volume": Rule(LOG, 0.25),
-    "days": Rule(PLAIN, 0.06),
+    "days": Rule(PLAIN, 0.11),
     "rows a day": Rule(LOG, 1.4),
     "repeats": Rule(SHARE, 1.6, lower=False),
     "nulls": Rule(SHARE, 1.0),
@@ -109,7 +109,9 @@ RULES: Mapping[str, Rule] = {
     "outliers": Rule(SHARE, 1.0, lower=False),
     "seen before": Rule(ROUGH, 1.5, lower=False),
     "unseen categories": Rule(SHARE, 1.8, lower=False),
+    "nulls together": Rule(SHARE, 1.0, lower=False),
     "pace": Rule(PLAIN, 0.1),
+    "off the pace": Rule(SHARE, 1.0, lower=False),
     "by category": Rule(PLAIN, 0.3, errors=8.0),
     "labels": Rule(SHARE, 1.8, lower=False),
     "by day": Rule(PLAIN, 0.8),

@@ -146,7 +146,7 @@ def _instant(views: Views, name: str) -> dict[str, Statistic]:
         "99%": quantiles[0.99] - hours,
         "last": ordered[-1] - hours,
     }
-    units = {"first": 3 * DAY, "1%": DAY, "median": 2 * DAY, "99%": DAY, "last": 3 * DAY}
+    units = {"first": 3 * DAY, "1%": 2.5 * DAY, "median": 2 * DAY, "99%": 2.5 * DAY, "last": 3 * DAY}
     return {f"{name}: {place}, hours": Statistic(float(v), unit=units[place]) for place, v in places.items()}
 
 

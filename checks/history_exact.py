@@ -60,7 +60,7 @@ class Exceptions:
         residual = self._residual(rule)
         if residual is None:
             return np.zeros(self.views.height, dtype=bool)
-        return _off_the_day(residual, self.views.day) if CLOCK in rule else _off(residual)[0]
+        return self._exceptions(rule, residual)[0]
 
     # One column, or two, that determine another.
 
@@ -129,7 +129,7 @@ class Exceptions:
         parts = left.split(" & ")
         joint = self.codes[parts[0]] if len(parts) == 1 else self._pair(*parts)
         table, codes = self._counted(rule), self.codes[target]
-        if table is None or joint is None:
+        if table is None or joint is None or not table.size:
             return np.zeros(self.views.height, dtype=bool)
         known = (joint[0] < joint[1]) & (codes[0] < codes[1])
         usual = np.append(table.argmax(axis=1), -1)
@@ -164,23 +164,40 @@ class Exceptions:
         found, constants = {}, {}
         for rule in dict.fromkeys([*self._candidates(), *wanted]):
             residual = self._residual(rule)
+            if residual is None and self._lost_its_clock(rule):
+                found[rule] = Statistic(1.0)
             if residual is None or np.count_nonzero(np.isfinite(residual)) < SAMPLE / 4:
                 continue
-            exceptions, constant = _off(residual)
-            if CLOCK in rule:
-                exceptions = _off_the_day(residual, self.views.day)
+            exceptions, constant = self._exceptions(rule, residual)
             share = np.count_nonzero(exceptions) / max(int(np.count_nonzero(np.isfinite(residual))), 1)
             if share < HELD or rule in wanted:
                 found[rule] = Statistic(share)
                 constants[rule] = Statistic(constant, unit=self._unit(rule, constant))
         return found, constants
 
+    def _lost_its_clock(self, rule: str) -> bool:
+        """Whether a rule cannot be tried because a column of numbers no longer reads as a clock: no row keeps it then."""
+        names = [name for _, name in _terms(rule.removesuffix(CLOCK))]
+        return all(name in self.views.quantiles or name in self.numbers for name in names)
+
     def _unit(self, rule: str, constant: float) -> float:
-        """What a constant may move by: over an hour if a wall clock is part of it, nothing between two instants."""
+        """What a constant may move by: over an hour where clocks change, else nothing to speak of."""
         if CLOCK not in rule:
             return max(abs(constant) * 0.1, 1e-6)
+        return 130.0 if self._clocks_change(rule) else 5.0
+
+    def _clocks_change(self, rule: str) -> bool:
+        """Whether a rule compares a wall clock with an instant, so that it moves by an hour twice a year."""
         zoned = [n for n in self.views.instants if getattr(self.views.frame[n].dtype, "time_zone", None)]
-        return 5.0 if all(name in zoned for _, name in _terms(rule.removesuffix(CLOCK))[:2]) else 130.0
+        sides = [name for _, name in _terms(rule.removesuffix(CLOCK))[:2]]
+        return any(n in self.views.instants for n in sides) and not all(n in zoned for n in sides)
+
+    def _exceptions(self, rule: str, residual: np.ndarray) -> tuple[np.ndarray, float]:
+        """Return which rows do not have the rule's constant, and the constant."""
+        exceptions, constant = _off(residual)
+        if CLOCK in rule and self._clocks_change(rule):
+            exceptions = _off_the_day(residual, self.views.day)
+        return exceptions, constant
 
     def _candidates(self) -> Iterator[str]:
         numbers = {n: v[self.sample[:SAMPLE]] for n, v in self.numbers.items() if _varies(v[self.sample[:SAMPLE]])}
@@ -334,7 +351,7 @@ def _off_the_day(residual: np.ndarray, day: np.ndarray) -> np.ndarray:
     if np.count_nonzero(exceptions) < 0.001 * residual.size:
         return exceptions
     usual = {int(d): _off(residual[day == d])[1] for d in np.unique(day)}
-    usual = {d: c for d, c in usual.items() if abs(c - constant) <= 60}
+    usual = {d: c for d, c in usual.items() if abs(c - constant) in (0, 60)}
     rounded = np.round(residual, 4)
     for near in (-1, 0, 1):
         expected = np.array([usual.get(d + near, constant) for d in range(int(day.max(initial=0)) + 1)])

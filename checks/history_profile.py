@@ -18,11 +18,18 @@ from checks.history_columns import (
 from checks.history_exact import Exceptions
 from checks.history_labels import mistaken
 from checks.history_memory import Memory, beyond, fence, fence_of, remember, seen_before, unseen
+from checks.history_nulls import ONLY_WITH, nulls_by, nulls_together
 from checks.history_pairs import apart, astray
-from checks.history_relations import Matrix, by_category, by_day, correlations, means, neighbours, nulls_by, pace
+from checks.history_relations import Matrix, by_category, by_day, correlations, means, neighbours, pace
 from checks.history_views import Views
 
-HELD = ("dependency", "order", "sum", "calendar")  # rules found in one partition that are tried on the next
+HELD = (
+    "dependency",
+    "order",
+    "sum",
+    "calendar",
+    "nulls together",
+)  # rules found in one partition that are tried on the next
 FORMAT = "1"  # raise it when what a statistic or hash means changes: profiles of another format are not compared
 
 
@@ -71,7 +78,7 @@ def build(views: Views, wanted: Collection[str] = ()) -> Profile:
     if not views.height:
         return Profile(views.partition, 0, schema, {}, (), Memory({}, {}, {}, {}))
     matrix = Matrix(views)
-    exact = Exceptions(views).found(w for w in wanted if " is the " not in w)
+    exact = Exceptions(views).found(w for w in wanted if " is the " not in w and ONLY_WITH not in w)
     together = correlations(matrix)
     statistics: Statistics = {
         **volume(views),
@@ -90,12 +97,13 @@ def build(views: Views, wanted: Collection[str] = ()) -> Profile:
         "order": exact.orders,
         "sum": exact.sums,
         "constant of a sum": exact.constants,
-        "pace": pace(views),
+        **pace(views),
+        "nulls together": nulls_together(views, wanted),
         "calendar": calendar(views, wanted),
         "outliers": {n: Statistic(beyond(views, n, fence(views, n))) for n in views.plain if n in views.quantiles},
     }
     timed = [n for n in views.names if exact.dependencies.get(f"{views.time} -> {n}", Statistic(1.0)).value < 0.02]
-    memory = remember(views, [*timed, *statistics["pace"]])
+    memory = remember(views, [*timed, *statistics["off the pace"]])
     statistics["repeats"] = {n: Statistic(v) for n, v in memory.repeats.items()}
     skewed = tuple(n for n in views.plain if n in views.quantiles and is_skewed(views.quantiles[n]))
     return Profile(views.partition, views.height, schema, statistics, skewed, memory)

@@ -186,27 +186,6 @@ def by_day(matrix: Matrix) -> dict[str, Statistic]:
     return found
 
 
-def nulls_by(matrix: Matrix) -> Statistics:
-    """The largest daily share of nulls of each column, and the share in each category with enough rows."""
-    views = matrix.views
-    found: Statistics = {"nulls by day": {}, "nulls by category": {}}
-    rows = np.bincount(views.day)
-    usable = rows >= 15
-    marks, labels, _ = matrix.categories
-    counts = marks.sum(axis=0)
-    names = [*views.nulls]
-    null = np.column_stack([np.zeros(views.height, bool), *views.nulls.values()])[:, 1:].astype(np.float32)
-    for i, name in enumerate(names):
-        if views.time is not None and usable.any():
-            daily = np.bincount(views.day, weights=null[:, i])[usable] / rows[usable]
-            found["nulls by day"][name] = Statistic(float(daily.max()))
-    shares = null.T @ marks / counts
-    errors = 1 / np.sqrt(counts * np.maximum(shares * (1 - shares), 0.002))
-    for (i, j), share in np.ndenumerate(shares):
-        found["nulls by category"][f"{names[i]} | {labels[j]}"] = Statistic(float(share), float(errors[i, j]))
-    return found
-
-
 def _categories(views: Views) -> tuple[np.ndarray, list[str], list[str]]:
     marks, labels, owners = [], [], []
     for name, (codes, kinds) in views.text_codes.items():
@@ -221,15 +200,21 @@ def _categories(views: Views) -> tuple[np.ndarray, list[str], list[str]]:
     return (np.column_stack(marks) if marks else np.zeros((views.height, 0), np.float32)), labels, owners
 
 
-def pace(views: Views) -> dict[str, Statistic]:
-    """How much a number that only counts time up, such as the day, grows a day."""
-    found = {}
+def pace(views: Views) -> Statistics:
+    """How a number that only counts time up, such as the day, grows a day, where it starts, and how many rows stray."""
+    found: Statistics = {"pace": {}, "off the pace": {}}
     for name in views.plain:
         if name in views.quantiles and _trends(views, name):
             known = ~np.isnan(views.numbers[name])
-            days = views.numbers[views.time or ""][known] / DAY
-            slope = float(np.cov(days, views.numbers[name][known])[0, 1] / days.var(ddof=1))
-            found[name] = Statistic(slope, unit=max(abs(slope), 1e-9))
+            days, values = views.numbers[views.time or ""][known] / DAY, views.numbers[name][known]
+            early, late = (np.median(x[days <= np.median(days)]) for x in (days, values)), days > np.median(days)
+            step, rise = (float(np.median(x[late]) - at) for x, at in zip((days, values), early, strict=True))
+            slope = rise / step
+            start = float(np.median(values - slope * days))
+            unit = max(abs(slope), 1e-9)
+            found["pace"][f"{name} a day"] = Statistic(slope, unit=unit)
+            found["pace"][f"{name} at the start"] = Statistic(start, unit=20 * unit)
+            found["off the pace"][name] = Statistic(float((np.abs(values - slope * days - start) > 3 * unit).mean()))
     return found
 
 
@@ -241,7 +226,7 @@ def _trends(views: Views, name: str) -> bool:
     if known.sum() < ENOUGH or views.distinct[name].size < 3:
         return False
     with np.errstate(all="ignore"):
-        return bool(abs(np.corrcoef(views.numbers[name][known], views.numbers[views.time][known])[0, 1]) > 0.95)
+        return bool(abs(np.corrcoef(views.numbers[name][known], views.numbers[views.time][known])[0, 1]) > 0.9)
 
 
 def _squash(values: np.ndarray) -> np.ndarray:
