@@ -10,7 +10,7 @@ from itertools import combinations, permutations
 
 import numpy as np
 
-from checks.history_columns import Statistic
+from checks.history_statistic import Statistic
 from checks.history_views import DAY, SPAN, Views
 
 CELLS = 120_000  # the largest contingency table that is counted
@@ -176,7 +176,7 @@ class Exceptions:
         return found, constants
 
     def _lost_its_clock(self, rule: str) -> bool:
-        """Whether a rule cannot be tried because a column of numbers no longer reads as a clock: no row keeps it then."""
+        """Whether a rule cannot be tried as a number no longer reads as a clock: no row keeps it then."""
         names = [name for _, name in _terms(rule.removesuffix(CLOCK))]
         return all(name in self.views.quantiles or name in self.numbers for name in names)
 

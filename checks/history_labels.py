@@ -8,9 +8,10 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from checks.history_columns import Statistic
+from checks.history_statistic import Statistic
 
-CLEARLY = 0.85  # a category is taken for another whose signature is nearer than this part of the way to its own
+CLEARLY, BEYOND_DOUBT = 0.85, 0.5  # how much nearer another signature must be than its own; the second among many
+FEW_SISTERS = 4
 LEAST = 0.02  # squashed units: differences below this are noise, whatever the error says
 FEW = 5  # columns that a signature needs
 
@@ -36,7 +37,8 @@ def _likest(own: Mapping[str, Statistic], label: str, labels: Sequence[str], bef
     """Return the category whose earlier signature is nearest: another than itself only if it is clearly nearer."""
     distances = {name: min(_distance(own, b[name]) for b in before if name in b) for name in labels}
     nearest = min(labels, key=lambda name: distances[name])
-    return nearest if distances[nearest] < CLEARLY * distances[label] else label
+    nearer = CLEARLY if len(labels) <= FEW_SISTERS else BEYOND_DOUBT
+    return nearest if distances[nearest] < nearer * distances[label] else label
 
 
 def _returns(label: str, like: Mapping[str, str]) -> bool:

@@ -4,8 +4,8 @@ from collections.abc import Collection
 
 import numpy as np
 
-from checks.history_columns import Statistic, Statistics
 from checks.history_relations import Matrix
+from checks.history_statistic import Statistic, Statistics
 from checks.history_views import Views
 
 ONLY_WITH = " is null only with "

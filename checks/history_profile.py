@@ -6,10 +6,9 @@ from dataclasses import dataclass
 
 from checks.history_columns import (
     SKEWED,
-    Statistic,
-    Statistics,
     calendar,
     is_skewed,
+    moments,
     spans,
     texts,
     values,
@@ -20,7 +19,8 @@ from checks.history_labels import mistaken
 from checks.history_memory import Memory, beyond, fence, fence_of, remember, seen_before, unseen
 from checks.history_nulls import ONLY_WITH, nulls_by, nulls_together
 from checks.history_pairs import apart, astray
-from checks.history_relations import Matrix, by_category, by_day, correlations, means, neighbours, pace
+from checks.history_relations import Matrix, by_category, by_day, correlations, neighbours, pace
+from checks.history_statistic import Statistic, Statistics
 from checks.history_views import Views
 
 HELD = (
@@ -84,7 +84,7 @@ def build(views: Views, wanted: Collection[str] = ()) -> Profile:
         **volume(views),
         **values(views),
         **texts(views),
-        **means(views),
+        **moments(views),
         **nulls_by(matrix),
         **apart(matrix, together),
         **neighbours(matrix),
