@@ -15,7 +15,7 @@ from checks.history_columns import (
     volume,
 )
 from checks.history_exact import Exceptions
-from checks.history_labels import mistaken
+from checks.history_labels import exchanged
 from checks.history_memory import Memory, beyond, fence, fence_of, remember, seen_before, unseen
 from checks.history_nulls import ONLY_WITH, nulls_by, nulls_together
 from checks.history_pairs import apart, astray
@@ -127,10 +127,12 @@ def comparable(views: Views, now: Profile, past: Sequence[Profile]) -> tuple[Sta
     own["unseen categories"] = _unseen(now, past)
     all_categories = _all_categories([now, *past])
     own["categories"] = all_categories(now)
-    own["labels"] = _labels(now, past)
+    signatures = [p.statistics.get("by category", {}) for p in past]
+    own["labels"] = _statistics(exchanged(own.get("by category", {}), signatures, own["categories"]))
     before = []
     for i, profile in enumerate(past):
-        asked = {"categories": all_categories(profile), "labels": _labels(profile, past[:i])}
+        # Of a good partition it is believed that no labels are exchanged.
+        asked = {"categories": all_categories(profile), "labels": dict.fromkeys(own["labels"], Statistic(0.0))}
         asked["unseen categories"] = _unseen(profile, past[:i])
         before.append({**profile.statistics, **asked, **_in_its_time(profile.memory, memories[:i])})
     return own, before
@@ -144,15 +146,6 @@ def _unseen(profile: Profile, past: Sequence[Profile]) -> dict[str, Statistic]:
         new = [v.value for s, v in shares.items() if s.split(" = ")[0] == column and not any(s in k for k in known)]
         found[column] = Statistic(float(sum(new)))
     return found
-
-
-def _labels(profile: Profile, past: Sequence[Profile]) -> dict[str, Statistic]:
-    """Share of rows whose category looks like another; none where there is nothing to compare with."""
-    if not past:
-        return {s.split(" = ")[0]: Statistic(0.0) for s in profile.statistics.get("categories", ())}
-    signatures = [p.statistics.get("by category", {}) for p in past]
-    shares = profile.statistics.get("categories", {})
-    return _statistics(mistaken(profile.statistics.get("by category", {}), signatures, shares))
 
 
 def _all_categories(profiles: Sequence[Profile]) -> Callable[[Profile], dict[str, Statistic]]:
