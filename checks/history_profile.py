@@ -14,6 +14,7 @@ from checks.history_columns import (
     values,
     volume,
 )
+from checks.history_dependencies import Dependencies
 from checks.history_exact import Exceptions
 from checks.history_labels import exchanged
 from checks.history_memory import Memory, beyond, fence, fence_of, remember, seen_before, unseen
@@ -21,7 +22,7 @@ from checks.history_nulls import ONLY_WITH, nulls_by, nulls_together
 from checks.history_pairs import apart, astray
 from checks.history_relations import Matrix, by_category, by_day, correlations, neighbours, pace
 from checks.history_statistic import Statistic, Statistics
-from checks.history_views import Views
+from checks.history_views import ARROW, Views
 
 HELD = (
     "dependency",
@@ -78,7 +79,8 @@ def build(views: Views, wanted: Collection[str] = ()) -> Profile:
     if not views.height:
         return Profile(views.partition, 0, schema, {}, (), Memory({}, {}, {}, {}))
     matrix = Matrix(views)
-    exact = Exceptions(views).found(w for w in wanted if " is the " not in w and ONLY_WITH not in w)
+    dependencies = Dependencies(views).found(w for w in wanted if ARROW in w)
+    exact = Exceptions(views).found(w for w in wanted if not any(m in w for m in (ARROW, ONLY_WITH, " is the ")))
     together = correlations(matrix)
     statistics: Statistics = {
         **volume(views),
@@ -93,7 +95,7 @@ def build(views: Views, wanted: Collection[str] = ()) -> Profile:
         "astray": astray(matrix, together),
         "by category": by_category(matrix),
         "by day": by_day(matrix),
-        "dependency": exact.dependencies,
+        "dependency": dependencies,
         "order": exact.orders,
         "sum": exact.sums,
         "constant of a sum": exact.constants,
@@ -102,7 +104,7 @@ def build(views: Views, wanted: Collection[str] = ()) -> Profile:
         "calendar": calendar(views, wanted),
         "outliers": {n: Statistic(beyond(views, n, fence(views, n))) for n in views.plain if n in views.quantiles},
     }
-    timed = [n for n in views.names if exact.dependencies.get(f"{views.time} -> {n}", Statistic(1.0)).value < 0.02]
+    timed = [n for n in views.names if dependencies.get(f"{views.time} -> {n}", Statistic(1.0)).value < 0.02]
     memory = remember(views, [*timed, *statistics["off the pace"]])
     statistics["repeats"] = {n: Statistic(v) for n, v in memory.repeats.items()}
     skewed = tuple(n for n in views.plain if n in views.quantiles and is_skewed(views.quantiles[n]))
