@@ -26,7 +26,8 @@ NEAREST = 5
 CAUTION = 2.0  # how much wider the margins are between halves of one month: half the rows, and two weeks differ more
 SHOWN = 5  # statistics of a broken rule in the table
 WITHIN = {"nulls", "text", "text length", "correlation", "like its own row before", "far from its own row before"}
-WITHIN |= {"by category", "astray", "dependency", "order", "sum", "constant of a sum", "spans"}
+WITHIN |= {"by category", "astray", "dependency", "order", "sum", "constant of a sum", "nulls together"}
+WITHIN |= {"spans"}
 
 
 def profile_of(table: Table, partition: str, rows: pl.DataFrame) -> Profile:

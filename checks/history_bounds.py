@@ -15,9 +15,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from checks.history_columns import Statistic, Statistics
+from checks.history_statistic import Statistic, Statistics
 
 ERRORS = 4.0
+SURE = 0.998  # correlations beyond it are read alike
 Scale = Callable[[np.ndarray], np.ndarray]
 
 
@@ -66,7 +67,7 @@ def _same(x: np.ndarray) -> np.ndarray:
 
 
 def _fisher(x: np.ndarray) -> np.ndarray:
-    return np.arctanh(np.clip(x, -0.9999, 0.9999))
+    return np.arctanh(np.clip(x, -SURE, SURE))
 
 
 # The floors just let January to June pass, the worst of them with 0.99 of its margin: months to come need room.
@@ -79,8 +80,8 @@ LOG, SHARE, PLAIN, FISHER = (_log, np.exp), _shares(0.002), (_same, _same), (_fi
 RULES: Mapping[str, Rule] = {
     "volume": Rule(LOG, 0.25),
     "days": Rule(PLAIN, 0.11),
-    "rows a day": Rule(LOG, 1.4),
-    "repeats": Rule(SHARE, 1.6, lower=False),
+    "rows a day": Rule(LOG, 1.6),
+    "repeats": Rule(SHARE, 1.9, lower=False),
     "nulls": Rule(SHARE, 1.0),
     "distinct": Rule(LOG, 0.7),
     "level": Rule(PLAIN, 0.8),
@@ -90,7 +91,7 @@ RULES: Mapping[str, Rule] = {
     "spread": Rule(LOG, 0.4),
     "spread of a skewed column": Rule(LOG, 0.8),
     "special values": Rule(SHARE, 2.6),
-    "repeated values": Rule(SHARE, 1.8),
+    "repeated values": Rule(SHARE, 2.0),
     "calendar": Rule(SHARE, 1.0, upper=False),
     "spans": Rule(PLAIN, 0.8),
     "instants": Rule(PLAIN, 1.0),
@@ -98,16 +99,16 @@ RULES: Mapping[str, Rule] = {
     "text": Rule(SHARE, 0.8),
     "text length": Rule(PLAIN, 0.3),
     "correlation": Rule(FISHER, 0.25),
-    "like its own row before": Rule(FISHER, 0.25),
-    "like its row before in time": Rule(FISHER, 0.5),
+    "like its own row before": Rule(FISHER, 0.35),
+    "like its row before in time": Rule(FISHER, 0.6),
     "equal to its own row before": Rule(SHARE, 2.0),
     "equal to its row before in time": Rule(SHARE, 2.0, lower=False),
     "far from its own row before": Rule(ROUGH, 0.8),
     "far from its row before in time": Rule(ROUGH, 1.6),
     "difference": Rule(PLAIN, 0.8, errors=10.0),
     "ratio": Rule(PLAIN, 0.5, errors=10.0),
-    "astray": Rule(ROUGH, 1.2),
-    "nulls by day": Rule(SHARE, 2.7, lower=False),
+    "astray": Rule(ROUGH, 1.4),
+    "nulls by day": Rule(SHARE, 3.0, lower=False),
     "nulls by category": Rule(SHARE, 1.3),
     "outliers": Rule(SHARE, 1.0, lower=False),
     "seen before": Rule(ROUGH, 1.5, lower=False),
@@ -117,7 +118,7 @@ RULES: Mapping[str, Rule] = {
     "off the pace": Rule(SHARE, 1.0, lower=False),
     "by category": Rule(PLAIN, 0.3, errors=8.0),
     "labels": Rule(SHARE, 4.8, lower=False),
-    "by day": Rule(PLAIN, 0.8),
+    "by day": Rule(PLAIN, 1.0),
     "dependency": Rule(SHARE, 1.0, lower=False),
     "order": Rule(SHARE, 1.0, lower=False),
     "sum": Rule(SHARE, 1.0, lower=False),

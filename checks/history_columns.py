@@ -5,11 +5,11 @@ Each function returns the statistics of some rules: {rule: {subject: Statistic}}
 """
 
 from collections.abc import Collection
-from dataclasses import dataclass
 
 import numpy as np
 import polars as pl
 
+from checks.history_statistic import Statistic, Statistics, mean_of, spread_error, trimmed
 from checks.history_views import DAY, QUANTILES, Views
 
 LISTED = 400  # a text column with more values is not read as categories
@@ -24,18 +24,6 @@ SHAPES = {
     "punctuation": r"[!-/:-@\[-`{-~]",
     "a space at an end": r"^\s|\s$",
 }
-
-
-@dataclass(frozen=True)
-class Statistic:
-    """A number that describes a partition, its standard error where known, and the unit in which it may move."""
-
-    value: float
-    error: float = 0.0
-    unit: float = 1.0
-
-
-Statistics = dict[str, dict[str, Statistic]]
 
 
 def volume(views: Views) -> Statistics:
@@ -57,8 +45,6 @@ def values(views: Views) -> Statistics:
         | {n: Statistic(float(len(v))) for n, (_, v) in views.text_codes.items()},
         "level": {},
         SKEWED["level"]: {},
-        "spread": {},
-        SKEWED["spread"]: {},
         "special values": {},
         "repeated values": {},
         "instants": {},
@@ -91,6 +77,20 @@ def texts(views: Views) -> Statistics:
     return found
 
 
+def moments(views: Views) -> Statistics:
+    """Mean and standard deviation of each number, its tails cut at 1% and 99%."""
+    found: Statistics = {rule: {} for rule in ("mean", "spread", SKEWED["mean"], SKEWED["spread"])}
+    for name in views.plain:
+        if name in views.quantiles:
+            values, block = trimmed(views, name)
+            found["mean"][name] = found[SKEWED["mean"]][name] = mean_of(views, name)
+            deviation = float(values.std()) or float(np.nanstd(views.numbers[name]))
+            if deviation > 0:
+                spread = Statistic(deviation, spread_error(values, block))
+                found["spread"][name] = found[SKEWED["spread"]][name] = spread
+    return found
+
+
 def squashed(views: Views, name: str) -> np.ndarray:
     """A column in units of half its middle 90% from its median, cut at three: shape (rows,), NaN for null."""
     low, middle, high = (views.quantiles[name][QUANTILES.index(q)] for q in (0.05, 0.5, 0.95))
@@ -109,15 +109,13 @@ def _number(views: Views, name: str, found: Statistics) -> None:
     ordered, quantiles = views.sorted[name], views.quantiles[name]
     step = 2.0 if views.frame[name].dtype.is_integer() else 0.0
     unit = max(quantiles[-2] - quantiles[1], quantiles[-1] - quantiles[0]) / 2 or abs(float(quantiles[3])) * 0.1
+    error = mean_of(views, name).error
     roots = np.sqrt(np.maximum(quantiles, 0))
     root = ((roots[-2] - roots[1]) / 2 or (roots[-1] - roots[0]) / 2) ** 2
     for q, value in zip(QUANTILES, quantiles, strict=True):
         tail = 1.5 if q in (QUANTILES[0], QUANTILES[-1]) else 1.0
-        found["level"][f"{name} at {q:.0%}"] = Statistic(float(value), unit=max(float(unit), step, 1e-9) * tail)
+        found["level"][f"{name} at {q:.0%}"] = Statistic(float(value), error, max(float(unit), step, 1e-9) * tail)
         found[SKEWED["level"]][f"{name} at {q:.0%}"] = Statistic(float(value), unit=max(float(root), step, 1e-9) * tail)
-    if ordered[-1] > ordered[0]:
-        deviation = float(np.clip(ordered, quantiles[0], quantiles[-1]).std()) or float(ordered.std())
-        found["spread"][name] = found[SKEWED["spread"]][name] = Statistic(deviation)
     n = ordered.size
     runs = np.diff(np.concatenate([np.searchsorted(ordered, views.distinct[name]), [n]]))
     special = {
@@ -184,7 +182,7 @@ def _days(views: Views) -> Statistics:
     return {
         "days": {
             "span of days, share of the month": Statistic(float(span)),
-            "days without rows": Statistic(float((inside == 0).sum())),
+            "days without rows": Statistic(float((inside == 0).sum()), unit=max(200 / usual, 1.0)),
         },
         "rows a day": {
             "fewest, of the median day": Statistic(float(inside.min() / usual)),

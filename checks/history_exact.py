@@ -1,4 +1,4 @@
-"""What holds without exception, or nearly: one column that determines another, columns in order, sums and clock times.
+"""What holds without exception, or nearly: columns in order, sums of columns, clock times that agree.
 
 They are found in one partition and tried on the next; a statistic is the share of rows that are exceptions. Rules are
 found with no knowledge of the table; those that held by chance have the margins of the first months to show it in.
@@ -10,21 +10,18 @@ from itertools import combinations, permutations
 
 import numpy as np
 
-from checks.history_columns import Statistic
-from checks.history_views import DAY, SPAN, Views
+from checks.history_statistic import Statistic
+from checks.history_views import AT_LEAST, CLOCK, DAY, SPAN, Views, nameable
 
-CELLS = 120_000  # the largest contingency table that is counted
 HELD = 0.05  # an order or sum with fewer exceptions is worth keeping
 SAMPLE, QUICK = 400, 60
 MINUTES = 1440
-ARROW, AT_LEAST, CLOCK = " -> ", " >= ", " on the clock"
 
 
 @dataclass(frozen=True)
 class Exact:
     """Rules of one partition: the share of exceptions by rule's name, and the constants of the sums."""
 
-    dependencies: dict[str, Statistic]
     orders: dict[str, Statistic]
     sums: dict[str, Statistic]
     constants: dict[str, Statistic]
@@ -37,103 +34,26 @@ class Exceptions:
         self.views = views
         self.sample = np.random.default_rng(0).permutation(views.height)[: SAMPLE * 10]
         self.numbers = {n: v for n, v in views.numbers.items() if n in views.quantiles and n not in views.instants}
-        self.numbers = {n: v for n, v in self.numbers.items() if _nameable(n)}
+        self.numbers = {n: v for n, v in self.numbers.items() if nameable(n)}
         self.numbers |= {n: hours * 60 for n, hours in views.differences.items() if np.isfinite(hours).any()}
-        self.clocks = {n: v for n, v in _clocks(views) if _nameable(n)}
-        self.codes = {n: c for n, c in views.codes.items() if _nameable(n)}
+        self.clocks = {n: v for n, v in _clocks(views) if nameable(n)}
 
     def found(self, wanted: Iterable[str] = ()) -> Exact:
         """Return the rules found here, and the standing here of rules `wanted` because they held before."""
         wanted = list(wanted)
-        dependencies = self._dependencies([w for w in wanted if ARROW in w])
         orders = self._orders([w for w in wanted if AT_LEAST in w])
-        sums, constants = self._sums([w for w in wanted if ARROW not in w and AT_LEAST not in w])
-        return Exact(dependencies, orders, sums, constants)
+        sums, constants = self._sums([w for w in wanted if AT_LEAST not in w])
+        return Exact(orders, sums, constants)
 
-    def rows(self, rule: str, constant: float = 0.0) -> np.ndarray:
+    def rows(self, rule: str) -> np.ndarray:
         """Return which rows are exceptions to a rule: booleans, in the order of the views' frame."""
-        if ARROW in rule:
-            return self._strangers(rule)
         if AT_LEAST in rule:
             a, b = rule.split(AT_LEAST)
             return self.numbers[a] < self.numbers[b]
         residual = self._residual(rule)
         if residual is None:
             return np.zeros(self.views.height, dtype=bool)
-        return _off_the_day(residual, self.views.day) if CLOCK in rule else _off(residual)[0]
-
-    # One column, or two, that determine another.
-
-    def _dependencies(self, wanted: Sequence[str]) -> dict[str, Statistic]:
-        found = {}
-        codes = {n: c for n, c in self.codes.items() if c[1] > 1}
-        for a, b in combinations(codes, 2):
-            if (codes[a][1] + 1) * (codes[b][1] + 1) <= CELLS:
-                table = _table(codes[a], codes[b])
-                for x, y, counts in ((a, b, table), (b, a, table.T)):
-                    error, baseline = _exceptions(counts)
-                    if codes[x][1] <= self.views.height / 2 and error < 0.5 * baseline:
-                        found[f"{x}{ARROW}{y}"] = Statistic(error)
-        found |= self._joint(codes, found)
-        for rule in wanted:
-            counted = None if rule in found else self._counted(rule)
-            if counted is not None:
-                found[rule] = Statistic(_exceptions(counted)[0])
-        return found
-
-    def _joint(self, codes: dict[str, tuple[np.ndarray, int]], single: dict[str, Statistic]) -> dict[str, Statistic]:
-        """Two columns of text or key that determine a third to which neither does alone."""
-        found = {}
-        parts = [n for n in codes if n in self.views.texts or (n in self.views.key and n not in self.views.instants)]
-        for a, b in combinations(parts[:6], 2):
-            joint = self._pair(a, b)
-            if joint is None or not 1 < joint[1] <= self.views.height / 4:
-                continue
-            for target in codes:
-                alone = min((single.get(f"{x}{ARROW}{target}", Statistic(1.0)).value for x in (a, b)), default=1.0)
-                if target in (a, b) or alone < 0.05 or (joint[1] + 1) * (codes[target][1] + 1) > 8 * CELLS:
-                    continue
-                few = self.sample
-                if _exceptions(_table((joint[0][few], joint[1]), (codes[target][0][few], codes[target][1])))[0] > 0.1:
-                    continue
-                error, baseline = _exceptions(_table(joint, codes[target]))
-                if error < min(0.1, 0.5 * baseline, 0.5 * alone):
-                    found[f"{a} & {b}{ARROW}{target}"] = Statistic(error)
-        return found
-
-    def _pair(self, a: str, b: str) -> tuple[np.ndarray, int] | None:
-        (x, nx), (y, ny) = self.codes[a], self.codes[b]
-        if (nx + 1) * (ny + 1) > 20 * CELLS:
-            return None
-        joint = x * (ny + 1) + y
-        present = np.bincount(joint, minlength=(nx + 1) * (ny + 1)) > 0
-        grid = present.reshape(nx + 1, ny + 1)
-        grid[nx, :] = grid[:, ny] = False
-        count = int(present.sum())
-        number = np.where(present, np.cumsum(present) - 1, count)
-        return number[joint], count
-
-    def _counted(self, rule: str) -> np.ndarray | None:
-        left, target = rule.split(ARROW)
-        parts = left.split(" & ")
-        codes = self.codes
-        if any(p not in codes for p in (*parts, target)):
-            return None
-        joint = codes[parts[0]] if len(parts) == 1 else self._pair(*parts)
-        if joint is None or (joint[1] + 1) * (codes[target][1] + 1) > 20 * CELLS:
-            return None
-        return _table(joint, codes[target])
-
-    def _strangers(self, rule: str) -> np.ndarray:
-        left, target = rule.split(ARROW)
-        parts = left.split(" & ")
-        joint = self.codes[parts[0]] if len(parts) == 1 else self._pair(*parts)
-        table, codes = self._counted(rule), self.codes[target]
-        if table is None or joint is None:
-            return np.zeros(self.views.height, dtype=bool)
-        known = (joint[0] < joint[1]) & (codes[0] < codes[1])
-        usual = np.append(table.argmax(axis=1), -1)
-        return known & (usual[np.minimum(joint[0], table.shape[0])] != codes[0])
+        return self._exceptions(rule, residual)[0]
 
     # One column never below another.
 
@@ -164,23 +84,40 @@ class Exceptions:
         found, constants = {}, {}
         for rule in dict.fromkeys([*self._candidates(), *wanted]):
             residual = self._residual(rule)
+            if residual is None and self._lost_its_clock(rule):
+                found[rule] = Statistic(1.0)
             if residual is None or np.count_nonzero(np.isfinite(residual)) < SAMPLE / 4:
                 continue
-            exceptions, constant = _off(residual)
-            if CLOCK in rule:
-                exceptions = _off_the_day(residual, self.views.day)
+            exceptions, constant = self._exceptions(rule, residual)
             share = np.count_nonzero(exceptions) / max(int(np.count_nonzero(np.isfinite(residual))), 1)
             if share < HELD or rule in wanted:
                 found[rule] = Statistic(share)
                 constants[rule] = Statistic(constant, unit=self._unit(rule, constant))
         return found, constants
 
+    def _lost_its_clock(self, rule: str) -> bool:
+        """Whether a rule cannot be tried as a number no longer reads as a clock: no row keeps it then."""
+        names = [name for _, name in _terms(rule.removesuffix(CLOCK))]
+        return all(name in self.views.quantiles or name in self.numbers for name in names)
+
     def _unit(self, rule: str, constant: float) -> float:
-        """What a constant may move by: over an hour if a wall clock is part of it, nothing between two instants."""
+        """What a constant may move by: over an hour where clocks change, else nothing to speak of."""
         if CLOCK not in rule:
             return max(abs(constant) * 0.1, 1e-6)
+        return 130.0 if self._clocks_change(rule) else 5.0
+
+    def _clocks_change(self, rule: str) -> bool:
+        """Whether a rule compares a wall clock with an instant, so that it moves by an hour twice a year."""
         zoned = [n for n in self.views.instants if getattr(self.views.frame[n].dtype, "time_zone", None)]
-        return 5.0 if all(name in zoned for _, name in _terms(rule.removesuffix(CLOCK))[:2]) else 130.0
+        sides = [name for _, name in _terms(rule.removesuffix(CLOCK))[:2]]
+        return any(n in self.views.instants for n in sides) and not all(n in zoned for n in sides)
+
+    def _exceptions(self, rule: str, residual: np.ndarray) -> tuple[np.ndarray, float]:
+        """Return which rows do not have the rule's constant, and the constant."""
+        exceptions, constant = _off(residual)
+        if CLOCK in rule and self._clocks_change(rule):
+            exceptions = _off_the_day(residual, self.views.day)
+        return exceptions, constant
 
     def _candidates(self) -> Iterator[str]:
         numbers = {n: v[self.sample[:SAMPLE]] for n, v in self.numbers.items() if _varies(v[self.sample[:SAMPLE]])}
@@ -210,11 +147,6 @@ class Exceptions:
                 return None
             total = total + factor * self.numbers[name]
         return _wrapped(total) if clock else total
-
-
-def _nameable(name: str) -> bool:
-    """Whether a rule can name a column: rules are read back from their names."""
-    return not any(mark in name for mark in (ARROW, AT_LEAST, CLOCK, " & ", " + ", " - ", " * "))
 
 
 def _terms(rule: str) -> list[tuple[float, str]]:
@@ -273,18 +205,6 @@ def _mostly(fits: np.ndarray) -> bool:
     return bool(fits.mean() > 0.85)
 
 
-def _table(a: tuple[np.ndarray, int], b: tuple[np.ndarray, int]) -> np.ndarray:
-    """Count how often each two codes meet, nulls left out: shape (codes of a, codes of b)."""
-    counts = np.bincount(a[0] * (b[1] + 1) + b[0], minlength=(a[1] + 1) * (b[1] + 1))
-    return counts.reshape(a[1] + 1, b[1] + 1)[: a[1], : b[1]]
-
-
-def _exceptions(table: np.ndarray) -> tuple[float, float]:
-    """Return the share of rows whose column is not the row's usual one, and that share knowing nothing of the row."""
-    total = max(int(table.sum()), 1)
-    return 1 - float(table.max(axis=1, initial=0).sum()) / total, 1 - float(table.sum(axis=0).max(initial=0)) / total
-
-
 def _overlap(x: np.ndarray, y: np.ndarray, sample: np.ndarray) -> bool:
     """Whether two columns share enough of their range for an order between them to say something."""
     x, y = x[sample], y[sample]
@@ -334,7 +254,7 @@ def _off_the_day(residual: np.ndarray, day: np.ndarray) -> np.ndarray:
     if np.count_nonzero(exceptions) < 0.001 * residual.size:
         return exceptions
     usual = {int(d): _off(residual[day == d])[1] for d in np.unique(day)}
-    usual = {d: c for d, c in usual.items() if abs(c - constant) <= 60}
+    usual = {d: c for d, c in usual.items() if abs(c - constant) in (0, 60)}
     rounded = np.round(residual, 4)
     for near in (-1, 0, 1):
         expected = np.array([usual.get(d + near, constant) for d in range(int(day.max(initial=0)) + 1)])

@@ -12,11 +12,13 @@ from typing import Any
 
 import numpy as np
 
+from checks.history_statistic import mean_of
 from checks.history_views import Views
 
+CHANCE = 3  # hashes of a sketch that two partitions may share by accident
 ROWS, RUNS, RUN = 1_000, 60, 6  # hashes kept of rows, and of each column's runs of so many successive values
 LISTED = 400  # a text column with more values keeps their hashes only
-FENCE = 4.0  # units of a column beyond its 1% and 99%
+FENCE, WANDER = 4.0, 10.0  # standard errors of the mean, and units of a column beyond its 1% and 99%
 
 
 @dataclass(frozen=True)
@@ -80,7 +82,7 @@ def seen_before(now: Memory, past: Sequence[Memory]) -> dict[str, float]:
         for other in others:
             below = hashes[hashes <= other[-1]]
             if below.size >= 20:
-                shares.append(float(np.isin(below, other).mean()))
+                shares.append(max(int(np.isin(below, other).sum()) - CHANCE, 0) / below.size)
         if others:
             found[name] = max(shares)
     return found
@@ -100,7 +102,8 @@ def fence(views: Views, name: str) -> tuple[float, float]:
     """Return the numbers beyond which a value of a column is an outlier."""
     q = views.quantiles[name]
     unit = max(q[-2] - q[1], q[-1] - q[0], abs(q[3]) * 0.1) / 2
-    return float(q[0] - FENCE * unit), float(q[-1] + FENCE * unit)
+    width = FENCE * unit + WANDER * mean_of(views, name).error
+    return float(q[0] - width), float(q[-1] + width)
 
 
 def fence_of(past: Sequence[Memory], name: str) -> tuple[float, float]:

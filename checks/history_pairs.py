@@ -9,8 +9,8 @@ from itertools import combinations
 
 import numpy as np
 
-from checks.history_columns import Statistic, Statistics
-from checks.history_relations import ENOUGH, Matrix, block_error
+from checks.history_relations import ENOUGH, Matrix
+from checks.history_statistic import Statistic, Statistics, block_error
 
 TOGETHER = 0.4  # the correlation from which on two columns are compared
 PARTNERS = 8

@@ -6,23 +6,31 @@ from dataclasses import dataclass
 
 from checks.history_columns import (
     SKEWED,
-    Statistic,
-    Statistics,
     calendar,
     is_skewed,
+    moments,
     spans,
     texts,
     values,
     volume,
 )
+from checks.history_dependencies import Dependencies
 from checks.history_exact import Exceptions
-from checks.history_labels import mistaken
+from checks.history_labels import exchanged
 from checks.history_memory import Memory, beyond, fence, fence_of, remember, seen_before, unseen
+from checks.history_nulls import ONLY_WITH, nulls_by, nulls_together
 from checks.history_pairs import apart, astray
-from checks.history_relations import Matrix, by_category, by_day, correlations, means, neighbours, nulls_by, pace
-from checks.history_views import Views
+from checks.history_relations import Matrix, by_category, by_day, correlations, neighbours, pace
+from checks.history_statistic import Statistic, Statistics
+from checks.history_views import ARROW, Views
 
-HELD = ("dependency", "order", "sum", "calendar")  # rules found in one partition that are tried on the next
+HELD = (
+    "dependency",
+    "order",
+    "sum",
+    "calendar",
+    "nulls together",
+)  # rules found in one partition that are tried on the next
 FORMAT = "1"  # raise it when what a statistic or hash means changes: profiles of another format are not compared
 
 
@@ -71,13 +79,14 @@ def build(views: Views, wanted: Collection[str] = ()) -> Profile:
     if not views.height:
         return Profile(views.partition, 0, schema, {}, (), Memory({}, {}, {}, {}))
     matrix = Matrix(views)
-    exact = Exceptions(views).found(w for w in wanted if " is the " not in w)
+    dependencies = Dependencies(views).found(w for w in wanted if ARROW in w)
+    exact = Exceptions(views).found(w for w in wanted if not any(m in w for m in (ARROW, ONLY_WITH, " is the ")))
     together = correlations(matrix)
     statistics: Statistics = {
         **volume(views),
         **values(views),
         **texts(views),
-        **means(views),
+        **moments(views),
         **nulls_by(matrix),
         **apart(matrix, together),
         **neighbours(matrix),
@@ -86,16 +95,17 @@ def build(views: Views, wanted: Collection[str] = ()) -> Profile:
         "astray": astray(matrix, together),
         "by category": by_category(matrix),
         "by day": by_day(matrix),
-        "dependency": exact.dependencies,
+        "dependency": dependencies,
         "order": exact.orders,
         "sum": exact.sums,
         "constant of a sum": exact.constants,
-        "pace": pace(views),
+        **pace(views),
+        "nulls together": nulls_together(views, wanted),
         "calendar": calendar(views, wanted),
         "outliers": {n: Statistic(beyond(views, n, fence(views, n))) for n in views.plain if n in views.quantiles},
     }
-    timed = [n for n in views.names if exact.dependencies.get(f"{views.time} -> {n}", Statistic(1.0)).value < 0.02]
-    memory = remember(views, [*timed, *statistics["pace"]])
+    timed = [n for n in views.names if dependencies.get(f"{views.time} -> {n}", Statistic(1.0)).value < 0.02]
+    memory = remember(views, [*timed, *statistics["off the pace"]])
     statistics["repeats"] = {n: Statistic(v) for n, v in memory.repeats.items()}
     skewed = tuple(n for n in views.plain if n in views.quantiles and is_skewed(views.quantiles[n]))
     return Profile(views.partition, views.height, schema, statistics, skewed, memory)
@@ -119,10 +129,12 @@ def comparable(views: Views, now: Profile, past: Sequence[Profile]) -> tuple[Sta
     own["unseen categories"] = _unseen(now, past)
     all_categories = _all_categories([now, *past])
     own["categories"] = all_categories(now)
-    own["labels"] = _labels(now, past)
+    signatures = [p.statistics.get("by category", {}) for p in past]
+    own["labels"] = _statistics(exchanged(own.get("by category", {}), signatures, own["categories"]))
     before = []
     for i, profile in enumerate(past):
-        asked = {"categories": all_categories(profile), "labels": _labels(profile, past[:i])}
+        # Of a good partition it is believed that no labels are exchanged.
+        asked = {"categories": all_categories(profile), "labels": dict.fromkeys(own["labels"], Statistic(0.0))}
         asked["unseen categories"] = _unseen(profile, past[:i])
         before.append({**profile.statistics, **asked, **_in_its_time(profile.memory, memories[:i])})
     return own, before
@@ -136,15 +148,6 @@ def _unseen(profile: Profile, past: Sequence[Profile]) -> dict[str, Statistic]:
         new = [v.value for s, v in shares.items() if s.split(" = ")[0] == column and not any(s in k for k in known)]
         found[column] = Statistic(float(sum(new)))
     return found
-
-
-def _labels(profile: Profile, past: Sequence[Profile]) -> dict[str, Statistic]:
-    """Share of rows whose category looks like another; none where there is nothing to compare with."""
-    if not past:
-        return {s.split(" = ")[0]: Statistic(0.0) for s in profile.statistics.get("categories", ())}
-    signatures = [p.statistics.get("by category", {}) for p in past]
-    shares = profile.statistics.get("categories", {})
-    return _statistics(mistaken(profile.statistics.get("by category", {}), signatures, shares))
 
 
 def _all_categories(profiles: Sequence[Profile]) -> Callable[[Profile], dict[str, Statistic]]:

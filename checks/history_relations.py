@@ -10,9 +10,11 @@ from itertools import combinations
 
 import numpy as np
 
-from checks.history_columns import SKEWED, Statistic, Statistics, squashed
+from checks.history_columns import squashed
+from checks.history_statistic import Statistic, Statistics, jackknife
 from checks.history_views import BLOCKS, DAY, Views
 
+SURE = 0.998  # correlations beyond it are taken as this
 CATEGORIES = 30  # of a text column, those with enough rows, that are compared one by one
 ENOUGH = 60  # rows
 HOUR = " hour"
@@ -50,6 +52,10 @@ class Matrix:
         values = np.column_stack(list(columns.values())) if columns else np.zeros((views.height, 0))
         self.known = np.isfinite(values).astype(np.float32)
         self.values = np.where(self.known > 0, values, 0).astype(np.float32)
+        marks = np.array([name.endswith(NULL) for name in self.names], dtype=bool)
+        ones = self.values.sum(axis=0)
+        # What a correlation rests on: of a mark, the rarer of its two values.
+        self.rows = np.where(marks, np.minimum(ones, views.height - ones), self.known.sum(axis=0))
         self.order = np.argsort(views.block, kind="stable")
         self.cuts = np.searchsorted(views.block[self.order], np.arange(BLOCKS + 1))
 
@@ -65,36 +71,13 @@ def correlations(matrix: Matrix) -> dict[str, Statistic]:
     every = [np.sum(parts, axis=0) for parts in zip(*sums, strict=True)]
     whole = _correlation(*every)
     without = np.stack([_correlation(*(t - p for t, p in zip(every, parts, strict=True))) for parts in sums])
-    errors = _jackknife(np.arctanh(np.clip(without, -0.9999, 0.9999)))
+    least = 1 / np.sqrt(np.maximum(np.minimum.outer(matrix.rows, matrix.rows), 1))
+    errors = np.maximum(jackknife(np.arctanh(np.clip(without, -SURE, SURE))), least)
     pairs = [(i, j) for i, j in combinations(range(len(matrix.names)), 2) if np.isfinite(whole[i, j])]
     pairs = [(i, j) for i, j in pairs if not (HOUR in matrix.names[i] and HOUR in matrix.names[j])]
     return {
         f"{matrix.names[i]} ~ {matrix.names[j]}": Statistic(float(whole[i, j]), float(errors[i, j])) for i, j in pairs
     }
-
-
-def means(views: Views) -> Statistics:
-    """Mean of each number, its tails cut at 1% and 99%, with its error over the blocks."""
-    found: Statistics = {"mean": {}, SKEWED["mean"]: {}}
-    for name in views.plain:
-        if name in views.quantiles:
-            low, high = views.quantiles[name][0], views.quantiles[name][-1]
-            known = np.isfinite(views.numbers[name])
-            values = np.clip(views.numbers[name][known], low, high)
-            unit = float(high - low) / 2 or abs(float(low)) * 0.1 or 1e-9
-            mean = Statistic(float(values.mean()), block_error(values, views.block[known]), unit)
-            found["mean"][name] = found[SKEWED["mean"]][name] = mean
-    return found
-
-
-def block_error(values: np.ndarray, block: np.ndarray) -> float:
-    """The jackknife error of a mean over the blocks."""
-    total, count = (np.bincount(block, weights=w, minlength=BLOCKS) for w in (values, None))
-    full = count > 0
-    if full.sum() < 2:
-        return 0.0
-    without = (total.sum() - total[full]) / (count.sum() - count[full])
-    return float(_jackknife(without[:, None])[0])
 
 
 def neighbours(matrix: Matrix) -> Statistics:
@@ -130,7 +113,7 @@ def _add_neighbours(
     every = sums.sum(axis=1)
     without = every[:, None, :] - sums
     whole, parts = _series_correlation(every), _series_correlation(without)
-    errors = _jackknife(np.arctanh(np.clip(parts, -0.9999, 0.9999)))
+    errors = jackknife(np.arctanh(np.clip(parts, -SURE, SURE)))
     with np.errstate(all="ignore"):
         equal, jumps = every[6] / every[0], every[7] / every[0]
     found[f"like its {label}"] = {
@@ -156,7 +139,7 @@ def by_category(matrix: Matrix) -> dict[str, Statistic]:
     every = [np.sum(parts, axis=0) for parts in zip(*sums, strict=True)]
     whole = _contrast(*every)
     without = np.stack([_contrast(*(t - p for t, p in zip(every, parts, strict=True))) for parts in sums])
-    errors = _jackknife(without)
+    errors = jackknife(without)
     found = {}
     for i, label in enumerate(labels):
         for j, name in enumerate(names):
@@ -173,6 +156,7 @@ def by_day(matrix: Matrix) -> dict[str, Statistic]:
         return {}
     rows = np.bincount(views.day)
     fair = rows >= max(20, 0.25 * np.median(rows[rows > 0]))
+    fair[[0, -1]] = False  # the month's edges cut days, by hours of the day
     for i, name in enumerate(matrix.names):
         if name.endswith(NULL):
             continue
@@ -183,27 +167,6 @@ def by_day(matrix: Matrix) -> dict[str, Statistic]:
             means = total[usable] / known[usable]
             found[f"{name}, lowest day"] = Statistic(float(means.min()))
             found[f"{name}, highest day"] = Statistic(float(means.max()))
-    return found
-
-
-def nulls_by(matrix: Matrix) -> Statistics:
-    """The largest daily share of nulls of each column, and the share in each category with enough rows."""
-    views = matrix.views
-    found: Statistics = {"nulls by day": {}, "nulls by category": {}}
-    rows = np.bincount(views.day)
-    usable = rows >= 15
-    marks, labels, _ = matrix.categories
-    counts = marks.sum(axis=0)
-    names = [*views.nulls]
-    null = np.column_stack([np.zeros(views.height, bool), *views.nulls.values()])[:, 1:].astype(np.float32)
-    for i, name in enumerate(names):
-        if views.time is not None and usable.any():
-            daily = np.bincount(views.day, weights=null[:, i])[usable] / rows[usable]
-            found["nulls by day"][name] = Statistic(float(daily.max()))
-    shares = null.T @ marks / counts
-    errors = 1 / np.sqrt(counts * np.maximum(shares * (1 - shares), 0.002))
-    for (i, j), share in np.ndenumerate(shares):
-        found["nulls by category"][f"{names[i]} | {labels[j]}"] = Statistic(float(share), float(errors[i, j]))
     return found
 
 
@@ -221,19 +184,25 @@ def _categories(views: Views) -> tuple[np.ndarray, list[str], list[str]]:
     return (np.column_stack(marks) if marks else np.zeros((views.height, 0), np.float32)), labels, owners
 
 
-def pace(views: Views) -> dict[str, Statistic]:
-    """How much a number that only counts time up, such as the day, grows a day."""
-    found = {}
+def pace(views: Views) -> Statistics:
+    """How a number that only counts time up, such as the day, grows a day, where it starts, and how many rows stray."""
+    found: Statistics = {"pace": {}, "off the pace": {}}
     for name in views.plain:
-        if name in views.quantiles and _trends(views, name):
+        if name in views.quantiles and _trends(views, name, 0.995):
             known = ~np.isnan(views.numbers[name])
-            days = views.numbers[views.time or ""][known] / DAY
-            slope = float(np.cov(days, views.numbers[name][known])[0, 1] / days.var(ddof=1))
-            found[name] = Statistic(slope, unit=max(abs(slope), 1e-9))
+            days, values = views.numbers[views.time or ""][known] / DAY, views.numbers[name][known]
+            early, late = (np.median(x[days <= np.median(days)]) for x in (days, values)), days > np.median(days)
+            step, rise = (float(np.median(x[late]) - at) for x, at in zip((days, values), early, strict=True))
+            slope = rise / step
+            start = float(np.median(values - slope * days))
+            unit = max(abs(slope), 1e-9)
+            found["pace"][f"{name} a day"] = Statistic(slope, unit=unit)
+            found["pace"][f"{name} at the start"] = Statistic(start, unit=20 * unit)
+            found["off the pace"][name] = Statistic(float((np.abs(values - slope * days - start) > 3 * unit).mean()))
     return found
 
 
-def _trends(views: Views, name: str) -> bool:
+def _trends(views: Views, name: str, least: float = 0.9) -> bool:
     """Whether a number only counts time up, like the day: its relations would be those of the season."""
     if views.time is None or name in views.instants:
         return name in views.instants
@@ -241,7 +210,7 @@ def _trends(views: Views, name: str) -> bool:
     if known.sum() < ENOUGH or views.distinct[name].size < 3:
         return False
     with np.errstate(all="ignore"):
-        return bool(abs(np.corrcoef(views.numbers[name][known], views.numbers[views.time][known])[0, 1]) > 0.95)
+        return bool(abs(np.corrcoef(views.numbers[name][known], views.numbers[views.time][known])[0, 1]) > least)
 
 
 def _squash(values: np.ndarray) -> np.ndarray:
@@ -287,12 +256,3 @@ def _series_correlation(terms: np.ndarray) -> np.ndarray:
 def _contrast(total: np.ndarray, count: np.ndarray, values: np.ndarray, known: np.ndarray) -> np.ndarray:
     with np.errstate(all="ignore"):
         return total / count - values / known
-
-
-def _jackknife(without: np.ndarray) -> np.ndarray:
-    """The standard error from statistics of all but one block each, along the first axis."""
-    count = np.isfinite(without).sum(axis=0)
-    with np.errstate(all="ignore"):
-        mean = np.nansum(without, axis=0) / count
-        total = np.nansum((without - mean) ** 2, axis=0)
-        return np.nan_to_num(np.sqrt((count - 1) / np.maximum(count, 1) * total))

@@ -6,8 +6,10 @@ import numpy as np
 import polars as pl
 
 from checks.history_bounds import Judged
+from checks.history_dependencies import Dependencies
 from checks.history_exact import Exceptions
 from checks.history_memory import Memory, category_hashes, fence_of
+from checks.history_nulls import null_exceptions
 from checks.history_views import Views
 from checks.outcome import RULE
 
@@ -37,8 +39,12 @@ def duplicates(rows: pl.DataFrame, key: Sequence[str]) -> pl.DataFrame:
 def _mask(views: Views, finding: Judged, past: Sequence[Memory], exceptions: Exceptions) -> np.ndarray | None:
     rule, subject = finding.rule, finding.subject
     column = next((n for n in sorted(views.names, key=len, reverse=True) if subject.startswith(n)), None)
-    if rule in ("dependency", "order", "sum"):
+    if rule == "dependency":
+        return Dependencies(views).rows(subject)
+    if rule in ("order", "sum"):
         return exceptions.rows(subject)
+    if rule == "nulls together":
+        return null_exceptions(views, subject)
     if rule == "nulls" and column is not None and finding.observed > finding.high:
         return views.nulls.get(column)
     if rule == "unseen categories" and column is not None:

@@ -17,6 +17,7 @@ BLOCKS = 6  # a month is cut into so many runs of whole days; leaving one out at
 QUANTILES = (0.01, 0.05, 0.25, 0.5, 0.75, 0.95, 0.99)
 DAY = 24.0  # hours
 SPAN = " minus "
+ARROW, AT_LEAST, CLOCK = " -> ", " >= ", " on the clock"  # marks of rules, which are read back from their names
 _EPOCHS = {1: (1e9, 4e9), 1_000: (1e12, 4e12), 1_000_000: (1e15, 4e15)}  # 2001 to 2096 in s, ms and us
 
 
@@ -193,6 +194,11 @@ class Views:
     @property
     def _instant(self) -> np.ndarray:
         return np.zeros(self.height) if self.time is None else self.numbers[self.time]
+
+
+def nameable(name: str) -> bool:
+    """Whether a rule can name a column: rules are read back from their names."""
+    return not any(mark in name for mark in (ARROW, AT_LEAST, CLOCK, " & ", " + ", " - ", " * "))
 
 
 def _newest(rows: pl.DataFrame, key: Sequence[str]) -> pl.DataFrame:
