@@ -57,7 +57,9 @@ vacuum: setup ## Remove what the retention settings no longer keep; make vacuum 
 	@$(PY) -m assets.vacuum $(if $(DRY),--dry-run)
 
 test: setup lint types imports .tools/.test-packages .venv/.spark ## Lint, types, import contracts and all tests
-	$(PY) -m pytest -n 2 --dist loadgroup
+	@echo "tests, in two processes: those on the one demo, and all others"
+	@$(PY) -m pytest -m line & line=$$!; trap "kill $$line" INT TERM; \
+	  $(PY) -m pytest -m "not line"; rest=$$?; wait $$line && exit $$rest
 
 lint: setup ## Ruff: rules and formatting
 	.venv/bin/ruff check . && .venv/bin/ruff format --check .

@@ -16,12 +16,11 @@ settings.register_profile("noisy", deadline=None, suppress_health_check=[HealthC
 settings.load_profile("noisy")
 
 
-@pytest.hookimpl(tryfirst=True)  # xdist reads the marks in the same hook
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Two processes share the work by file; what stands on the one demo runs in one of them."""
+    """Mark what stands on the one demo: `make test` runs it in a process of its own, beside all others."""
     for item in items:
-        on_the_demo = "line" in getattr(item, "fixturenames", ())
-        item.add_marker(pytest.mark.xdist_group("line" if on_the_demo else item.path.stem))
+        if "line" in getattr(item, "fixturenames", ()):
+            item.add_marker("line")
 
 
 @pytest.fixture(scope="session")
