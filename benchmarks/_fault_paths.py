@@ -11,6 +11,7 @@ from pathlib import Path
 
 import dagster as dg
 
+from assets.raw import raw_assets
 from assets.runs import materialize
 from benchmarks._fault_outcome import Refusal, failed_count, refusals_since
 from benchmarks._fault_server import Server
@@ -25,8 +26,17 @@ def raw_alone(world: World, name: str) -> tuple[Refusal, ...]:
     """The raw asset and its checks, in process, in records of their own: the cheapest way to see a month judged."""
     source, platform = world.source(name), world.platform
     failed = failed_count(platform)
+    month = world.month if source.partition is not None else None
+    quiet = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
     with dg.DagsterInstance.ephemeral() as instance:
-        run(world, [key(source)], instance)
+        dg.materialize(
+            raw_assets([source]),
+            instance=instance,
+            partition_key=month,
+            resources={"platform": platform},
+            run_config=quiet,
+            raise_on_error=False,
+        )
         return tuple(refusals_since(platform, instance, failed, set()))
 
 
@@ -112,14 +122,13 @@ def build(world: World) -> None:
     run(world, _rest(world))
 
 
-def run(world: World, keys: Sequence[dg.AssetKey], instance: dg.DagsterInstance | None = None) -> None:
-    """One run in this process, on the world's records unless others are given. That it fails is recorded there."""
+def run(world: World, keys: Sequence[dg.AssetKey]) -> None:
+    """One run in this process. That it fails is recorded, and no error here."""
     definitions = world.definitions()
     graph = definitions.resolve_asset_graph()
-    monthly = any(graph.get(k).partitions_def for k in keys)
-    months, log = [world.month] if monthly else [], world.root / "runs.log"
-    with world.instance() as recorded:
-        materialize(definitions, instance or recorded, keys, months, log, go_on=True)
+    months = [world.month] if any(graph.get(k).partitions_def for k in keys) else []
+    with world.instance() as instance:
+        materialize(definitions, instance, keys, months, world.root / "runs.log", go_on=True)
 
 
 def _raw(world: World, arriving: Sequence[str]) -> list[dg.AssetKey]:

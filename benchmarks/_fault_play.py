@@ -62,7 +62,7 @@ class Play:
     def raw(self, fault: Fault) -> Result:
         """Land the month with its checks alone. `passed on` says that other rows than the clean ones passed."""
         landed = self._clean_landing(fault.source)
-        self.world.restore_lake()
+        self.world.restore_landing(fault.source)
         self.world.deliver([fault])
         refusals = raw_alone(self.world, fault.source)
         if refusals:
@@ -124,7 +124,7 @@ class Play:
     def _clean_landing(self, name: str) -> str:
         """Return a hash of what a clean month lands. Raises LookupError if it is refused."""
         if name not in self._clean_landings:
-            self.world.restore_lake()
+            self.world.restore_landing(name)
             self.world.deliver(())
             refusals = raw_alone(self.world, name)
             if refusals:

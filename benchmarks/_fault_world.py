@@ -140,9 +140,11 @@ class World:
             else:
                 shutil.copy2(path, self.home / path.name)
 
-    def restore_lake(self) -> None:
-        """Make only the lake the kept one again: what landing and its checks write to."""
-        self.restore({path.name for path in self.kept.iterdir()} - {"lake"})
+    def restore_landing(self, name: str) -> None:
+        """Make only what landing and its checks write to the kept one again: a raw table, audit tables, profiles."""
+        for part in (f"lake/{self.source(name).table}", "lake/audit", "profiles"):
+            shutil.rmtree(self.home / part, ignore_errors=True)
+            shutil.copytree(self.kept / part, self.home / part, copy_function=_share_or_copy)
 
     def copied(self, root: Path) -> "World":
         """Return a world of its own at `root` with the same kept home, for a process that plays beside this one."""

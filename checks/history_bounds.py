@@ -111,6 +111,7 @@ RULES: Mapping[str, Rule] = {
     "nulls by day": Rule(SHARE, 3.0, lower=False),
     "nulls by category": Rule(SHARE, 1.3),
     "outliers": Rule(SHARE, 1.0, lower=False),
+    "limits": Rule(SHARE, 1.2, lower=False),
     "seen before": Rule(ROUGH, 1.5, lower=False),
     "unseen categories": Rule(SHARE, 1.8, lower=False),
     "nulls together": Rule(SHARE, 1.0, lower=False),

@@ -15,6 +15,7 @@ import numpy as np
 from checks.history_statistic import mean_of
 from checks.history_views import Views
 
+TOUCHED = 0.005  # of the rows, that have the least or greatest number of a column, make it a limit
 CHANCE = 3  # hashes of a sketch that two partitions may share by accident
 ROWS, RUNS, RUN = 1_000, 60, 6  # hashes kept of rows, and of each column's runs of so many successive values
 LISTED = 400  # a text column with more values keeps their hashes only
@@ -25,12 +26,15 @@ FENCE, WANDER = 4.0, 10.0  # standard errors of the mean, and units of a column 
 class Memory:
     """`categories`: hashes of each text column's values. `fences`: the plausible range of each column of numbers.
 
+    `edges`: its least and greatest number, where so many rows have it that it seems a limit; infinite elsewhere.
+
     `sketches`: the smallest hashes of rows (under "rows") and of runs of a column's values. `repeats`: the share of
     each of these sets that is not unique within the partition.
     """
 
     categories: Mapping[str, np.ndarray]
     fences: Mapping[str, tuple[float, float]]
+    edges: Mapping[str, tuple[float, float]]
     sketches: Mapping[str, np.ndarray]
     repeats: Mapping[str, float]
 
@@ -39,6 +43,7 @@ class Memory:
         return {
             "categories": {n: _packed(v.astype(np.uint32)) for n, v in self.categories.items()},
             "fences": {n: [float(f"{x:.5g}") for x in v] for n, v in self.fences.items()},
+            "edges": {n: [repr(x) for x in v] for n, v in self.edges.items()},
             "sketches": {n: _packed(v) for n, v in self.sketches.items()},
             "repeats": {n: round(v, 5) for n, v in self.repeats.items()},
         }
@@ -49,6 +54,7 @@ class Memory:
         return Memory(
             {n: _unpacked(v, np.uint32) for n, v in told["categories"].items()},
             {n: (v[0], v[1]) for n, v in told["fences"].items()},
+            {n: (float(v[0]), float(v[1])) for n, v in told["edges"].items()},
             {n: _unpacked(v, np.uint64) for n, v in told["sketches"].items()},
             told["repeats"],
         )
@@ -70,7 +76,8 @@ def remember(views: Views, calendar: Sequence[str]) -> Memory:
                 if repeats[f"{name}, {label}"] < 0.3:
                     sketches[f"{name}, {label}"] = _smallest(runs, RUNS)
     fences = {n: fence(views, n) for n in views.plain if n in views.quantiles}
-    return Memory({n: v for n, (_, v) in category_hashes(views).items()}, fences, sketches, repeats)
+    edges = {n: _edges(views.sorted[n]) for n in fences if n not in calendar}
+    return Memory({n: v for n, (_, v) in category_hashes(views).items()}, fences, edges, sketches, repeats)
 
 
 def seen_before(now: Memory, past: Sequence[Memory]) -> dict[str, float]:
@@ -110,6 +117,20 @@ def fence_of(past: Sequence[Memory], name: str) -> tuple[float, float]:
     """Return the widest fence that earlier partitions set for a column. Raises ValueError if none did."""
     fences = [m.fences[name] for m in past if name in m.fences]
     return min(low for low, _ in fences), max(high for _, high in fences)
+
+
+def edges_of(past: Sequence[Memory], name: str) -> tuple[float, float]:
+    """Return the limits of a column that all earlier partitions agree on; infinite where they do not."""
+    edges = [m.edges[name] for m in past if name in m.edges]
+    lows, highs = {low for low, _ in edges}, {high for _, high in edges}
+    return lows.pop() if len(lows) == 1 else -np.inf, highs.pop() if len(highs) == 1 else np.inf
+
+
+def _edges(ordered: np.ndarray) -> tuple[float, float]:
+    enough = max(10, TOUCHED * ordered.size)
+    low = np.searchsorted(ordered, ordered[0], "right") >= enough
+    high = ordered.size - np.searchsorted(ordered, ordered[-1], "left") >= enough
+    return float(ordered[0]) if low else -np.inf, float(ordered[-1]) if high else np.inf
 
 
 def unseen(now: Memory, past: Sequence[Memory]) -> dict[str, float]:

@@ -17,7 +17,7 @@ from checks.history_columns import (
 from checks.history_dependencies import Dependencies
 from checks.history_exact import Exceptions
 from checks.history_labels import exchanged
-from checks.history_memory import Memory, beyond, fence, fence_of, remember, seen_before, unseen
+from checks.history_memory import Memory, beyond, edges_of, fence, fence_of, remember, seen_before, unseen
 from checks.history_nulls import ONLY_WITH, nulls_by, nulls_together
 from checks.history_pairs import apart, astray
 from checks.history_relations import Matrix, by_category, by_day, correlations, neighbours, pace
@@ -77,7 +77,7 @@ def build(views: Views, wanted: Collection[str] = ()) -> Profile:
     """Compute the profile of a partition; rules `wanted` are tried even where they would not be found."""
     schema = {name: str(dtype) for name, dtype in views.frame.schema.items()}
     if not views.height:
-        return Profile(views.partition, 0, schema, {}, (), Memory({}, {}, {}, {}))
+        return Profile(views.partition, 0, schema, {}, (), Memory({}, {}, {}, {}, {}))
     matrix = Matrix(views)
     dependencies = Dependencies(views).found(w for w in wanted if ARROW in w)
     exact = Exceptions(views).found(w for w in wanted if not any(m in w for m in (ARROW, ONLY_WITH, " is the ")))
@@ -125,6 +125,7 @@ def comparable(views: Views, now: Profile, past: Sequence[Profile]) -> tuple[Sta
     memories = [p.memory for p in past]
     fenced = [n for n in views.plain if n in views.quantiles and any(n in m.fences for m in memories)]
     own["outliers"] = {n: Statistic(beyond(views, n, fence_of(memories, n))) for n in fenced}
+    own["limits"] = {n: Statistic(beyond(views, n, edges_of(memories, n))) for n in fenced}
     own["seen before"] = _statistics(seen_before(now.memory, memories))
     own["unseen categories"] = _unseen(now, past)
     all_categories = _all_categories([now, *past])
@@ -135,6 +136,7 @@ def comparable(views: Views, now: Profile, past: Sequence[Profile]) -> tuple[Sta
     for i, profile in enumerate(past):
         # Of a good partition it is believed that no labels are exchanged.
         asked = {"categories": all_categories(profile), "labels": dict.fromkeys(own["labels"], Statistic(0.0))}
+        asked["limits"] = dict.fromkeys(profile.memory.edges, Statistic(0.0))
         asked["unseen categories"] = _unseen(profile, past[:i])
         before.append({**profile.statistics, **asked, **_in_its_time(profile.memory, memories[:i])})
     return own, before

@@ -8,7 +8,7 @@ import polars as pl
 from checks.history_bounds import Judged
 from checks.history_dependencies import Dependencies
 from checks.history_exact import Exceptions
-from checks.history_memory import Memory, category_hashes, fence_of
+from checks.history_memory import Memory, category_hashes, edges_of, fence_of
 from checks.history_nulls import null_exceptions
 from checks.history_views import Views
 from checks.outcome import RULE
@@ -49,8 +49,8 @@ def _mask(views: Views, finding: Judged, past: Sequence[Memory], exceptions: Exc
         return views.nulls.get(column)
     if rule == "unseen categories" and column is not None:
         return _unseen(views, column, past)
-    if rule == "outliers" and column is not None:
-        low, high = fence_of(past, column)
+    if rule in ("outliers", "limits") and column is not None:
+        low, high = (fence_of if rule == "outliers" else edges_of)(past, column)
         return (views.numbers[column] < low) | (views.numbers[column] > high)
     if rule == "special values" and column is not None and subject.endswith(": negative"):
         return views.numbers[column] < 0 if finding.observed > finding.high else None

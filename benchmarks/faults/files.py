@@ -35,14 +35,6 @@ def _zip_cut(content: bytes) -> bytes:
     return packed[: len(packed) * 6 // 10]
 
 
-def _zip_flipped(content: bytes) -> bytes:
-    """Some compressed bytes in the middle are others; the directory is whole."""
-    packed = bytearray(zipped(content))
-    middle = len(packed) // 2
-    packed[middle : middle + 64] = bytes(64)
-    return bytes(packed)
-
-
 def _in_the_middle(piece: Callable[[bytes], bytes]) -> Damage:
     """Insert a piece, made of the header, at the line that ends the first half."""
 
@@ -62,16 +54,8 @@ FAULTS = (
     Fault("cut_near_the_end", "flights", "the file ends after a row, at 97 %", damage=_cut(0.97, True)),
     Fault("archive_whole", "flights", "the file in an archive, as the source has it", damage=zipped),
     Fault("archive_cut", "flights", "the archive ends at 60 % of its bytes", damage=_zip_cut),
-    Fault("archive_damaged", "flights", "64 bytes of the archive are zero", damage=_zip_flipped),
-    Fault("empty_file", "flights", "no byte at all", damage=lambda content: b""),
     Fault("error_page", "flights", "a web server's error page", damage=lambda content: PAGE),
     Fault("header_again", "flights", "the header again in the middle", damage=_in_the_middle(lambda header: header)),
-    Fault(
-        "total_line",
-        "flights",
-        "a line with the total at the end",
-        damage=lambda content: content + b"TOTAL" + b"," * 18 + b"\n",
-    ),
     Fault(
         "other_line_ends", "flights", "lines end as on Windows", damage=lambda content: content.replace(b"\n", b"\r\n")
     ),
@@ -81,7 +65,6 @@ FAULTS = (
         "a byte order mark before the header",
         damage=lambda content: b"\xef\xbb\xbf" + content,
     ),
-    Fault("utf_16", "flights", "UTF-16 instead of UTF-8", damage=lambda content: content.decode().encode("utf-16")),
     Fault(
         "latin_1",
         "flights",
@@ -89,24 +72,6 @@ FAULTS = (
         every(pl.col("tailnum").str.replace("N", "Ñ")),
         damage=lambda content: content.decode().encode("latin-1"),
     ),
-    Fault(
-        "zero_bytes",
-        "flights",
-        "4 kB in the middle are zero",
-        damage=lambda content: content[: len(content) // 2] + bytes(4096) + content[len(content) // 2 + 4096 :],
-    ),
-    Fault(
-        "open_quote",
-        "flights",
-        "a quotation mark opens in the middle and never closes",
-        damage=_in_the_middle(lambda header: b'"'),
-    ),
     Fault("decimal_comma", "weather", "decimal commas in temperatures", every(_comma("temp"), _comma("dewp"))),
-    Fault(
-        "decimal_point_lost",
-        "weather",
-        "temperatures without their decimal point",
-        every(pl.col("temp").cast(pl.String).str.replace(".", "", literal=True)),
-    ),
     Fault("airports_cut", "airports", "the file ends after a row, at 50 %", damage=_cut(0.5, True)),
 )

@@ -3,12 +3,10 @@
 import polars as pl
 
 from benchmarks.faults.fault import Fault
-from benchmarks.faults.ways import every, lose, only, repeat, shuffle, some, swap
+from benchmarks.faults.ways import every, lose, only, repeat, shuffle, some
 
 PLANES = (
-    Fault("seats_tenfold", "planes", "ten times the seats", every(pl.col("seats") * 10)),
     Fault("seats_shuffled", "planes", "seats dealt to other aircraft", shuffle(["seats"])),
-    Fault("year_two_digits", "planes", "the year without its century", every(pl.col("year") % 100)),
     Fault("year_missing", "planes", "half of the years missing", some(0.5, pl.lit(None, pl.Int64).alias("year"))),
     Fault(
         "year_in_the_future",
@@ -26,7 +24,6 @@ PLANES = (
 )
 
 AIRPORTS = (
-    Fault("position_exchanged", "airports", "latitude and longitude exchanged", swap("lat", "lon")),
     Fault(
         "zones_missing", "airports", "half of the time zones missing", some(0.5, pl.lit(None, pl.String).alias("tzone"))
     ),
@@ -36,7 +33,6 @@ AIRPORTS = (
         "all airports in New York's zone",
         every(pl.lit("America/New_York").alias("tzone")),
     ),
-    Fault("faa_lower_case", "airports", "codes in small letters", every(pl.col("faa").str.to_lowercase())),
 )
 
 AIRLINES = (

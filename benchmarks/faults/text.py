@@ -29,12 +29,6 @@ FAULTS = (
     ),
     Fault("cyrillic", "flights", "a Cyrillic A in carrier AA", every(pl.col("carrier").str.replace("^A", "\u0410"))),
     Fault(
-        "mojibake_airports",
-        "airports",
-        "names of airports wrongly decoded",
-        every(pl.col("name").str.replace_all("a", MOJIBAKE)),
-    ),
-    Fault(
         "mojibake_airlines",
         "airlines",
         "names of airlines wrongly decoded",

@@ -71,7 +71,6 @@ def _tenfold(batch: Batch, rng: np.random.Generator) -> pl.DataFrame:
 WEEKEND = pl.col("time_hour").dt.weekday() >= 6
 
 LOST = (
-    Fault("half_at_random", "flights", "half of the rows, at random", lose(0.5)),
     Fault("first_half", "flights", "the first half of the month", only(pl.col("day") <= 15)),
     Fault("day_missing", "flights", "day 17 is missing", only(pl.col("day") != 17)),
     Fault("weekends_missing", "flights", "no weekend", only(~WEEKEND)),
@@ -99,12 +98,6 @@ LOST = (
 REPEATED = (
     Fault("exact_duplicates", "flights", "5 % of the rows twice", repeat(0.05)),
     Fault(
-        "same_key_other_values",
-        "flights",
-        "5 % of the flights a second time with half an hour more",
-        repeat(0.05, pl.col("arr_delay") + 30),
-    ),
-    Fault(
         "same_flight_other_key",
         "flights",
         "a tenth of the flights again under a number higher by 5000",
@@ -125,7 +118,6 @@ STALE = (
 
 WEATHER = (
     Fault("weather_stale_redated", "weather", "last month's hours with all dates moved to this month", _stale_redated),
-    Fault("weather_half", "weather", "half of the hours, at random", lose(0.5)),
     Fault("weather_airport_missing", "weather", "one airport is missing", only(~most_common("origin"))),
     Fault("weather_days_missing", "weather", "days 10 to 14 are missing", only(~pl.col("day").is_between(10, 14))),
     Fault(
