@@ -19,16 +19,9 @@ from ml.lake import PARTITION_KEY
 from ml.models import MODELS
 
 State = Literal["caught", "harmless", "missed", "crashed", "nothing ran", "passed on"]
+Published = dict[str, str]  # a hash of the rows of each table and online view that readers see
 MATERIAL = 0.001  # from this share of a column's cells of the month on
 CLEAR = ("GateClosed", "LookupError", "ValueError", "Failure")  # errors that are raised to say what is wrong
-
-
-@dataclass(frozen=True)
-class Published:
-    """What readers see: a hash of each published table's rows, and of the online store's."""
-
-    tables: dict[str, str]
-    online: str
 
 
 @dataclass(frozen=True)
@@ -74,15 +67,15 @@ class Result:
 
 def published(platform: Platform) -> Published:
     """Take down what readers see now."""
-    tables = {}
+    seen = {}
     for name in tables_of(platform):
         rows = platform.publications.read(name).collect()
-        tables[name] = content_hash(rows.sort(rows.columns))
-    digest = sha256()
+        seen[f"published/{name}"] = content_hash(rows.sort(rows.columns))
+    online: dict[str, list[str]] = {}
     with sqlite3.connect(platform.settings.online_store) as store:
-        for line in store.iterdump():
-            digest.update(line.encode())
-    return Published(tables, digest.hexdigest())
+        for key, *row in store.execute("SELECT * FROM packed_rows ORDER BY key"):
+            online.setdefault(key.partition(":")[0], []).append(f"{key} {row}")
+    return seen | {f"online/{view}": sha256("\n".join(rows).encode()).hexdigest() for view, rows in online.items()}
 
 
 def tables_of(platform: Platform) -> list[str]:
@@ -90,8 +83,15 @@ def tables_of(platform: Platform) -> list[str]:
     return sorted({*(view.name for view in platform.feature_views), *(spec.outcome.table for spec in MODELS)})
 
 
-def fate(refusals: Sequence[Refusal]) -> State:
-    """Return the fate of a month of which nothing was published."""
+def fate(now: Published, before: Published, clean: Published, refusals: Sequence[Refusal]) -> State:
+    """Return the fate of a month. A table of which nothing faulty is published is as before, or as a clean month's."""
+    if any(rows not in (before.get(name), clean.get(name)) for name, rows in now.items()) or now.keys() < before.keys():
+        return "missed"
+    return "harmless" if now == clean else stopped(refusals)
+
+
+def stopped(refusals: Sequence[Refusal]) -> State:
+    """Return the fate of a month of which not everything was published."""
     if not refusals:
         return "nothing ran"
     return "caught" if any(refusal.clear for refusal in refusals) else "crashed"
@@ -102,11 +102,13 @@ def wrong_share(
 ) -> tuple[float, str]:
     """Return the largest share of a published column's cells that differ from the clean month's, and which column.
 
-    Rows are matched by key. A row that only one side has differs in all columns.
+    Rows are matched by key. A row that only one side has differs in all columns. A table of which the month was not
+    published has no cells.
     """
     shares = (
         (share, f"{name}.{column}")
         for name, right in clean.items()
+        if not wrong[name].is_empty()
         for column, share in _shares(right, wrong[name], _keys(platform, name))
     )
     return max(shares, default=(0.0, ""))

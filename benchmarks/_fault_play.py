@@ -17,6 +17,7 @@ from benchmarks._fault_outcome import (
     month_of,
     published,
     refusals_since,
+    stopped,
     wrong_share,
 )
 from benchmarks._fault_paths import IN_PROCESS, SERVED, build, one_run, raw_alone, run
@@ -66,7 +67,7 @@ class Play:
         self.world.deliver([fault])
         refusals = raw_alone(self.world, fault.source)
         if refusals:
-            return Result("caught" if any(r.clear for r in refusals) else "crashed", refusals)
+            return Result(stopped(refusals), refusals)
         return Result("harmless" if self._landed(fault.source) == landed else "passed on")
 
     def path(self, name: str, faults: Sequence[Fault] = (), server: Server | None = None) -> Result:
@@ -109,12 +110,11 @@ class Play:
         platform, month = self.world.platform, self.world.month
         now = published(platform)
         if now == self.before:
-            return Result(fate(refusals), tuple(refusals))
+            return Result(stopped(refusals), tuple(refusals))
         rows = month_of(platform, month)  # a clean month may have to be played first, in this very world
-        if now == self.clean.published:
-            return Result("harmless", tuple(refusals))
-        share, column = wrong_share(platform, self.clean.rows, rows)
-        return Result("missed", tuple(refusals), share, column)
+        state = fate(now, self.before, self.clean.published, refusals)
+        share, column = wrong_share(platform, self.clean.rows, rows) if state == "missed" else (0.0, "")
+        return Result(state, tuple(refusals), share, column)
 
     def _arriving(self, faults: Sequence[Fault]) -> list[str]:
         """Return what lands: every source that comes by month, and the faulty ones."""

@@ -177,19 +177,22 @@ def _conclude(trials: Sequence[Trial], seconds: float) -> None:
     counts = Counter(t.result.state for t in final)
     hopeless = {t.fault.name: t.fault for t in trials if t.fault.uncatchable}
     missed = [t for t in final if t.result.material and not t.fault.uncatchable]
-    judged = [t for t in final if t.result.state != "harmless" and not t.fault.uncatchable]
+    unclear = [t for t in final if t.result.state in ("crashed", "nothing ran")]
+    caught = counts["caught"]
     print("\nWhat no check can tell from a good month:")
     for fault in hopeless.values():
         fates = ", ".join(sorted({f"{t.month} {t.result}" for t in final if t.fault.name == fault.name}))
         print(f"  {fault.name}: {fault.what}. {fault.uncatchable}. ({fates})")
     print(f"\nMissed, and material (from {MATERIAL:.1%} of a published column's cells of the month on):")
     print("\n".join(f"  {t.month} {t.path}: {t.fault.name} ({t.fault.what}): {t.result}" for t in missed) or "  none")
+    print("\nStopped, but by nothing that says why:")
+    print("\n".join(f"  {t.month} {t.path}: {t.fault.name}: {t.result}" for t in unclear) or "  none")
     by = Counter(f"{r.stage} {r.check}" for t in final if t.result.state == "caught" for r in t.result.refusals[:1])
     print("\nFirst to refuse: " + ", ".join(f"{what} {count}" for what, count in by.most_common()))
     print(f"{len(final)} trials in {seconds:.0f} s: " + ", ".join(f"{n} {state}" for state, n in counts.most_common()))
     conclude(
         "fault_matrix",
-        1 - len(missed) / max(1, len(judged)),
+        caught / max(1, caught + len(missed) + len(unclear)),
         1.0,
         faults=len({t.fault.name for t in trials}),
         paths=sorted({t.path for t in trials}),
