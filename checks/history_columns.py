@@ -148,6 +148,20 @@ def _instant(views: Views, name: str) -> dict[str, Statistic]:
     return {f"{name}: {place}, hours": Statistic(float(v), unit=units[place]) for place, v in places.items()}
 
 
+def clockwork(views: Views) -> Statistics:
+    """Each instant's time of day, as the mean of its sine and cosine, and the share of rows outside of the month."""
+    found: Statistics = {"time of day": {}, "outside the month": {}}
+    for name in views.instants:
+        hours = views.sorted[name]
+        if views.partition and hours.size:
+            angle = hours * (2 * np.pi / DAY)
+            found["time of day"][f"{name} (sine)"] = Statistic(float(np.sin(angle).mean()))
+            found["time of day"][f"{name} (cosine)"] = Statistic(float(np.cos(angle).mean()))
+            outside = np.count_nonzero((hours < 0) | (hours >= views.hours)) / hours.size
+            found["outside the month"][name] = Statistic(outside)
+    return found
+
+
 def spans(views: Views) -> dict[str, Statistic]:
     """Median and tails of the hours from the partition's main instant to each other instant."""
     found: dict[str, Statistic] = {}

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from checks.history_columns import (
     SKEWED,
     calendar,
+    clockwork,
     is_skewed,
     moments,
     spans,
@@ -87,6 +88,7 @@ def build(views: Views, wanted: Collection[str] = ()) -> Profile:
         **values(views),
         **texts(views),
         **moments(views),
+        **clockwork(views),
         **nulls_by(matrix),
         **apart(matrix, together),
         **neighbours(matrix),

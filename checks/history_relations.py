@@ -20,6 +20,7 @@ ENOUGH = 60  # rows
 HOUR = " hour"
 NULL = " is null"
 OWN, BESIDE = "own row before", "row before in time"
+COUNTS = 0.995  # the correlation with time from which on a number only counts it
 JUMP = 1.0  # squashed units: half of a column's middle 90%
 
 
@@ -186,9 +187,11 @@ def _categories(views: Views) -> tuple[np.ndarray, list[str], list[str]]:
 
 def pace(views: Views) -> Statistics:
     """How a number that only counts time up, such as the day, grows a day, where it starts, and how many rows stray."""
-    found: Statistics = {"pace": {}, "off the pace": {}}
+    found: Statistics = {"pace": {}, "off the pace": {}, "counts time": {}}
     for name in views.plain:
-        if name in views.quantiles and _trends(views, name, 0.995):
+        counts = name in views.quantiles and _trends(views, name)
+        found["counts time"][name] = Statistic(float(counts))
+        if counts:
             known = ~np.isnan(views.numbers[name])
             days, values = views.numbers[views.time or ""][known] / DAY, views.numbers[name][known]
             early, late = (np.median(x[days <= np.median(days)]) for x in (days, values)), days > np.median(days)
@@ -202,7 +205,7 @@ def pace(views: Views) -> Statistics:
     return found
 
 
-def _trends(views: Views, name: str, least: float = 0.9) -> bool:
+def _trends(views: Views, name: str) -> bool:
     """Whether a number only counts time up, like the day: its relations would be those of the season."""
     if views.time is None or name in views.instants:
         return name in views.instants
@@ -210,7 +213,7 @@ def _trends(views: Views, name: str, least: float = 0.9) -> bool:
     if known.sum() < ENOUGH or views.distinct[name].size < 3:
         return False
     with np.errstate(all="ignore"):
-        return bool(abs(np.corrcoef(views.numbers[name][known], views.numbers[views.time][known])[0, 1]) > least)
+        return bool(abs(np.corrcoef(views.numbers[name][known], views.numbers[views.time][known])[0, 1]) > COUNTS)
 
 
 def _squash(values: np.ndarray) -> np.ndarray:
