@@ -13,7 +13,9 @@ from checks.history_statistic import Statistic, Statistics, mean_of, spread_erro
 from checks.history_views import DAY, QUANTILES, Views
 
 LISTED = 400  # a text column with more values is not read as categories
+LOOKS = 100  # a text column that looks more different is free text
 SQUASH = 3.0
+STEPS = " in steps of "
 SKEWED = {rule: f"{rule} of a skewed column" for rule in ("level", "spread", "mean")}
 SHAPES = {
     "upper case": r"[A-Z]",
@@ -58,8 +60,8 @@ def values(views: Views) -> Statistics:
 
 
 def texts(views: Views) -> Statistics:
-    """Each text column: shares of its commonest categories, length, kinds of characters."""
-    found: Statistics = {"categories": {}, "text": {}, "text length": {}}
+    """Each text column: shares of its categories and of what they look like (N9999A), length, kinds of characters."""
+    found: Statistics = {"categories": {}, "looks": {}, "text": {}, "text length": {}}
     for name, (codes, kinds) in views.text_codes.items():
         counts = np.bincount(codes, minlength=len(kinds) + 1)[: len(kinds)]
         total = max(counts.sum(), 1)
@@ -70,6 +72,11 @@ def texts(views: Views) -> Statistics:
         for shape, pattern in SHAPES.items():
             share = float(counts[words.str.contains(pattern).to_numpy()].sum() / total) if len(kinds) else 0.0
             found["text"][f"{name}: {shape}"] = Statistic(share)
+        looks = words.str.replace_all("[A-Z]", "A").str.replace_all("[a-z]", "a").str.replace_all("[0-9]", "9")
+        rows = pl.DataFrame({"look": looks, "rows": counts}).group_by("look").agg(pl.col("rows").sum()).sort("look")
+        if rows.height <= LOOKS:
+            for look, count in rows.iter_rows():
+                found["looks"][f"{name} = {look}"] = Statistic(count / total)
         lengths = words.str.len_chars().cast(pl.Float64).to_numpy()
         mean = float(counts @ lengths / total) if len(kinds) else 0.0
         deviation = float(np.sqrt(counts @ (lengths - mean) ** 2 / total)) if len(kinds) else 0.0
@@ -172,6 +179,18 @@ def spans(views: Views) -> dict[str, Statistic]:
             unit = max(float(high - low) / 2, 0.5)
             places = (("5%", low), ("median", middle), ("95%", high))
             found |= {f"{name} at {place}": Statistic(float(v), unit=unit) for place, v in places}
+    return found
+
+
+def steps(views: Views, wanted: Collection[str]) -> dict[str, Statistic]:
+    """Share of numbers that are no multiples of 1 or 0.01, of columns that have only such, or once had (`wanted`)."""
+    found = {}
+    for name in (n for n in views.plain if views.sorted[n].size):
+        for step in (1, 0.01):
+            scaled = views.sorted[name] / step
+            share = float((np.abs(scaled - np.round(scaled)) > 1e-6).mean())
+            if share == 0 or f"{name}{STEPS}{step}" in wanted:
+                found[f"{name}{STEPS}{step}"] = Statistic(share)
     return found
 
 

@@ -6,11 +6,13 @@ from dataclasses import dataclass
 
 from checks.history_columns import (
     SKEWED,
+    STEPS,
     calendar,
     clockwork,
     is_skewed,
     moments,
     spans,
+    steps,
     texts,
     values,
     volume,
@@ -25,13 +27,7 @@ from checks.history_relations import Matrix, by_category, by_day, correlations, 
 from checks.history_statistic import Statistic, Statistics
 from checks.history_views import ARROW, Views
 
-HELD = (
-    "dependency",
-    "order",
-    "sum",
-    "calendar",
-    "nulls together",
-)  # rules found in one partition that are tried on the next
+HELD = ("dependency", "order", "sum", "calendar", "steps", "nulls together")  # found in one, tried on the next
 FORMAT = "1"  # raise it when what a statistic or hash means changes: profiles of another format are not compared
 
 
@@ -81,7 +77,7 @@ def build(views: Views, wanted: Collection[str] = ()) -> Profile:
         return Profile(views.partition, 0, schema, {}, (), Memory({}, {}, {}, {}, {}))
     matrix = Matrix(views)
     dependencies = Dependencies(views).found(w for w in wanted if ARROW in w)
-    exact = Exceptions(views).found(w for w in wanted if not any(m in w for m in (ARROW, ONLY_WITH, " is the ")))
+    exact = Exceptions(views).found(w for w in wanted if not any(m in w for m in (ARROW, ONLY_WITH, STEPS, " is the ")))
     together = correlations(matrix)
     statistics: Statistics = {
         **volume(views),
@@ -104,6 +100,7 @@ def build(views: Views, wanted: Collection[str] = ()) -> Profile:
         **pace(views),
         "nulls together": nulls_together(views, wanted),
         "calendar": calendar(views, wanted),
+        "steps": steps(views, wanted),
         "outliers": {n: Statistic(beyond(views, n, fence(views, n))) for n in views.plain if n in views.quantiles},
     }
     timed = [n for n in views.names if dependencies.get(f"{views.time} -> {n}", Statistic(1.0)).value < 0.02]
@@ -130,14 +127,15 @@ def comparable(views: Views, now: Profile, past: Sequence[Profile]) -> tuple[Sta
     own["limits"] = {n: Statistic(beyond(views, n, edges_of(memories, n))) for n in fenced}
     own["seen before"] = _statistics(seen_before(now.memory, memories))
     own["unseen categories"] = _unseen(now, past)
-    all_categories = _all_categories([now, *past])
-    own["categories"] = all_categories(now)
+    listed = {rule: _listed(rule, [now, *past]) for rule in ("categories", "looks")}
+    own |= {rule: shares(now) for rule, shares in listed.items()}
     signatures = [p.statistics.get("by category", {}) for p in past]
     own["labels"] = _statistics(exchanged(own.get("by category", {}), signatures, own["categories"]))
     before = []
     for i, profile in enumerate(past):
         # Of a good partition it is believed that no labels are exchanged.
-        asked = {"categories": all_categories(profile), "labels": dict.fromkeys(own["labels"], Statistic(0.0))}
+        asked = {rule: shares(profile) for rule, shares in listed.items()}
+        asked |= {"labels": dict.fromkeys(own["labels"], Statistic(0.0))}
         asked["limits"] = dict.fromkeys(profile.memory.edges, Statistic(0.0))
         asked["unseen categories"] = _unseen(profile, past[:i])
         before.append({**profile.statistics, **asked, **_in_its_time(profile.memory, memories[:i])})
@@ -154,12 +152,12 @@ def _unseen(profile: Profile, past: Sequence[Profile]) -> dict[str, Statistic]:
     return found
 
 
-def _all_categories(profiles: Sequence[Profile]) -> Callable[[Profile], dict[str, Statistic]]:
+def _listed(rule: str, profiles: Sequence[Profile]) -> Callable[[Profile], dict[str, Statistic]]:
     """Return how to read a profile's categories: those that only other partitions have are there, with no rows."""
-    every = {s for p in profiles for s in p.statistics.get("categories", ())}
+    every = {s for p in profiles for s in p.statistics.get(rule, ())}
 
     def shares(profile: Profile) -> dict[str, Statistic]:
-        own = profile.statistics.get("categories", {})
+        own = profile.statistics.get(rule, {})
         listed = {subject.split(" = ")[0] for subject in own}
         return {s: own.get(s, Statistic(0.0)) for s in every if s.split(" = ")[0] in listed}
 

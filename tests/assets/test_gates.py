@@ -12,6 +12,7 @@ from assets.rollback import roll_back
 from assets.runs import FOR_PEOPLE, materialize
 from assets.staleness import changed, unproven
 from checks.guard import GateClosed
+from checks.required import RAW
 from ml.clock import ReplayClock
 from ml.lake import WHOLE
 from ml.online_rows import open_online_rows
@@ -107,7 +108,7 @@ def test_a_failed_dbt_test_closes_publishing_on_exactly_the_version_it_judged(co
     early = pl.col("event_timestamp") - pl.duration(minutes=1)
     spoilt = rows.with_columns(created_timestamp=pl.when(pl.col("day") == 5).then(early).otherwise("created_timestamp"))
     version = platform.lake.replace("raw/flights", spoilt, ["2013-05"])
-    platform.verdicts.record([Verdict("raw/flights", version, "expectations", True, "2013-05")])
+    platform.verdicts.record([Verdict("raw/flights", version, check, True, "2013-05") for check in RAW])
 
     with pytest.raises(dg.Failure, match=r"dbt build of 2013-05.*aircraft_state_conditions fail"):
         materialize(definitions, instance, [STATE], ["2013-05"])
