@@ -6,7 +6,7 @@ import dagster as dg
 
 from assets.automation import drift_sensor, retraining_job
 from assets.deployment import deployment_asset
-from assets.features import dbt_resource, feature_assets, feature_gates
+from assets.features import dbt_resource, feature_assets, feature_checks
 from assets.monitoring import predictions_asset
 from assets.progress import progress_logger
 from assets.publishing import publishing_assets
@@ -48,7 +48,7 @@ def definitions_for(
     everything = [
         *raw_assets(sources),
         feature_assets(platform, sources),
-        *(feature_gates(platform.manifest, name) for name in feature_tables(platform.manifest)),
+        *(feature_checks(platform.manifest, name) for name in feature_tables(platform.manifest)),
         *publishing_assets(platform, models),
         *(part for spec in models for part in training_assets(spec, sources)),
         *(deployment_asset(spec) for spec in models),

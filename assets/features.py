@@ -19,7 +19,7 @@ from dagster_dbt import DagsterDbtTranslator, DbtCliInvocation, DbtCliResource, 
 
 from assets.automation import WHEN_CHECKED
 from assets.expectations import expectations_gate
-from assets.gates import gate_checks
+from assets.gates import Gate, gate_checks
 from assets.history import history_gate
 from assets.mirror import Judgement, record
 from assets.partitions import MONTHS, with_look_back
@@ -183,14 +183,19 @@ def export(
     record(platform, run_id, judgements)
 
 
-def feature_gates(manifest: Path, name: str) -> dg.AssetChecksDefinition:
+def feature_checks(manifest: Path, name: str) -> dg.AssetChecksDefinition:
     """Return the checks of features/<name> beside dbt's tests."""
+    return gate_checks(f"features/{name}", feature_gates(manifest, name), partitioned=True)
+
+
+def feature_gates(manifest: Path, name: str) -> list[Gate]:
+    """Return what judges a month of features/<name> beside dbt's tests."""
     suite = suite_of_feature_table(manifest, name)
     # One definition at a time: what is made by other SQL is no past to be measured by.
     history = history_gate(
         _history_table(suite), may_be_empty=suite.may_be_empty, made_alike=lambda commit: commit.get(BUILT_FROM)
     )
-    return gate_checks(suite.table, [expectations_gate(suite), history], partitioned=True)
+    return [expectations_gate(suite), history]
 
 
 def _history_table(suite: Suite) -> Table:

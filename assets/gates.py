@@ -59,6 +59,13 @@ class Gate:
         return Judgement(batch.table, batch.version, self.name, outcome, batch.partition, self.blocking)
 
 
+def judge(platform: Platform, table: str, gates: Sequence[Gate], partitions: Sequence[str], run_id: str) -> None:
+    """Judge what last wrote each partition outside of Dagster, and record the verdicts."""
+    for partition, version in sorted(platform.lake.partition_versions(table, partitions).items()):
+        batch = Batch(platform, table, version, partition)
+        record(platform, run_id, [gate.judgement(batch) for gate in gates])
+
+
 Version = Callable[[Platform], int]
 
 
