@@ -19,6 +19,7 @@ from assets.rollback import roll_back
 from assets.runs import materialize
 from assets.views import accept, admit_build, admit_publish, admit_use, listing, record_published
 from checks.guard import GateClosed
+from checks.required import FEATURES, RAW
 from ml.clock import ReplayClock
 from ml.feature_store import historical_features, published_versions
 from ml.lake import WHOLE
@@ -106,9 +107,17 @@ class Home:
     def run(self, *keys, months=MONTHS[1:]):
         """Materialize in one run of `months`, on what dbt declares now."""
         self.parse()
-        definitions = definitions_for(self.platform, models=[])
+        made = definitions_for(self.platform, models=[])
+        # Nine days are no month: only dbt's tests, which are part of the build, judge them here.
+        definitions = dg.Definitions(assets=made.assets, resources=made.resources, loggers=made.loggers)
         with dg.DagsterInstance.ephemeral() as instance:
-            return materialize(definitions, instance, [dg.AssetKey(key.split("/")) for key in keys], months)
+            result = materialize(definitions, instance, [dg.AssetKey(key.split("/")) for key in keys], months)
+        for table in (key for key in keys if key.startswith("features/")):
+            versions = self.platform.lake.partition_versions(table, months)
+            others = [check for check in FEATURES if check != "dbt_tests"]
+            passed = [Verdict(table, version, check, True, p) for p, version in versions.items() for check in others]
+            self.platform.verdicts.record(passed)
+        return result
 
     def deploy(self, version, view="aircraft_state", model="delay"):
         """What a deployment leaves in the serving home: Triton is not asked here."""
@@ -144,7 +153,8 @@ def published_once(tmp_path_factory):
         land_rows(root, source.name, sliced(source.name))
         partitions = [WHOLE] if source.partition is None else MONTHS
         versions = platform.lake.partition_versions(source.table)
-        platform.verdicts.record([Verdict(source.table, versions[p], "expectations", True, p) for p in partitions])
+        passed = [Verdict(source.table, versions[p], check, True, p) for p in partitions for check in RAW]
+        platform.verdicts.record(passed)
     home.run("staging/stg_nycflights__flights", "features/aircraft_state")
     home.run("published/aircraft_state")
     return home
