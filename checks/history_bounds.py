@@ -70,9 +70,6 @@ def _fisher(x: np.ndarray) -> np.ndarray:
     return np.arctanh(np.clip(x, -SURE, SURE))
 
 
-# The floors just let January to June pass, the worst of them with 0.99 of its margin: months to come need room.
-SAFETY = 1.5
-
 ROOT = (_root, _square)
 ROUGH = _shares(0.01)
 LOG, SHARE, PLAIN, FISHER = (_log, np.exp), _shares(0.002), (_same, _same), (_fisher, np.tanh)
@@ -123,7 +120,7 @@ RULES: Mapping[str, Rule] = {
     "counts time": Rule(PLAIN, 0.3),
     "off the pace": Rule(SHARE, 1.0, lower=False),
     "by category": Rule(PLAIN, 0.3, errors=8.0),
-    "labels": Rule(SHARE, 4.8, lower=False),
+    "labels": Rule(SHARE, 1.8, lower=False),
     "by day": Rule(PLAIN, 1.0),
     "dependency": Rule(SHARE, 1.0, lower=False),
     "order": Rule(SHARE, 1.0, lower=False),
@@ -186,4 +183,4 @@ def _range(rule: Rule, before: np.ndarray, errors: np.ndarray) -> tuple[np.ndarr
     months = np.isfinite(before).sum(axis=0)
     error = np.nanmean(errors, axis=0)
     error = np.maximum(error, 0.5 * np.median(error))
-    return low, high, SAFETY * ((rule.floor + high - low) * (0.5 + 1.5 / months) + rule.errors * error)
+    return low, high, (rule.floor + high - low) * (0.5 + 1.5 / months) + rule.errors * error

@@ -186,8 +186,11 @@ def _categories(views: Views) -> tuple[np.ndarray, list[str], list[str]]:
 
 
 def pace(views: Views) -> Statistics:
-    """How a number that only counts time up, such as the day, grows a day, where it starts, and how many rows stray."""
-    found: Statistics = {"pace": {}, "off the pace": {}, "counts time": {}}
+    """How a number that only counts time up, such as the day, grows a day, where it starts, and how many rows stray.
+
+    "counts time" says what a column is: 0 a number, 1 one that counts time up, 2 an instant.
+    """
+    found: Statistics = {"pace": {}, "off the pace": {}, "counts time": {n: Statistic(2.0) for n in views.instants}}
     for name in views.plain:
         counts = name in views.quantiles and _trends(views, name)
         found["counts time"][name] = Statistic(float(counts))

@@ -47,7 +47,7 @@ def gate(tmp_path):
 
 def test_a_version_whose_checks_passed_is_admitted_and_pinned(gate):
     for name in ("2013-01", "2013-02"):
-        gate.judge(gate.land(name), name, passed=True)
+        gate.judge_all(gate.land(name), name, passed=True)
     assert gate.guard.admit("features", "raw/flights", ["2013-01", "2013-02"]) == {"2013-01": 0, "2013-02": 1}
 
 
@@ -89,8 +89,8 @@ def test_rewriting_a_month_makes_its_old_verdict_worthless(gate):
 
 def test_the_newest_verdict_counts_also_at_one_replayed_instant(gate):
     version = gate.land("2013-01")
-    gate.judge(version, "2013-01", passed=False)
-    gate.judge(version, "2013-01", passed=True)
+    gate.judge_all(version, "2013-01", passed=False)
+    gate.judge_all(version, "2013-01", passed=True)
     assert gate.guard.admit("features", "raw/flights", ["2013-01"]) == {"2013-01": 0}
     gate.judge(version, "2013-01", passed=False)
     with pytest.raises(GateClosed):
@@ -105,7 +105,7 @@ def test_a_month_that_was_never_materialized_is_named(gate):
 def test_published_rows_are_asked_for_again_where_they_came_from(gate):
     table = "features/aircraft_state"
     version = gate.land("2013-01", table)
-    gate.judge(version, "2013-01", True, table, "dbt_tests")
+    gate.judge_all(version, "2013-01", True, table)
     gate.publications.publish("aircraft_state", {"2013-01": version}, actor="test")
     assert gate.guard.admit_published("training", "aircraft_state") == 0
     gate.judge(version, "2013-01", False, table, "dbt_tests")
@@ -122,5 +122,5 @@ def test_every_gated_stage_requires_at_least_one_check_and_others_are_refused():
 
 def test_unpartitioned_tables_have_verdicts_too(gate):
     gate.lake.replace("raw/planes", pl.DataFrame({"tailnum": ["N1"]}))
-    gate.judge(0, WHOLE, True, "raw/planes")
+    gate.judge_all(0, WHOLE, True, "raw/planes")
     assert gate.guard.admit("features", "raw/planes") == {WHOLE: 0}

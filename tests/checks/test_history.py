@@ -149,6 +149,11 @@ def test_a_fault_in_the_later_half_of_a_first_month_is_refused_without_history(f
     assert not flights.judge("2013-01", fault).passed
 
 
+def test_a_column_that_begins_to_count_time_does_not_escape(weather):
+    month = weather.months["2013-05"].sort("time_hour")
+    assert not weather.judge("2013-05", month.with_columns(pl.col("temp").sort())).passed
+
+
 def test_last_month_with_new_dates_is_refused(weather):
     month, last = weather.months["2013-04"], weather.months["2013-03"]
     dates = [n for n, t in month.schema.items() if t == pl.Datetime]
