@@ -3,6 +3,7 @@
 The user's Triton, if one runs, is neither asked nor touched.
 """
 
+import re
 import socket
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -56,9 +57,11 @@ def ask(settings: Settings, model: str, rows: Sequence[dict[str, Any]]) -> list[
 
 def _move_plans(old: Settings, new: Settings) -> None:
     """Deployed plans name files and stores by their full address: let those of the copy name the copy's."""
+    moves = {old.online_store: new.online_store, str(old.home): str(new.home)}
+    # In one pass, longest first: the store lies in the home, and the copy's home in the original's.
+    address = re.compile("|".join(re.escape(known) for known in sorted(moves, key=len, reverse=True)))
     for plan in new.serving_home.rglob("*.json"):
-        moved = plan.read_text().replace(old.online_store, new.online_store)
-        plan.write_text(moved.replace(str(old.home), str(new.home)))
+        plan.write_text(address.sub(lambda found: moves[found.group()], plan.read_text()))
 
 
 def _free_ports(count: int) -> list[int]:
