@@ -184,7 +184,10 @@ def _conclude(trials: Sequence[Trial], seconds: float) -> None:
         fates = ", ".join(sorted({f"{t.month} {t.result}" for t in final if t.fault.name == fault.name}))
         print(f"  {fault.name}: {fault.what}. {fault.uncatchable}. ({fates})")
     print(f"\nMissed, and material (from {MATERIAL:.1%} of a published column's cells of the month on):")
-    print("\n".join(f"  {t.month} {t.path}: {t.fault.name} ({t.fault.what}): {t.result}" for t in missed) or "  none")
+    for trial in missed:
+        why = f". {trial.fault.missed}" if trial.fault.missed else ""
+        print(f"  {trial.month} {trial.path}: {trial.fault.name} ({trial.fault.what}): {trial.result}{why}")
+    print("" if missed else "  none")
     print("\nStopped, but by nothing that says why:")
     print("\n".join(f"  {t.month} {t.path}: {t.fault.name}: {t.result}" for t in unclear) or "  none")
     by = Counter(f"{r.stage} {r.check}" for t in final if t.result.state == "caught" for r in t.result.refusals[:1])

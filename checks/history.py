@@ -51,7 +51,7 @@ def check_history(
         findings.append(_none_of("duplicates", "rows with the key of another", repeated.height, rows.height))
         if rows.is_empty():
             findings.append(_none_of("volume", "no rows at all", 1, 1))
-            return _outcome(views, findings, past, []), build(views)
+            return _outcome(views, findings, past, past, []), build(views)
         earlier, restated = list(past), None
         if previous is not None and not previous.is_empty():
             before = Views(table, partition, previous)
@@ -61,7 +61,7 @@ def check_history(
         now = build(views, set().union(*(p.held() for p in earlier)))
         findings += _judged(views, now, earlier, past) if earlier else _halves(table, partition, views)
         named = repeated.with_columns(pl.lit("duplicates").alias(RULE))
-        return _outcome(views, findings, past, [named] if restated is None else [named, restated]), now
+        return _outcome(views, findings, past, earlier, [named] if restated is None else [named, restated]), now
 
 
 def _judged(views: Views, now: Profile, earlier: Sequence[Profile], past: Sequence[Profile]) -> list[Judged]:
@@ -101,8 +101,10 @@ def _outcome(
     views: Views,
     findings: Iterable[Judged],
     past: Sequence[Profile],
+    earlier: Sequence[Profile],
     rows: Sequence[pl.DataFrame],
 ) -> Outcome:
+    """Put the evidence together; `earlier` is what was judged by: `past` and, if it landed before, its own version."""
     ranked = sorted(findings, key=lambda f: -f.use)
     broken = [f for f in ranked if f.use > 1]
     names = [p.partition for p in past]
@@ -121,7 +123,7 @@ def _outcome(
     }
     if not broken:
         return Outcome(True, summary, evidence, _table(ranked, names))
-    shown = [frame for frame in (*rows, failing_rows(views, broken, [p.memory for p in past])) if frame is not None]
+    shown = [frame for frame in (*rows, failing_rows(views, broken, [p.memory for p in earlier])) if frame is not None]
     failing = pl.concat(shown, how="diagonal_relaxed").head(MOST) if shown else None
     return Outcome(False, summary, evidence, _table(ranked, names), failing, plot(views, _varied(broken), past))
 

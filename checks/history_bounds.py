@@ -62,6 +62,15 @@ def _shares(least: float) -> tuple[Scale, Scale]:
     return logit, share
 
 
+def _log_length(x: np.ndarray) -> np.ndarray:
+    """The logarithm of a length, on which lengths well below four look alike."""
+    return np.log(np.maximum(x, 0) + 4)
+
+
+def _length(y: np.ndarray) -> np.ndarray:
+    return np.exp(y) - 4
+
+
 def _same(x: np.ndarray) -> np.ndarray:
     return x
 
@@ -72,6 +81,7 @@ def _fisher(x: np.ndarray) -> np.ndarray:
 
 ROOT = (_root, _square)
 ROUGH = _shares(0.01)
+LENGTH = (_log_length, _length)
 LOG, SHARE, PLAIN, FISHER = (_log, np.exp), _shares(0.002), (_same, _same), (_fisher, np.tanh)
 
 RULES: Mapping[str, Rule] = {
@@ -106,6 +116,8 @@ RULES: Mapping[str, Rule] = {
     "equal to its row before in time": Rule(SHARE, 2.0, lower=False),
     "far from its own row before": Rule(ROUGH, 0.8),
     "far from its row before in time": Rule(ROUGH, 1.6),
+    "rhythm": Rule(ROUGH, 0.2, upper=False),
+    "longest run": Rule(LENGTH, 1.0, lower=False),
     "difference": Rule(PLAIN, 0.8, errors=10.0),
     "ratio": Rule(PLAIN, 0.5, errors=10.0),
     "astray": Rule(ROUGH, 1.4),

@@ -24,6 +24,7 @@ from checks.history_memory import Memory, beyond, edges_of, fence, fence_of, rem
 from checks.history_nulls import ONLY_WITH, nulls_by, nulls_together
 from checks.history_pairs import apart, astray
 from checks.history_relations import Matrix, by_category, by_day, correlations, neighbours, pace
+from checks.history_sequence import sequence
 from checks.history_statistic import Statistic, Statistics
 from checks.history_views import ARROW, Views
 
@@ -88,6 +89,7 @@ def build(views: Views, wanted: Collection[str] = ()) -> Profile:
         **nulls_by(matrix),
         **apart(matrix, together),
         **neighbours(matrix),
+        **sequence(views),
         "spans": spans(views),
         "correlation": together,
         "astray": astray(matrix, together),

@@ -43,7 +43,8 @@ class Fault:
     """One way in which a month of a source arrives wrong.
 
     `what` tells it in a line. `spoil` changes rows, `damage` then changes the bytes of the file. `uncatchable` says why
-    no check can tell the batch from a good one, if none can; such faults are run and shown like the others.
+    no check can tell the batch from a good one, if none can, and `missed` why the checks there are do not tell it, if a
+    check could: both are run and shown like the others, and what is missed counts as such.
     """
 
     name: str
@@ -52,6 +53,7 @@ class Fault:
     spoil: Spoil | None = None
     damage: Damage | None = None
     uncatchable: str = ""
+    missed: str = ""
 
 
 def spoiled(source: Source, month: str, fault: Fault, folder: Path, seed: int) -> Source:

@@ -20,6 +20,7 @@ class SqlFault:
     right: str
     wrong: str
     uncatchable: str = ""
+    missed: str = ""
 
 
 def changed_project(project: Path, fault: SqlFault, folder: Path) -> Path:

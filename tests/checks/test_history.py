@@ -174,6 +174,22 @@ def test_a_day_in_place_of_the_next_is_refused(weather):
     assert not outcome.passed
 
 
+def test_rows_lost_at_random_are_refused_though_so_few_are_no_odd_count(flights):
+    month = flights.months["2013-03"]
+    lost = month.filter(pl.Series(np.random.default_rng(7).random(month.height) > 0.1))
+    outcome = flights.judge("2013-03", lost)
+    assert not outcome.passed
+    assert {row["rule"] for row in outcome.evidence["broken"]} == {"rhythm"}
+
+
+def test_a_sensor_that_stands_still_is_refused(weather):
+    month = weather.months["2013-06"].sort("time_hour")
+    stuck = (pl.col("origin") == "JFK") & pl.col("day").is_between(3, 9)
+    held = month.with_columns(pressure=pl.when(stuck).then(1013.2).otherwise("pressure"))
+    outcome = weather.judge("2013-06", held)
+    assert "longest run" in {row["rule"] for row in outcome.evidence["broken"]}
+
+
 def test_the_evidence_names_what_was_seen_what_was_expected_and_the_rows(flights):
     month = flights.months["2013-05"]
     odd = pl.int_range(pl.len()) % 25 == 0
@@ -232,6 +248,15 @@ def test_a_table_without_months_is_judged_by_its_last_good_version():
         rows,
     )[0].passed
     assert not check_history(table, "", shuffled(rows, "seats"), [], rows)[0].passed
+
+
+def test_rows_out_of_a_reference_tables_own_fences_are_shown():
+    source = source_named("airports")
+    table, rows = Table(source.table, source.key, source.schema), source.read()
+    exchanged = rows.with_columns(pl.col("lat").alias("lon"), pl.col("lon").alias("lat"))
+    outcome = check_history(table, "", exchanged, [], rows)[0]
+    assert not outcome.passed
+    assert outcome.failing.height
 
 
 def test_clean_months_of_another_field_pass(mills):
