@@ -14,7 +14,7 @@ from assets.quarantine import quarantine_asset
 from assets.raw import raw_assets
 from assets.resources import Platform, platform_for
 from assets.training import training_assets
-from checks.suite import feature_tables
+from checks.suite import feature_tables, refuse_strangers
 from ml.feature_views import require_features
 from ml.models import MODELS
 from ml.settings import Settings
@@ -31,10 +31,13 @@ EXECUTOR = dg.multiprocess_executor.configured(
 def build_definitions(environment: str | None = None) -> dg.Definitions:
     """Return the whole lineage for an environment (default: the one HEADWATER_ENV names).
 
-    Raises LookupError if dbt's manifest has not been built or the environment is not available.
+    Raises LookupError if dbt's manifest has not been built or the environment is not available, ValueError if a suite
+    file belongs to no table.
     """
     settings = Settings() if environment is None else Settings(env=environment)
-    return definitions_for(platform_for(settings))
+    definitions = definitions_for(platform := platform_for(settings))
+    refuse_strangers(SOURCES, platform.manifest)
+    return definitions
 
 
 def definitions_for(

@@ -63,6 +63,8 @@ class _Judge:
         """Return the results of the numbered expectations. One that cannot even be asked is broken with its message."""
         from great_expectations.expectations.expectation_configuration import ExpectationConfiguration
 
+        if not numbers:
+            return {}
         try:
             configurations = [
                 ExpectationConfiguration(expectations[n]["type"], dict(expectations[n]["kwargs"]), meta={NUMBER: n})

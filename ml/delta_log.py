@@ -5,6 +5,7 @@ for all of them when somebody commits in between. Writing, and reading rows, are
 """
 
 import json
+import os
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -46,7 +47,7 @@ class DeltaLog:
 
     def newest(self) -> int:
         """Return the number of the newest commit, whatever it did; -1 if there is no table."""
-        return max((int(path.stem) for path in self._path.glob("*.json")), default=-1)
+        return max((int(name[:20]) for name in self._commits()), default=-1)
 
     def version_of(self, commit: str) -> int:
         """Return the version that a commit, by its id, became: others may have written since."""
@@ -57,8 +58,7 @@ class DeltaLog:
 
     def refuse_emptied(self, version: int) -> None:
         """Raise LookupError if a commit up to `version` lost its content: Delta would pass over it in silence."""
-        known = [path.name for path in self._path.iterdir() if path.name[:20].isdecimal()]
-        known = [name for name in known if int(name[:20]) <= version]
+        known = [name for name in os.listdir(self._path) if name[:20].isdecimal() and int(name[:20]) <= version]
         checkpoint = max((name[:20] for name in known if ".checkpoint." in name), default="")
         for name in known:
             if name.endswith(".json") and name[:20] > checkpoint and (self._path / name).stat().st_size < _SMALLEST:
@@ -73,13 +73,20 @@ class DeltaLog:
     def _path(self) -> Path:
         return self.folder / "_delta_log"
 
+    def _commits(self) -> list[str]:
+        """Return the names of the commits' files, in no order."""
+        try:
+            return [name for name in os.listdir(self._path) if name.endswith(".json") and name[:20].isdecimal()]
+        except FileNotFoundError:
+            return []
+
     def _entries(self) -> Iterator[dict[str, Any]]:
-        for path in sorted(self._path.glob("*.json"), reverse=True):
+        for name in sorted(self._commits(), reverse=True):
             try:
-                lines = (json.loads(line) for line in path.read_text().splitlines())
-                yield next(line["commitInfo"] for line in lines if "commitInfo" in line) | {"version": int(path.stem)}
+                lines = (json.loads(line) for line in (self._path / name).read_text().splitlines())
+                yield next(line["commitInfo"] for line in lines if "commitInfo" in line) | {"version": int(name[:20])}
             except (ValueError, OSError, StopIteration) as error:
-                raise LookupError(self.unreadable(f"its commit {path.name} is damaged")) from error
+                raise LookupError(self.unreadable(f"its commit {name} is damaged")) from error
 
 
 def commit_properties(

