@@ -3,15 +3,21 @@
 What a drill breaks and repairs is in `assets/drill_<name>.py`.
 """
 
+import logging
 import os
 import shutil
-from collections.abc import Iterator
+import signal
+import sys
+import warnings
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from assets.resources import Platform
+from assets.failures import one_line
+from assets.resources import Platform, platform_for
+from ml.settings import Settings
 
 _LEFT_OUT = shutil.ignore_patterns("lake", "drills", "logs", "reports", "training", "dagster", "server", "*-shm")
 
@@ -46,6 +52,22 @@ def fingerprint(platform: Platform) -> dict[Path, tuple[int, int]]:
     files = [path for part in parts for path in part.rglob("*")] + sorted(home.glob("online.db*"))
     found = {path: path.stat() for path in files if path.is_file() and path.suffix != ".lock"}
     return {path: (status.st_size, status.st_mtime_ns) for path, status in found.items()}
+
+
+def command(drill: Callable[[Platform], None]) -> int:
+    """Run a drill on the home that the settings name. Returns 0, 1 after one line on what failed, 130 interrupted."""
+    warnings.simplefilter("ignore")
+    logging.getLogger().setLevel(logging.ERROR)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        drill(platform_for(Settings()))
+    except KeyboardInterrupt:
+        print("\nheadwater: interrupted; the scratch home is gone", file=sys.stderr)
+        return 130
+    except Exception as error:
+        print(f"headwater: {one_line(error)}", file=sys.stderr)
+        return 1
+    return 0
 
 
 def say(step: str, text: str) -> None:

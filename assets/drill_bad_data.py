@@ -4,12 +4,9 @@ The gate closes at raw, nobody downstream goes on however he is started, what is
 the batch is held with its reason, and the repair releases it. The home itself is only read.
 """
 
-import logging
-import signal
 import sqlite3
 import sys
 import time
-import warnings
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import cached_property
@@ -18,19 +15,18 @@ from typing import Any
 import dagster as dg
 import polars as pl
 
-from assets.drill import fingerprint, promise, say, scratch
+from assets.drill import command, fingerprint, promise, say, scratch
 from assets.drill_serving import ask, served
 from assets.failures import one_line
 from assets.partitions import MONTHS
 from assets.quarantine import all_batches, held, listing
 from assets.quiet import quiet_exit
-from assets.resources import Platform, platform_for
+from assets.resources import Platform
 from assets.runs import materialize
 from checks.guard import GateClosed
 from checks.quarantine import HeldBatch
 from ml.fingerprint import content_hash, json_hash
 from ml.models import model_named
-from ml.settings import Settings
 from ml.source import CsvReader, Source
 from ml.sources import SOURCES, source_named
 
@@ -171,22 +167,6 @@ def drill(platform: Platform) -> None:
     say("done", f"{time.monotonic() - started:.0f} s; the scratch home is gone")
 
 
-def main() -> int:
-    """Run the drill on the home that the settings name. Returns 1 after one line on what failed."""
-    warnings.simplefilter("ignore")
-    logging.getLogger().setLevel(logging.ERROR)
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
-    try:
-        drill(platform_for(Settings()))
-    except KeyboardInterrupt:
-        print("\nheadwater: interrupted; the scratch home is gone", file=sys.stderr)
-        return 130
-    except Exception as error:
-        print(f"headwater: {one_line(error)}", file=sys.stderr)
-        return 1
-    return 0
-
-
 if __name__ == "__main__":
     quiet_exit()
-    sys.exit(main())
+    sys.exit(command(drill))

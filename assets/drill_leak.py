@@ -4,12 +4,9 @@ The aircraft's last arrival becomes the arrival of the flight that is asked abou
 """
 
 import json
-import logging
 import shutil
-import signal
 import sys
 import time
-import warnings
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -18,12 +15,11 @@ from functools import cached_property
 import dagster as dg
 import polars as pl
 
-from assets.drill import PromiseBroken, fingerprint, promise, say, scratch
-from assets.failures import one_line
+from assets.drill import PromiseBroken, command, fingerprint, promise, say, scratch
 from assets.features import admitted_raw, dbt_resource, export, feature_gates
 from assets.gates import judge
 from assets.quiet import quiet_exit
-from assets.resources import Platform, platform_for
+from assets.resources import Platform
 from assets.runs import materialize
 from assets.views import admit_build
 from checks.guard import GateClosed
@@ -34,7 +30,6 @@ from ml.clock import ReplayClock
 from ml.lake import WHOLE
 from ml.models import model_named
 from ml.overrides import Override
-from ml.settings import Settings
 from ml.sources import SOURCES
 from ml.spec import ModelSpec, Split, Window, column_of
 from ml.verdicts import TABLE as VERDICTS
@@ -254,22 +249,6 @@ def drill(platform: Platform) -> None:
     say("done", f"{time.monotonic() - started:.0f} s; the scratch home is gone")
 
 
-def main() -> int:
-    """Run the drill on the home that the settings name. Returns 1 after one line on what failed."""
-    warnings.simplefilter("ignore")
-    logging.getLogger().setLevel(logging.ERROR)
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
-    try:
-        drill(platform_for(Settings()))
-    except KeyboardInterrupt:
-        print("\nheadwater: interrupted; the scratch home is gone", file=sys.stderr)
-        return 130
-    except Exception as error:
-        print(f"headwater: {one_line(error)}", file=sys.stderr)
-        return 1
-    return 0
-
-
 if __name__ == "__main__":
     quiet_exit()
-    sys.exit(main())
+    sys.exit(command(drill))
