@@ -47,7 +47,7 @@ overrides: setup ## Failed checks that a person let pass: who, why, until when
 drill-bad-data: setup ## Drill: on a copy, a month arrives with its delays in seconds, the gates hold, the repair releases it
 	@$(PY) -m assets.drill_bad_data
 
-drill-leak: setup ## Drill: a feature that knows the answer, on a scratch copy of the home; a minute
+drill-leak: setup ## Drill: a feature that knows the answer, on a scratch copy of the home; a minute and a half
 	@$(PY) -m assets.drill_leak
 
 stop: setup ## Stop Triton
