@@ -38,7 +38,8 @@ def run(rows: pl.DataFrame, expectations: Sequence[Expectation]) -> list[Result]
     """Return a result for each expectation, in their order. None of them can end the run for the others."""
     named = {column for item in expectations for column in columns_of(item)}
     frame = rows.select([c for c in rows.columns if c in named] or rows.columns[:1])
-    found = {n: Result(expectations[n], True) for n in Statistics(frame).settle(expectations)}
+    settled = Statistics(frame).settle(expectations)
+    found = {n: Result(expectations[n], True, number, few) for n, (number, few) in settled.items()}
     left = [n for n in range(len(expectations)) if n not in found]
     quick = [n for n in left if _judges_every_row(expectations[n])]
     judge = _Judge(frame)

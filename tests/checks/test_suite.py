@@ -213,6 +213,35 @@ def test_what_statistics_settle_great_expectations_would_pass(values, number):
     asked = ASKED[number]
     # Said in another way, which no statistic settles.
     unsettled = {**asked, "kwargs": {**asked["kwargs"], "row_condition": None}}
-    assert Statistics(frame).settle([unsettled]) == []
+    assert Statistics(frame).settle([unsettled]) == {}
     (answer,) = run(frame, [unsettled])
     assert bool(Statistics(frame).settle([asked])) == answer.passed
+
+
+NUMBERED = {
+    "expect_column_mean_to_be_between": [1.0, 4.0, 4.0, None],
+    "expect_column_stdev_to_be_between": [1.0, 4.0, math.nan, 2.5],
+    "expect_column_unique_value_count_to_be_between": ["a", "b", "b", None],
+}
+
+
+@pytest.mark.parametrize(("kind", "values"), NUMBERED.items(), ids=NUMBERED)
+def test_a_number_that_settles_an_expectation_is_the_one_that_great_expectations_finds(kind, values):
+    frame = pl.DataFrame({"level": values}, strict=False)
+    asked = {"type": kind, "kwargs": {"column": "level", "min_value": 1, "max_value": 3.5}}
+    (answer,) = run(frame, [{**asked, "kwargs": {**asked["kwargs"], "row_condition": None}}])
+    (number, _) = Statistics(frame).settle([asked])[0]
+    assert answer.passed
+    assert number == pytest.approx(answer.observed, rel=1e-12)
+    on_the_bound = {"type": kind, "kwargs": {"column": "level", "min_value": number + 1e-3, "max_value": 9}}
+    assert Statistics(frame).settle([on_the_bound]) == {}
+
+
+@pytest.mark.parametrize(("share", "settled"), [(0.7, True), (0.75, False), (0.8, False)])
+def test_a_share_of_nulls_is_settled_where_it_is_plain_and_its_rows_are_counted(share, settled):
+    frame = pl.DataFrame({"level": [1.0, None, 2.0, 3.0]})
+    asked = {"type": "expect_column_values_to_not_be_null", "kwargs": {"column": "level", "mostly": share}}
+    assert Statistics(frame).settle([asked]) == ({0: (None, 1)} if settled else {})
+    (answer,) = run(frame, [asked])
+    assert answer.passed == (share <= 0.75)
+    assert answer.unexpected == 1
