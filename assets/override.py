@@ -5,6 +5,7 @@ Nothing is judged here. The guard reads what is granted; the asset shows it as a
 
 import argparse
 import getpass
+import os
 import sys
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
@@ -91,8 +92,12 @@ def _parser() -> argparse.ArgumentParser:
 
 def main() -> int:
     """Grant, end or list overrides. Returns 1 after one line on failure."""
-    arguments = _parser().parse_args()
-    platform = platform_for(Settings())
+    parser = _parser()
+    arguments = parser.parse_args()
+    if arguments.check and arguments.why is None and not arguments.end:
+        parser.error("--check grants an override, and that needs a reason: add --why")
+    platform = platform_for(settings := Settings())
+    os.environ.setdefault("DAGSTER_HOME", str(settings.dagster_home.absolute()))
     try:
         with dg.DagsterInstance.get() as instance:
             _act(platform, instance, arguments)

@@ -113,6 +113,12 @@ def _paragraph(platform: Platform, batch: HeldBatch, with_rows: bool) -> str:
     return "\n".join(lines)
 
 
+def _refuse_unknown(platform: Platform, table: str | None) -> None:
+    tables = platform.lake.tables()
+    if table is not None and table not in tables:
+        raise LookupError(f"no table {table!r} in {platform.settings.lake}; there are {', '.join(tables) or 'none'}")
+
+
 def main() -> int:
     """Print what is held, or one table's batches with their failing rows. Returns 1 after one line on failure."""
     import polars as pl
@@ -126,6 +132,7 @@ def main() -> int:
     arguments = parser.parse_args()
     platform = platform_for(Settings())
     try:
+        _refuse_unknown(platform, arguments.table)
         found = [b for b in all_batches(platform) if arguments.all or arguments.table or b.held]
         found = [b for b in found if arguments.table in (None, b.table)]
         found = [b for b in found if arguments.partition in (None, b.partition or WHOLE)]

@@ -54,7 +54,8 @@ def _asset(source: Source) -> dg.AssetsDefinition:
         metadata={"dagster/column_schema": _column_schema(source), "dagster/table_name": source.table},
     )
     def landed(context: dg.AssetExecutionContext, platform: dg.ResourceParam[Platform]) -> dg.MaterializeResult:
-        partition = context.partition_key if context.has_partition_key else WHOLE
+        # A run of a month may take along a table that has none.
+        partition = context.partition_key if source.partition is not None and context.has_partition_key else WHOLE
         names = [partition] if partition else None
         (landing,) = land(source, platform.lake, platform.clock, names, platform.guard.passed(source.table))
         context.log.info(

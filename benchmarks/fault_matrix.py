@@ -20,6 +20,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
+from assets.partitions import MONTHS as PARTITIONS
 from benchmarks._fault_outcome import MATERIAL, Result
 from benchmarks._fault_paths import IN_PROCESS, SERVED
 from benchmarks._fault_play import Play
@@ -33,6 +34,7 @@ from benchmarks.report import conclude
 from ml.settings import Settings
 
 MONTHS = ("2013-03", "2013-08")
+MONTHS_OF_DATA = tuple(PARTITIONS.get_partition_keys())
 RAW, WHOLE_WAY = "raw alone", "one run"
 SPREAD = ("dropped_column", "delays_in_seconds", "exact_duplicates", "stale_redated", "celsius", "planes_twice")
 
@@ -50,6 +52,8 @@ class Trial:
 def main() -> None:
     """Play what the command line asks for, and print the matrix."""
     options = _options(sys.argv[2:])
+    for name in options.faults or ():
+        fault_named(name)  # before what is printed goes to a file
     folder = Settings().home / "benchmarks" / "fault_matrix"
     _only_ours(folder / "tools.log")
     warnings.simplefilter("ignore")
@@ -76,9 +80,22 @@ def _only_ours(log: Path) -> None:
 
 def _options(words: Sequence[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="fault_matrix", description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--months", nargs="+", default=MONTHS, metavar="MONTH", help="months that arrive faulty")
+    parser.add_argument(
+        "--months",
+        nargs="+",
+        default=MONTHS,
+        choices=MONTHS_OF_DATA[1:],
+        metavar="MONTH",
+        help="months that arrive faulty, such as 2013-08: not the first, which has none before it",
+    )
     parser.add_argument("--faults", nargs="+", metavar="FAULT", help="only these faults")
-    parser.add_argument("--paths", nargs="*", choices=[*IN_PROCESS, *SERVED], default=[*IN_PROCESS, *SERVED])
+    parser.add_argument(
+        "--paths",
+        nargs="*",
+        choices=[*IN_PROCESS, *SERVED],
+        default=[*IN_PROCESS, *SERVED],
+        help="ways to start a run, in quotes; landing alone is always played",
+    )
     parser.add_argument("--everywhere", action="store_true", help="every fault on every path: hours")
     parser.add_argument("--no-sql", action="store_true", help="leave out the mistakes in SQL")
     return parser.parse_args(words)
