@@ -9,8 +9,11 @@ import os
 import sys
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
+from uuid import uuid4
 
 import dagster as dg
+from dagster._core.events import DagsterEvent, DagsterEventType
+from dagster._core.instance.utils import RUNLESS_JOB_NAME
 
 from assets.failures import one_line
 from assets.mirror import Judgement, evaluation
@@ -62,12 +65,25 @@ def grant(
     return granted
 
 
-def _show(platform: Platform, instance: dg.DagsterInstance, problem: Problem, override: Override) -> None:
-    """Put the override on the asset in the UI at once: the check as a warning that names it."""
+def end(platform: Platform, instance: dg.DagsterInstance, table: str, partition: str) -> list[Override]:
+    """End the overrides on a partition's newest version now, show its checks as failed again, and return what ended."""
+    versions = platform.lake.partition_versions(table, [partition]) if platform.lake.exists(table) else {}
+    ended = [o for version in versions.values() for o in platform.overrides.end(table, version, partition)]
+    for problem in platform.guard.problems(table, versions) if ended else ():
+        if (problem.table, problem.check) in {(o.table, o.check) for o in ended}:
+            _show(platform, instance, problem, None)
+    refresh(instance, platform, failed=True)
+    return ended
+
+
+def _show(platform: Platform, instance: dg.DagsterInstance, problem: Problem, override: Override | None) -> None:
+    """Put the override on the asset in the UI at once: the check as a warning that names it, or failed without one."""
     outcome = Outcome(False, problem.reason)
     judgement = Judgement(problem.table, problem.version, problem.check, outcome, problem.partition)
     shown = evaluation(platform, dg.AssetKey(problem.table.split("/")), judgement, override)
-    instance.report_runless_asset_event(shown)
+    # Not report_runless_asset_event: Dagster takes only one of these a check and partition, ever.
+    event = DagsterEvent(DagsterEventType.ASSET_CHECK_EVALUATION.value, RUNLESS_JOB_NAME, event_specific_data=shown)
+    instance.report_dagster_event(event, run_id=str(uuid4()))
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -110,10 +126,8 @@ def main() -> int:
 def _act(platform: Platform, instance: dg.DagsterInstance, arguments: argparse.Namespace) -> None:
     table, partition, now = arguments.table, arguments.partition, platform.clock.now()
     if table and arguments.end:
-        versions = platform.lake.partition_versions(table, [partition])
-        ended = [o for v in versions.values() for o in platform.overrides.end(table, v, partition)]
+        ended = end(platform, instance, table, partition)
         print("\n".join(f"ended: {o}" for o in ended) or f"no override on {name_of(table, partition)} is in force")
-        refresh(instance, platform, failed=True)
     elif table and arguments.why is not None:
         until = arguments.until or now + timedelta(hours=arguments.hours)
         until = until.astimezone(UTC) if until.tzinfo else until.replace(tzinfo=UTC)
@@ -130,8 +144,10 @@ def _act(platform: Platform, instance: dg.DagsterInstance, arguments: argparse.N
         print("\n".join(f"{name_of(o.table, o.partition)} version {o.version}: {o}" for o in granted))
     else:
         log = [o for o in platform.overrides.log() if table in (None, o.table)]
+        newest = {(o.table, o.version, o.partition, o.check): o.until for o in log}
         lines = [
-            f"{name_of(o.table, o.partition)} version {o.version}: {o}" + ("" if now < o.until else " (ended)")
+            f"{name_of(o.table, o.partition)} version {o.version}: {o}"
+            + ("" if now < newest[o.table, o.version, o.partition, o.check] else " (ended)")
             for o in log
         ]
         print("\n".join(lines) or "No override was ever granted.")

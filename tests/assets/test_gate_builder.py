@@ -7,7 +7,7 @@ import polars as pl
 import pytest
 
 from assets.gates import Gate, gate_checks
-from assets.override import grant
+from assets.override import end, grant
 from assets.partitions import MONTHS
 from assets.quarantine import COUNT, KEY
 from assets.resources import Platform
@@ -129,6 +129,22 @@ def test_an_override_shows_as_a_warning_never_as_a_pass_and_ends_by_itself(world
     assert (shown.passed, shown.severity) == (False, dg.AssetCheckSeverity.WARN)
     assert shown.metadata["overridden by"].value == "ada"
     ReplayClock(world.platform.settings.clock_file).set(until)
+    with pytest.raises(Exception, match="failed in run"):
+        world.admitted("2013-01")
+
+
+def test_an_override_that_is_ended_shows_a_failed_check_again(world):
+    world.levels["2013-01"] = -3
+    world.run("2013-01")
+    until = NOW + timedelta(hours=1)
+    grant(world.platform, world.instance, TABLE, "2013-01", who="ada", why="gauge rebuilt", until=until)
+    assert len(end(world.platform, world.instance, TABLE, "2013-01")) == len(RAW)
+    shown = world.evaluation("2013-01")
+    assert (shown.passed, shown.severity) == (False, dg.AssetCheckSeverity.ERROR)
+    assert "overridden by" not in shown.metadata
+    grant(world.platform, world.instance, TABLE, "2013-01", who="bob", why="it rained", until=until)
+    assert world.evaluation("2013-01").metadata["overridden by"].value == "bob"
+    end(world.platform, world.instance, TABLE, "2013-01")
     with pytest.raises(Exception, match="failed in run"):
         world.admitted("2013-01")
 
