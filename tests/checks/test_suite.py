@@ -233,8 +233,8 @@ def test_a_number_that_settles_an_expectation_is_the_one_that_great_expectations
     (number, _) = Statistics(frame).settle([asked])[0]
     assert answer.passed
     assert number == pytest.approx(answer.observed, rel=1e-12)
-    on_the_bound = {"type": kind, "kwargs": {"column": "level", "min_value": number + 1e-3, "max_value": 9}}
-    assert Statistics(frame).settle([on_the_bound]) == {}
+    out_of_bounds = {"type": kind, "kwargs": {"column": "level", "min_value": number + 1e-3, "max_value": 9}}
+    assert Statistics(frame).settle([out_of_bounds]) == {}
 
 
 @pytest.mark.parametrize(("share", "settled"), [(0.7, True), (0.75, False), (0.8, False)])
