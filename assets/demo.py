@@ -61,8 +61,10 @@ class Demo:
         self._report(answers, time.monotonic() - started)
 
     def _keys(self, stages: tuple[str, ...]) -> list[dg.AssetKey]:
+        """The assets of the stages: all sources' and features', and of the models' the demo's own."""
         keys = self.definitions.resolve_asset_graph().get_all_asset_keys()
-        return sorted(key for key in keys if key.path[0] in stages or key.path[-1] in stages)
+        own = {dg.AssetKey([SPEC.name, stage]) for stage in stages}
+        return sorted(key for key in keys if key.path[0] in stages or key in own)
 
     def _raw(self) -> None:
         """Each month is a run of its own, so that Dagster keeps its check apart."""

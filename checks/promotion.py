@@ -6,8 +6,9 @@ import polars as pl
 from numpy.typing import NDArray
 
 from checks.outcome import Outcome
-from ml.evaluation import Metrics, compare, evaluate
+from ml.bootstrap import compare
 from ml.spec import ModelSpec
+from ml.task import Metrics, Task, days, task_of
 
 CHECK = "promotion"
 
@@ -15,37 +16,37 @@ CHECK = "promotion"
 def check_promotion(
     spec: ModelSpec, rows: pl.DataFrame, candidate: NDArray[Any], champion: NDArray[Any] | None
 ) -> Outcome:
-    """Judge a candidate's probabilities [N] on the N held-out `rows` of a training set.
+    """Judge a candidate's answers [N] on the N held-out `rows` of a training set.
 
-    `champion` holds the champion's probabilities on the same rows, None if there is no champion.
+    `champion` holds the champion's answers on the same rows, None if there is no champion.
     Passes only if every rule does; each rule is a row of the outcome's table.
     """
-    labels = rows[spec.outcome.label].to_numpy()
-    metrics = evaluate(labels, candidate)
-    rules = _absolute(spec, metrics)
+    task = task_of(spec)
+    metrics = task.evaluate(rows[spec.outcome.label].to_numpy(), candidate)
+    rules = _absolute(spec, task, metrics)
     if champion is not None:
-        rules.append(_against_champion(spec, rows, candidate, champion))
+        rules.append(_against_champion(spec, task, rows, candidate, champion))
     failed = [rule for rule in rules if not rule["passed"]]
-    summary = f"test ROC AUC {metrics.roc_auc:.4f}, calibration error {metrics.calibration_error:.4f}"
+    summary = f"test {task.score_title} {metrics.score:.4f}, calibration error {metrics.calibration_error:.4f}"
     summary += "; refused: " + "; ".join(str(rule["reason"]) for rule in failed) if failed else "; every rule holds"
     return Outcome(not failed, summary, {"metrics": metrics.as_dict(), "rules": rules}, tuple(rules))
 
 
-def _absolute(spec: ModelSpec, metrics: Metrics) -> list[dict[str, Any]]:
-    auc, gap, gates = metrics.roc_auc, metrics.calibration_error, spec.gates
+def _absolute(spec: ModelSpec, task: Task, metrics: Metrics) -> list[dict[str, Any]]:
+    score, gap, gates = metrics.score, metrics.calibration_error, spec.gates
     return [
         _rule(
-            "ROC AUC is high enough",
-            f"{auc:.4f}",
-            f">= {gates.min_auc}",
-            auc >= gates.min_auc,
+            f"{task.score_title} is high enough",
+            f"{score:.4f}",
+            f">= {gates.min_score}",
+            score >= gates.min_score,
             "too weak to be of use",
         ),
         _rule(
-            "ROC AUC is believable",
-            f"{auc:.4f}",
-            f"<= {gates.max_auc}",
-            auc <= gates.max_auc,
+            f"{task.score_title} is believable",
+            f"{score:.4f}",
+            f"<= {gates.max_score}",
+            score <= gates.max_score,
             "too good to be true: look for a feature known only after the question",
         ),
         _rule(
@@ -53,24 +54,22 @@ def _absolute(spec: ModelSpec, metrics: Metrics) -> list[dict[str, Any]]:
             f"{gap:.4f}",
             f"<= {gates.max_calibration_error}",
             gap <= gates.max_calibration_error,
-            "its probabilities are not frequencies",
+            "its answers are not what happens on average",
         ),
     ]
 
 
 def _against_champion(
-    spec: ModelSpec, rows: pl.DataFrame, candidate: NDArray[Any], champion: NDArray[Any]
+    spec: ModelSpec, task: Task, rows: pl.DataFrame, candidate: NDArray[Any], champion: NDArray[Any]
 ) -> dict[str, Any]:
-    """Better beyond noise: the paired bootstrap's interval of the AUC difference lies above zero.
-
-    Whole days are drawn: flights of one day share their storm and are not independent.
-    """
-    days = rows[spec.outcome.prediction_time].dt.date().to_numpy()
-    found = compare(rows[spec.outcome.label].to_numpy(), champion, candidate, days, confidence=spec.gates.confidence)
+    """Better beyond noise: the paired bootstrap's interval of the difference in score lies above zero."""
+    labels = rows[spec.outcome.label].to_numpy()
+    old, new = (task.scorer(labels, answers) for answers in (champion, candidate))
+    found = compare(old, new, rows.height, days(spec, rows), confidence=spec.gates.confidence)
     seen = f"{found.difference:+.4f} [{found.low:+.4f}, {found.high:+.4f}]"
     return _rule(
         "better than the champion",
-        f"{seen} ROC AUC, champion {found.champion_auc:.4f}",
+        f"{seen} {task.score_title}, champion {found.champion:.4f}",
         f"{found.confidence:.0%} interval above 0",
         found.low > 0,
         f"not better than the champion beyond noise ({seen})",

@@ -1,7 +1,4 @@
-"""Platt scaling: the scale and shift of logits that make probabilities agree with frequencies.
-
-Platt, Probabilistic Outputs for Support Vector Machines, 1999.
-"""
+"""The scale and shift that make raw outputs agree with what happened."""
 
 import math
 from dataclasses import dataclass
@@ -15,15 +12,18 @@ _STEPS = 50
 
 @dataclass(frozen=True)
 class Calibration:
-    """Platt's scale and shift of the logits, and the log loss that they leave."""
+    """Scale and shift of raw outputs, and the loss that they leave."""
 
     scale: float
     shift: float
     loss: float
 
 
-def calibrate(logits: Tensor, label: Tensor) -> Calibration:
-    """Return the scale and shift of least log loss on logits [N] with labels [N]."""
+def calibrate_logits(logits: Tensor, label: Tensor) -> Calibration:
+    """Return the scale and shift of least log loss, in nats, on logits [N] with labels [N] of 0 and 1.
+
+    Platt, Probabilistic Outputs for Support Vector Machines, 1999.
+    """
     logits, label = logits.double().cpu(), label.double().cpu()
     # The scale is kept as its logarithm: one window's noise must not turn a model around.
     weights = torch.zeros(2, dtype=torch.float64, requires_grad=True)
@@ -38,3 +38,14 @@ def calibrate(logits: Tensor, label: Tensor) -> Calibration:
     optimizer.step(loss)
     log_scale, shift = weights.detach().tolist()
     return Calibration(math.exp(log_scale), shift, loss().item())
+
+
+def calibrate_line(raw: Tensor, target: Tensor) -> Calibration:
+    """Return the scale (never negative) and shift of least squared error on raw outputs [N] with targets [N]."""
+    raw, target = raw.double().cpu(), target.double().cpu()
+    spread = raw - raw.mean()
+    variance = spread.square().mean()
+    scale = float((spread * (target - target.mean())).mean() / variance) if variance > 0 else 0.0
+    scale = max(scale, 0.0)
+    shift = float(target.mean() - scale * raw.mean())
+    return Calibration(scale, shift, float((raw * scale + shift - target).square().mean()))

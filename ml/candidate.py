@@ -13,13 +13,13 @@ import torch
 from numpy.typing import NDArray
 
 from ml.device import hardware
-from ml.evaluation import Metrics, evaluate
 from ml.export import export, verify
 from ml.recording import ONNX_FILE, Recording
 from ml.registry import Registry
 from ml.scoring import example_feed, score
 from ml.spec import ModelSpec
 from ml.split import Parts, split_rows
+from ml.task import Metrics, Task, task_of
 from ml.training import Epoch, FittedModel, fit
 
 TEST_PREDICTIONS = "test_predictions.parquet"
@@ -80,12 +80,12 @@ def make_candidate(
     with registry.recording(spec.name, provenance) as run:
         run.params({**_settings(spec), "seed": spec.training.seed, "device": str(device)})
         run.tags({"hardware": hardware(device)})
-        model = fit(spec, parts.train, parts.validation, device, _reporter(run, say), max_seconds)
+        model = fit(spec, parts.train, parts.validation, device, _reporter(task_of(spec), run, say), max_seconds)
         say(f"fitted in {model.seconds:.0f} s, ended by {model.stopped_by}; kept epoch {model.best.number}")
         candidate = _register(spec, parts, model, run, registry, provenance, out)
     say(
-        f"registered {spec.name} version {candidate.version}: test ROC AUC {candidate.test.roc_auc:.4f}, "
-        f"calibration error {candidate.test.calibration_error:.4f}"
+        f"registered {spec.name} version {candidate.version}: test {model.task.score_title} "
+        f"{candidate.test.score:.4f}, calibration error {candidate.test.calibration_error:.4f}"
     )
     return candidate
 
@@ -102,15 +102,16 @@ def _register(
     onnx = out / ONNX_FILE
     export(model, onnx)
     difference = verify(model, onnx, parts.test.head(_PROVED_ROWS))
-    probabilities = score(onnx, parts.test)
-    test = evaluate(parts.test[spec.outcome.label], probabilities)
-    validation = evaluate(parts.validation[spec.outcome.label], score(onnx, parts.validation))
+    answers = score(onnx, parts.test)
+    test = model.task.evaluate(parts.test[spec.outcome.label], answers)
+    validation = model.task.evaluate(parts.validation[spec.outcome.label], score(onnx, parts.validation))
     measured = {**validation.as_dict("validation_"), **test.as_dict("test_")}
     run.metrics({**measured, "onnx_difference": difference, "fit_seconds": model.seconds})
     predictions = out / TEST_PREDICTIONS
-    held_out_predictions(spec, parts.test, probabilities).write_parquet(predictions)
+    held_out_predictions(spec, parts.test, answers).write_parquet(predictions)
     run.artifact(predictions)
-    version = registry.version(spec.name, run.register(onnx, example_feed(onnx, parts.test, _EXAMPLE_ROWS), provenance))
+    example = example_feed(onnx, parts.test, _EXAMPLE_ROWS)
+    version = registry.version(spec.name, run.register(onnx, example, provenance, model.task.output))
     return Candidate(
         name=spec.name,
         version=version.version,
@@ -124,27 +125,31 @@ def _register(
     )
 
 
-def held_out_predictions(spec: ModelSpec, rows: pl.DataFrame, probabilities: NDArray[Any]) -> pl.DataFrame:
+def held_out_predictions(spec: ModelSpec, rows: pl.DataFrame, answers: NDArray[Any]) -> pl.DataFrame:
     """Return what a later comparison needs of N held-out rows.
 
-    Columns: row_id, prediction_time, label, probability, and to slice by: the categorical request fields
-    and, for each local_time field, its hour of the day as <field>_hour.
+    Columns: row_id, prediction_time, label, the answer under the task's name (probability or value), and to
+    slice by: the categorical request fields and, for each local_time field, its hour of the day as <field>_hour.
     """
     outcome = spec.outcome
-    slices = [pl.col(field.name) for field in spec.request if field.kind == "categorical"]
+    return rows.select(
+        pl.col(outcome.row_id).alias("row_id"),
+        pl.col(outcome.prediction_time).alias("prediction_time"),
+        pl.col(outcome.label).alias("label"),
+        pl.Series(task_of(spec).output, answers, dtype=pl.Float32),
+        *slice_columns(spec),
+    )
+
+
+def slice_columns(spec: ModelSpec) -> list[pl.Expr]:
+    """Return what the rows of a model can be judged in parts by: categories, and hours of local times."""
+    categories = [pl.col(field.name) for field in spec.request if field.kind == "categorical"]
     hours = [
         (pl.col(field.name) % 86_400 // _SECONDS_AN_HOUR).cast(pl.Int8).alias(f"{field.name}_hour")
         for field in spec.request
         if field.kind == "local_time"
     ]
-    return rows.select(
-        pl.col(outcome.row_id).alias("row_id"),
-        pl.col(outcome.prediction_time).alias("prediction_time"),
-        pl.col(outcome.label).alias("label"),
-        pl.Series("probability", probabilities, dtype=pl.Float32),
-        *slices,
-        *hours,
-    )
+    return [*categories, *hours]
 
 
 def _describe(parts: Parts) -> str:
@@ -160,19 +165,19 @@ def _settings(spec: ModelSpec) -> dict[str, Any]:
     }
 
 
-def _reporter(run: Recording, say: Say) -> Callable[[Epoch], None]:
+def _reporter(task: Task, run: Recording, say: Say) -> Callable[[Epoch], None]:
     def report(epoch: Epoch) -> None:
         run.metrics(
             {
                 "epoch_train_loss": epoch.train_loss,
                 "epoch_validation_loss": epoch.validation_loss,
-                "epoch_validation_roc_auc": epoch.validation_auc,
+                f"epoch_validation_{task.score}": epoch.validation_score,
             },
             step=epoch.number,
         )
         say(
             f"epoch {epoch.number}/{epoch.planned}: train loss {epoch.train_loss:.4f}, validation loss "
-            f"{epoch.validation_loss:.4f}, ROC AUC {epoch.validation_auc:.4f}, {epoch.seconds:.1f} s"
+            f"{epoch.validation_loss:.4f}, {task.score_title} {epoch.validation_score:.4f}, {epoch.seconds:.1f} s"
             + (" (best)" if epoch.best else "")
         )
 

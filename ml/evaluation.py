@@ -1,20 +1,19 @@
-"""How good probabilities are: metrics, slices, and whether one model beats another beyond noise.
+"""How good answers are: metrics of probabilities and of values against what happened.
 
-Here: functions of labels and probabilities. Not here: bounds and verdicts (checks/) or scoring
-(ml/scoring.py).
+Here: functions of labels and answers. Not here: whether a difference is noise (ml/bootstrap.py), slices
+(ml/slices.py), bounds and verdicts (checks/), scoring (ml/scoring.py).
 """
 
 from dataclasses import asdict, dataclass
 
 import numpy as np
-import polars as pl
 from numpy.typing import ArrayLike, NDArray
 
 BINS = 10
 
 
 @dataclass(frozen=True)
-class Metrics:
+class BinaryMetrics:
     """Metrics of N probabilities; log loss in nats."""
 
     rows: int
@@ -26,30 +25,39 @@ class Metrics:
     brier: float
     calibration_error: float
 
+    @property
+    def score(self) -> float:
+        """What models are compared by: the ROC AUC."""
+        return self.roc_auc
+
     def as_dict(self, prefix: str = "") -> dict[str, float]:
         """Return the metrics by name, each with `prefix`."""
         return {prefix + name: float(value) for name, value in asdict(self).items()}
 
 
 @dataclass(frozen=True)
-class Difference:
-    """A challenger's ROC AUC minus the champion's on the same rows.
+class RegressionMetrics:
+    """Metrics of N values. Means, RMSE and MAE are in the label's unit, the calibration error in its deviations."""
 
-    `low` and `high` bound the central share `confidence` of the bootstrap's differences;
-    `p_not_better` is the share of resamples in which the challenger was not better.
-    """
+    rows: int
+    mean_label: float
+    mean_value: float
+    r2: float
+    rmse: float
+    mae: float
+    calibration_error: float
 
-    champion_auc: float
-    challenger_auc: float
-    difference: float
-    low: float
-    high: float
-    confidence: float
-    p_not_better: float
-    resamples: int
+    @property
+    def score(self) -> float:
+        """What models are compared by: the coefficient of determination."""
+        return self.r2
+
+    def as_dict(self, prefix: str = "") -> dict[str, float]:
+        """Return the metrics by name, each with `prefix`."""
+        return {prefix + name: float(value) for name, value in asdict(self).items()}
 
 
-def evaluate(labels: ArrayLike, probabilities: ArrayLike) -> Metrics:
+def evaluate_binary(labels: ArrayLike, probabilities: ArrayLike) -> BinaryMetrics:
     """Return the metrics of probabilities [N] in [0, 1] against labels [N] of 0 and 1.
 
     Raises ValueError if there are no rows, lengths differ, a probability is no number or outside
@@ -57,8 +65,8 @@ def evaluate(labels: ArrayLike, probabilities: ArrayLike) -> Metrics:
     """
     from sklearn.metrics import average_precision_score, brier_score_loss, log_loss
 
-    label, probability = _checked(labels, probabilities)
-    return Metrics(
+    label, probability = checked_binary(labels, probabilities)
+    return BinaryMetrics(
         rows=len(label),
         positive_share=float(label.mean()),
         mean_probability=float(probability.mean()),
@@ -70,90 +78,54 @@ def evaluate(labels: ArrayLike, probabilities: ArrayLike) -> Metrics:
     )
 
 
+def evaluate_regression(labels: ArrayLike, values: ArrayLike) -> RegressionMetrics:
+    """Return the metrics of values [N] against labels [N], both finite and in one unit.
+
+    Raises ValueError if there are no rows, lengths differ, a number is not finite, or all labels are equal.
+    """
+    label, value = checked_regression(labels, values)
+    return RegressionMetrics(
+        rows=len(label),
+        mean_label=float(label.mean()),
+        mean_value=float(value.mean()),
+        r2=SquaredErrors(label, value)(np.ones(len(label))),
+        rmse=float(np.sqrt(((label - value) ** 2).mean())),
+        mae=float(np.abs(label - value).mean()),
+        calibration_error=calibration_error(label, value) / float(label.std()),
+    )
+
+
 def roc_auc(labels: ArrayLike, scores: ArrayLike) -> float:
     """Return the area under the ROC curve: the chance that a positive row outscores a negative one.
 
     Ties count half (Mann-Whitney U; Hanley and McNeil 1982). Labels [N] of 0 and 1, scores [N].
     """
     label = np.asarray(labels, dtype=np.float64)
-    return float(_RankedScores(label, np.asarray(scores, dtype=np.float64)).auc(np.ones(len(label))))
+    return RankedScores(label, np.asarray(scores, dtype=np.float64))(np.ones(len(label)))
 
 
-def calibration_error(labels: ArrayLike, probabilities: ArrayLike, bins: int = BINS) -> float:
-    """Return the expected calibration error over bins of equal mass.
+def calibration_error(labels: ArrayLike, answers: ArrayLike, bins: int = BINS) -> float:
+    """Return the expected calibration error over bins of equal mass, in the label's unit.
 
-    Sum over bins of |mean label - mean probability| weighted by the bin's share of rows: Naeini et
+    Sum over bins of |mean label - mean answer| weighted by the bin's share of rows: Naeini et
     al., Obtaining Well Calibrated Probabilities Using Bayesian Binning, AAAI 2015; equal-mass bins as in
     Nixon et al., Measuring Calibration in Deep Learning, CVPR workshops 2019. Rows are sorted by
-    probability and cut into `bins` runs whose lengths differ by at most one.
+    answer and cut into `bins` runs whose lengths differ by at most one.
     """
-    label, probability = _checked(labels, probabilities)
-    order = np.argsort(probability, kind="stable")
-    gaps = [
-        abs(label[part].mean() - probability[part].mean()) * len(part)
-        for part in np.array_split(order, min(bins, len(order)))
-    ]
-    return float(sum(gaps) / len(label))
+    curve = calibration_curve(labels, answers, bins)
+    return float(np.abs(curve[:, 0] - curve[:, 1]) @ curve[:, 2])
 
 
-def compare(
-    labels: ArrayLike,
-    champion: ArrayLike,
-    challenger: ArrayLike,
-    groups: ArrayLike | None = None,
-    resamples: int = 300,
-    confidence: float = 0.95,
-    seed: int = 7,
-) -> Difference:
-    """Compare two models on the same N rows by a paired bootstrap of the ROC AUC difference.
-
-    Each resample draws rows with replacement, the same for both models (percentile interval: Efron and
-    Tibshirani, An Introduction to the Bootstrap, 1993, chapter 13). With `groups` [N] (say the day),
-    whole groups are drawn instead: rows of one day share their storm and are not independent. Raises
-    ValueError as `evaluate` does.
-    """
-    label, first = _checked(labels, champion)
-    _, second = _checked(labels, challenger)
-    ranked = [_RankedScores(label, first), _RankedScores(label, second)]
-    whole = [scores.auc(np.ones(len(label))) for scores in ranked]
-    differences = np.array(
-        [ranked[1].auc(weight) - ranked[0].auc(weight) for weight in _weights(label, groups, resamples, seed)]
-    )
-    tail = (1 - confidence) / 2
-    low, high = np.quantile(differences, [tail, 1 - tail])
-    return Difference(
-        champion_auc=whole[0],
-        challenger_auc=whole[1],
-        difference=whole[1] - whole[0],
-        low=float(low),
-        high=float(high),
-        confidence=confidence,
-        p_not_better=float((1 + (differences <= 0).sum()) / (1 + len(differences))),
-        resamples=len(differences),
-    )
+def calibration_curve(labels: ArrayLike, answers: ArrayLike, bins: int = BINS) -> NDArray[np.float64]:
+    """Return [bins, 3]: mean answer, mean label and share of rows of each bin of equal mass, lowest first."""
+    label, answer = np.asarray(labels, dtype=np.float64), np.asarray(answers, dtype=np.float64)
+    order = np.argsort(answer, kind="stable")
+    parts = np.array_split(order, min(bins, len(order)))
+    return np.array([[answer[part].mean(), label[part].mean(), len(part) / len(label)] for part in parts])
 
 
-def slices(
-    rows: pl.DataFrame,
-    column: str,
-    label: str = "label",
-    probability: str = "probability",
-    min_rows: int = 200,
-) -> pl.DataFrame:
-    """Return one row of metrics a value of `column`, largest first; columns as in Metrics.
-
-    Values with fewer than `min_rows` rows or only one class are left out.
-    """
-    found = []
-    for (value,), part in rows.sort(column).group_by(column, maintain_order=True):
-        if part.height >= min_rows and part[label].n_unique() == 2:
-            found.append({"column": column, "value": str(value), **asdict(evaluate(part[label], part[probability]))})
-    schema = {"column": pl.String, "value": pl.String, **dict.fromkeys(Metrics.__annotations__, pl.Float64)}
-    return pl.DataFrame(found, schema=schema | {"rows": pl.Int64}).sort("rows", descending=True)
-
-
-class _RankedScores:
-    """Scores sorted once, so that the AUC under any row weights costs one pass."""
+class RankedScores:
+    """The ROC AUC as a function of row weights [N]: scores are sorted once, each AUC costs one pass."""
 
     def __init__(self, label: NDArray[np.float64], scores: NDArray[np.float64]) -> None:
         self._order = np.argsort(scores, kind="stable")
@@ -161,8 +133,8 @@ class _RankedScores:
         self._starts = np.flatnonzero(np.concatenate([[True], ordered[1:] != ordered[:-1]]))
         self._positive = label[self._order]
 
-    def auc(self, weight: NDArray[np.float64]) -> float:
-        """Return the AUC with weights [N] in the rows' original order."""
+    def __call__(self, weight: NDArray[np.float64]) -> float:
+        """Return the AUC with weights [N] in the rows' original order, NaN if a class has no weight."""
         ordered = weight[self._order]
         positive = np.add.reduceat(ordered * self._positive, self._starts)
         negative = np.add.reduceat(ordered, self._starts) - positive
@@ -171,23 +143,24 @@ class _RankedScores:
         return float((positive * (below + 0.5 * negative)).sum() / pairs) if pairs > 0 else float("nan")
 
 
-def _weights(label: NDArray[np.float64], groups: ArrayLike | None, resamples: int, seed: int) -> list[NDArray]:
-    random = np.random.default_rng(seed)
-    member = np.arange(len(label)) if groups is None else np.unique(np.asarray(groups), return_inverse=True)[1]
-    count = int(member.max()) + 1
-    found: list[NDArray] = []
-    while len(found) < resamples:
-        drawn = np.bincount(random.integers(0, count, count), minlength=count).astype(np.float64)[member]
-        if 0 < (drawn * label).sum() < drawn.sum():
-            found.append(drawn)
-    return found
+class SquaredErrors:
+    """The coefficient of determination R^2 as a function of row weights [N]."""
+
+    def __init__(self, label: NDArray[np.float64], values: NDArray[np.float64]) -> None:
+        self._label = label
+        self._error = (label - values) ** 2
+
+    def __call__(self, weight: NDArray[np.float64]) -> float:
+        """Return 1 - weighted squared error / weighted variance, NaN if all weighted labels are equal."""
+        total = weight.sum()
+        mean = weight @ self._label / total
+        spread = weight @ (self._label - mean) ** 2
+        return float(1 - (weight @ self._error) / spread) if spread > 0 else float("nan")
 
 
-def _checked(labels: ArrayLike, probabilities: ArrayLike) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    label = np.asarray(labels, dtype=np.float64)
-    probability = np.asarray(probabilities, dtype=np.float64)
-    if label.shape != probability.shape or label.ndim != 1 or len(label) == 0:
-        raise ValueError(f"labels {label.shape} and probabilities {probability.shape} must be [N] with the same N > 0")
+def checked_binary(labels: ArrayLike, probabilities: ArrayLike) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return labels and probabilities as float64 [N]. Raises ValueError as `evaluate_binary` does."""
+    label, probability = _paired(labels, probabilities, "probabilities")
     if not np.isin(label, (0.0, 1.0)).all():
         raise ValueError("labels must be 0 or 1; leave rows without a label out")
     if not ((probability >= 0) & (probability <= 1)).all():
@@ -195,3 +168,22 @@ def _checked(labels: ArrayLike, probabilities: ArrayLike) -> tuple[NDArray[np.fl
     if label.min() == label.max():
         raise ValueError(f"all {len(label)} labels are {label[0]:.0f}; metrics need both classes")
     return label, probability
+
+
+def checked_regression(labels: ArrayLike, values: ArrayLike) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return labels and values as float64 [N]. Raises ValueError as `evaluate_regression` does."""
+    label, value = _paired(labels, values, "values")
+    if not np.isfinite(label).all():
+        raise ValueError("labels must be finite numbers; leave rows without a label out")
+    if not np.isfinite(value).all():
+        raise ValueError("values must be finite numbers; the model gave others")
+    if label.min() == label.max():
+        raise ValueError(f"all {len(label)} labels are {label[0]:g}; metrics need labels that differ")
+    return label, value
+
+
+def _paired(labels: ArrayLike, answers: ArrayLike, what: str) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    label, answer = np.asarray(labels, dtype=np.float64), np.asarray(answers, dtype=np.float64)
+    if label.shape != answer.shape or label.ndim != 1 or len(label) == 0:
+        raise ValueError(f"labels {label.shape} and {what} {answer.shape} must be [N] with the same N > 0")
+    return label, answer

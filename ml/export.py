@@ -1,4 +1,4 @@
-"""One ONNX graph a model: raw values in, calibrated probability out, nothing to preprocess outside.
+"""One ONNX graph a model: raw values in, calibrated answer out, nothing to preprocess outside.
 
 Here: exporting a FittedModel and proving the file equal to it. Not here: scoring (ml/scoring.py) and
 registering (ml/registry.py).
@@ -15,15 +15,13 @@ import torch
 from torch import Tensor, nn
 
 from ml.encoding import FIRST_KNOWN, MISSING, UNKNOWN, Encoding, Input, Vocabulary
-from ml.network import TabularNetwork
 from ml.scoring import score
 from ml.training import FittedModel
 
 if TYPE_CHECKING:
     import onnx
 
-OUTPUT = "probability"
-TOLERANCE = 1e-5  # largest difference of a probability between torch and ONNX
+TOLERANCE = 1e-5  # largest difference of an answer between torch and ONNX, of a value in deviations of the label
 
 _INDEX = "__index"
 _ML_DOMAIN = "ai.onnx.ml"
@@ -38,12 +36,12 @@ def export(model: FittedModel, path: Path) -> None:
 
     Inputs, each [N, 1], in the spec's order: numeric FLOAT (NaN is missing), categorical STRING ("" is
     missing, unseen values are allowed), time DOUBLE (seconds since the epoch, NaN is missing). Output:
-    `probability` FLOAT [N, 1].
+    the task's, `probability` or `value`, FLOAT [N, 1].
     """
     import onnx
 
-    graph = _RawValues(model.network).cpu().eval()
-    exported = _torch_graph(graph, model.encoding.inputs)
+    graph = _RawValues(model).cpu().eval()
+    exported = _torch_graph(graph, model.encoding.inputs, model.task.output)
     for vocabulary in model.encoding.categorical:
         _look_up(exported, vocabulary)
     _order_inputs(exported, model.encoding)
@@ -56,13 +54,13 @@ def export(model: FittedModel, path: Path) -> None:
 
 
 def verify(model: FittedModel, path: Path, rows: pl.DataFrame) -> float:
-    """Return the largest difference of a probability between torch and the ONNX file.
+    """Return the largest difference of an answer between torch and the ONNX file.
 
     Asked with `rows` (training-set columns), the same rows with each column missing in turn, with all
     missing, and with categories never seen. Raises ValueError if it exceeds TOLERANCE.
     """
     asked = probe_rows(model.encoding, rows)
-    difference = float(np.abs(model.predict(asked) - score(path, asked)).max())
+    difference = float(np.abs(model.predict(asked) - score(path, asked)).max()) / model.spread
     if not difference <= TOLERANCE:
         raise ValueError(f"{path} differs from torch by {difference:.2e} (at most {TOLERANCE:.0e}); do not serve it")
     return difference
@@ -79,25 +77,25 @@ def probe_rows(encoding: Encoding, rows: pl.DataFrame) -> pl.DataFrame:
 
 
 class _RawValues(nn.Module):
-    """The network with one [N, 1] input a raw value (categories as indices) and a probability [N, 1]."""
+    """The network with one [N, 1] input a raw value (categories as indices) and an answer [N, 1]."""
 
-    def __init__(self, network: TabularNetwork) -> None:
+    def __init__(self, model: FittedModel) -> None:
         super().__init__()
-        self.network = network
-        names = [entry.name for entry in network.encoding.inputs]
-        encoding = network.encoding
+        self.network, self.task = model.network, model.task
+        encoding = model.encoding
+        names = [entry.name for entry in encoding.inputs]
         self._categorical = [names.index(entry.column) for entry in encoding.categorical]
         self._numeric = [names.index(entry.column) for entry in encoding.numeric]
         self._times = [names.index(name) for name in encoding.times]
 
     def forward(self, *columns: Tensor) -> Tensor:
-        """Return probabilities, float32 [N, 1], of raw values [N, 1] in the order of the inputs."""
+        """Return answers, float32 [N, 1], of raw values [N, 1] in the order of the inputs."""
         blocks = [
             _side_by_side(columns, self._categorical, torch.int64),
             _side_by_side(columns, self._numeric, torch.float32),
             _side_by_side(columns, self._times, torch.float64),
         ]
-        return torch.sigmoid(self.network(*blocks)).unsqueeze(1)
+        return self.task.answer(self.network(*blocks)).unsqueeze(1)
 
 
 def _side_by_side(columns: tuple[Tensor, ...], chosen: list[int], kind: torch.dtype) -> Tensor:
@@ -106,7 +104,7 @@ def _side_by_side(columns: tuple[Tensor, ...], chosen: list[int], kind: torch.dt
     return torch.cat([columns[index] for index in chosen], dim=1)
 
 
-def _torch_graph(graph: nn.Module, inputs: tuple[Input, ...]) -> "onnx.ModelProto":
+def _torch_graph(graph: nn.Module, inputs: tuple[Input, ...], output: str) -> "onnx.ModelProto":
     kinds = {"categorical": torch.int64, "numeric": torch.float32, "time": torch.float64}
     example = tuple(torch.ones((3, 1), dtype=kinds[entry.kind]) for entry in inputs)
     rows = torch.export.Dim("rows")
@@ -120,7 +118,7 @@ def _torch_graph(graph: nn.Module, inputs: tuple[Input, ...]) -> "onnx.ModelProt
             verbose=False,
             opset_version=_OPSET,
             input_names=[entry.name + _INDEX * (entry.kind == "categorical") for entry in inputs],
-            output_names=[OUTPUT],
+            output_names=[output],
             dynamic_shapes={"columns": tuple({0: rows} for _ in inputs)},
         )
     assert program is not None

@@ -1,4 +1,4 @@
-"""The tabular network: raw values in, calibrated logit out; all preprocessing is inside.
+"""The tabular network: raw values in, calibrated output out; all preprocessing is inside.
 
 Here: torch modules only, on any device. Not here: fitting (ml/training.py) and export (ml/export.py).
 """
@@ -86,11 +86,10 @@ class LocalTimeBlock(nn.Module):
 
 
 class TabularNetwork(nn.Module):
-    """Embeddings, numeric blocks and an MLP; the logit is calibrated by a learned scale and shift.
+    """Embeddings, numeric blocks and an MLP; the output is calibrated by a scale and shift (ml/calibration.py).
 
-    Calibration is Platt's: sigmoid(scale * logit + shift), fitted on validation rows (Platt 1999,
-    Probabilistic Outputs for Support Vector Machines). Of the shift only a share is kept
-    (TrainingSettings.shift_kept): one window's base rate is a single draw of what the next one's will be.
+    They are fitted on validation rows. Of the shift only a share is kept (TrainingSettings.shift_kept): one
+    window's base rate is a single draw of what the next one's will be.
     """
 
     scale: Tensor
@@ -110,17 +109,17 @@ class TabularNetwork(nn.Module):
         self.register_buffer("shift", torch.zeros(()))
 
     def forward(self, categorical: Tensor, numeric: Tensor, times: Tensor) -> Tensor:
-        """Return calibrated logits, float32 [N].
+        """Return calibrated outputs (logits, or values in the label's unit), float32 [N].
 
         Args:
             categorical: int64 [N, C] indices of `encoding.categorical`.
             numeric: float32 [N, K] values of `encoding.numeric`, NaN where missing.
             times: float64 [N, T] seconds of `encoding.times`, NaN where missing.
         """
-        return self.raw_logit(categorical, numeric, times) * self.scale + self.shift
+        return self.raw(categorical, numeric, times) * self.scale + self.shift
 
-    def raw_logit(self, categorical: Tensor, numeric: Tensor, times: Tensor) -> Tensor:
-        """Return logits before calibration, float32 [N]; arguments as in `forward`."""
+    def raw(self, categorical: Tensor, numeric: Tensor, times: Tensor) -> Tensor:
+        """Return outputs before calibration, float32 [N]; arguments as in `forward`."""
         blocks = [embed(categorical[:, index]) for index, embed in enumerate(self.embeddings)]
         blocks.append(self.numbers(torch.cat([numeric, *self._elapsed(times)], dim=1)))
         for name, block in zip(self.encoding.local_times, self.local_times, strict=True):

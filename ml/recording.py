@@ -55,14 +55,18 @@ class Recording:
         self.client.log_artifact(self.run_id, str(path))
 
     def register(
-        self, onnx_file: Path, example: Mapping[str, NDArray[Any]], tags: Mapping[str, Any] | None = None
+        self,
+        onnx_file: Path,
+        example: Mapping[str, NDArray[Any]],
+        tags: Mapping[str, Any] | None = None,
+        output: str = "probability",
     ) -> str:
         """Store the ONNX file as a model, register it and return the new version's number.
 
-        `example` holds a few rows of inputs, each [N, 1]. The version is created last, in one
+        `example` holds a few rows of inputs, each [N, 1]; `output` is the graph's. The version is created last, in one
         transaction: if anything fails before, there is none.
         """
-        model = self._store(onnx_file, example)
+        model = self._store(onnx_file, example, output)
         self._name_model()
         # The address models:/<id> would be looked up in MLflow's global store, not in this one.
         entry = self.client.create_model_version(
@@ -70,7 +74,7 @@ class Recording:
         )
         return str(entry.version)
 
-    def _store(self, onnx_file: Path, example: Mapping[str, NDArray[Any]]) -> "LoggedModel":
+    def _store(self, onnx_file: Path, example: Mapping[str, NDArray[Any]], output: str) -> "LoggedModel":
         from mlflow.entities import LoggedModelOutput
 
         experiment = self.client.get_run(self.run_id).info.experiment_id
@@ -78,7 +82,7 @@ class Recording:
         try:
             with tempfile.TemporaryDirectory(prefix="headwater-model-") as folder:
                 stored = Path(folder) / "model"
-                _save_flavour(stored, onnx_file, example, self.run_id, model.model_id)
+                _save_flavour(stored, onnx_file, example, output, self.run_id, model.model_id)
                 self.client.log_model_artifacts(model.model_id, str(stored))
         except BaseException:
             self.client.finalize_logged_model(model.model_id, "FAILED")
@@ -103,7 +107,7 @@ def as_text(values: Mapping[str, Any]) -> dict[str, str]:
 
 
 def _save_flavour(
-    folder: Path, onnx_file: Path, example: Mapping[str, NDArray[Any]], run_id: str, model_id: str
+    folder: Path, onnx_file: Path, example: Mapping[str, NDArray[Any]], output: str, run_id: str, model_id: str
 ) -> None:
     """Write MLflow's ONNX flavour; model.onnx in it is our file, byte for byte."""
     import mlflow.onnx
@@ -116,7 +120,7 @@ def _save_flavour(
         TensorSpec(np.dtype(str) if values.dtype.kind == "U" else values.dtype, (-1, 1), name)
         for name, values in plain.items()
     ]
-    outputs: list[ColSpec | TensorSpec] = [TensorSpec(np.dtype(np.float32), (-1, 1), "probability")]
+    outputs: list[ColSpec | TensorSpec] = [TensorSpec(np.dtype(np.float32), (-1, 1), output)]
     mlflow.onnx.save_model(
         onnx.load(onnx_file),
         str(folder),

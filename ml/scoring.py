@@ -28,7 +28,7 @@ def open_session(path: Path) -> "InferenceSession":
 
 
 def score(path: Path, rows: pl.DataFrame) -> NDArray[np.float32]:
-    """Return the ONNX file's probabilities [N] of N rows with training-set columns.
+    """Return the ONNX file's answers [N] of N rows with training-set columns.
 
     Raises LookupError if the file cannot be opened, ValueError that names the columns that the model
     reads and the rows lack.

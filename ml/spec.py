@@ -8,6 +8,7 @@ from typing import Annotated, Literal, Self
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, model_validator
 
 Share = Annotated[float, Field(ge=0, le=1)]
+TaskName = Literal["binary", "regression"]
 
 
 class Frozen(BaseModel):
@@ -25,7 +26,9 @@ class Outcome(Frozen):
 
     table: str
     row_id: str = Field(description="Column that names a row uniquely, for people and for joins with outcomes.")
-    label: str = Field(description="Column with 0, 1 or null (no label: the row is not trained on).")
+    label: str = Field(
+        description="Column with 0 or 1 (binary) or a number (regression); null: no label, the row is not trained on."
+    )
     label_timestamp: str = Field(description="Column with the instant at which the label became known (UTC).")
     prediction_time: str = "prediction_time"
 
@@ -104,9 +107,20 @@ class TrainingSettings(Frozen):
 class Gates(Frozen):
     """Bounds that a candidate must keep to be promoted."""
 
-    min_auc: Share = Field(description="Held-out ROC AUC below this is refused even without a champion.")
-    max_auc: Share = Field(description="Held-out ROC AUC above this is a leak until proven otherwise.")
-    max_calibration_error: Share = Field(0.05, description="Expected calibration error, 10 equal-mass bins.")
+    min_score: Share = Field(
+        description="A held-out score (ROC AUC, or R^2 of a regression) below this is refused even without a champion."
+    )
+    max_score: Share = Field(description="A held-out score above this is a leak until proven otherwise.")
+    max_feature_share: Share = Field(
+        0.6, description="One feature that carries more of the score than this is a leak until proven otherwise."
+    )
+    max_calibration_error: Share = Field(
+        0.05,
+        description="Expected calibration error, 10 equal-mass bins; of a regression in deviations of the label.",
+    )
+    max_slice_loss: Share = Field(
+        0.02, description="On no slice may the score be lower than the champion's by more than this, beyond noise."
+    )
     confidence: Share = Field(0.95, description="Confidence of the paired bootstrap against the champion.")
     max_feature_distance: float = Field(
         0.1,
@@ -127,11 +141,35 @@ class Gates(Frozen):
     )
 
 
+class Costs(Frozen):
+    """What wrong decisions cost, in one unit: from it follows the probability from which one acts.
+
+    The threshold of least cost is chosen on validation rows and kept with the version.
+    """
+
+    action: str = Field(description="What is done at or above the threshold, in words.")
+    false_alarm: float = Field(gt=0, description="Cost of acting where nothing happens.")
+    miss: float = Field(gt=0, description="Cost of not acting where it happens.")
+    unit: str = Field(description="Unit of both costs, such as dollars.")
+
+
+class Slo(Frozen):
+    """What callers may rely on, measured in Triton before a version serves."""
+
+    p99_ms: float = Field(50.0, gt=0, description="99th percentile of the answer time of one row, in milliseconds.")
+
+
 class ServingSettings(Frozen):
     """How the model is served."""
 
     mode: Literal["pooled", "own"] = Field("pooled", description="Inside the router, or a Triton model of its own.")
     deadline_ms: int = Field(100, gt=0, description="Deadline for reading online features, in milliseconds.")
+    max_row_us: float = Field(
+        20.0,
+        gt=0,
+        description="Budget of compute: microseconds a row in ONNX Runtime, batch 256, on one core.",
+    )
+    slo: Slo = Slo()
 
 
 class ModelSpec(Frozen):
@@ -140,6 +178,7 @@ class ModelSpec(Frozen):
     name: Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")]
     description: str
     owner: str
+    task: TaskName = "binary"
     outcome: Outcome
     features: tuple[str, ...] = Field(description="Feast references: view:feature.", min_length=1)
     request: tuple[RequestField, ...]
@@ -147,8 +186,27 @@ class ModelSpec(Frozen):
     split: Split
     network: NetworkSettings = NetworkSettings()
     training: TrainingSettings = TrainingSettings()
+    slices: tuple[str, ...] = Field(
+        (), description="Request fields to judge in parts: each category, or each hour of a local_time."
+    )
     gates: Gates
+    costs: Costs | None = Field(None, description="What wrong decisions cost; only a binary model has a threshold.")
     serving: ServingSettings = ServingSettings()
+
+    @model_validator(mode="after")
+    def _parts_fit(self) -> Self:
+        sliceable = {f.name for f in self.request if f.kind in ("categorical", "local_time")}
+        strangers = sorted(set(self.slices) - sliceable)
+        if strangers:
+            raise ValueError(
+                f"model {self.name!r} slices by {strangers}; it can by its categorical and local_time request fields "
+                f"{sorted(sliceable)}"
+            )
+        if self.costs is not None and self.task != "binary":
+            raise ValueError(f"model {self.name!r} is a {self.task}: costs of a decision need a binary task")
+        if self.gates.min_score >= self.gates.max_score:
+            raise ValueError(f"gates of model {self.name!r}: min_score is not below max_score")
+        return self
 
     @model_validator(mode="after")
     def _references_resolve(self) -> Self:

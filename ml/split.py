@@ -11,6 +11,7 @@ from datetime import datetime
 import polars as pl
 
 from ml.spec import ModelSpec, Window
+from ml.task import task_of
 
 
 @dataclass(frozen=True)
@@ -24,9 +25,9 @@ class Parts:
 
 
 def split_rows(spec: ModelSpec, rows: pl.DataFrame) -> Parts:
-    """Cut `rows` (one a prediction; label 0, 1 or null) by `spec.split`; rows without label are left out.
+    """Cut `rows` (one a prediction; null labels allowed) by `spec.split`; rows without label are left out.
 
-    Raises ValueError that names model and window if a window has no rows or only one class.
+    Raises ValueError that names model and window if a window has no rows or labels that the task cannot learn from.
     """
     outcome = spec.outcome
     labelled = rows.drop_nulls(outcome.label).sort(outcome.prediction_time, outcome.row_id)
@@ -38,7 +39,7 @@ def split_rows(spec: ModelSpec, rows: pl.DataFrame) -> Parts:
         inside = labelled.filter(_holds(outcome.prediction_time, window))
         known = inside if deadline is None else inside.filter(_known(outcome.label_timestamp, deadline))
         late += inside.height - known.height
-        _require_both_classes(spec, name, window, known[outcome.label])
+        _require_labels(spec, name, window, known[outcome.label])
         parts[name] = known
     return Parts(**parts, late_labels=late)
 
@@ -51,12 +52,9 @@ def _known(column: str, deadline: datetime) -> pl.Expr:
     return pl.col(column) <= deadline
 
 
-def _require_both_classes(spec: ModelSpec, name: str, window: Window, label: pl.Series) -> None:
+def _require_labels(spec: ModelSpec, name: str, window: Window, label: pl.Series) -> None:
     where = f"{name} window [{window.start:%Y-%m-%d}, {window.end:%Y-%m-%d}) of model {spec.name!r}"
     if label.is_empty():
         raise ValueError(f"{where} has no labelled rows; materialize its months or move the window")
-    strangers = sorted(set(label.unique()) - {0, 1})
-    if strangers:
-        raise ValueError(f"{where} has labels {strangers[:3]} in {spec.outcome.label!r}; labels are 0, 1 or null")
-    if label.n_unique() < 2:
-        raise ValueError(f"{where} has only the class {label[0]}; a model needs both, widen the window")
+    if problem := task_of(spec).label_problem(label):
+        raise ValueError(f"{where} {problem} (column {spec.outcome.label!r})")

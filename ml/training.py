@@ -16,13 +16,12 @@ import polars as pl
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.nn.functional import binary_cross_entropy_with_logits
 
-from ml.calibration import Calibration, calibrate
+from ml.calibration import Calibration
 from ml.encoding import Encoding, learn_encoding, to_arrays
-from ml.evaluation import roc_auc
 from ml.network import TabularNetwork
 from ml.spec import ModelSpec
+from ml.task import Target, Task, task_of
 
 _WARM_UP = 0.05  # share of the steps in which the learning rate climbs
 _EVALUATION_ROWS = 32_768
@@ -30,7 +29,7 @@ _EVALUATION_ROWS = 32_768
 
 @dataclass(frozen=True)
 class Epoch:
-    """What one pass over the training rows did; losses are mean log losses in nats.
+    """What one pass over the training rows did; losses are the task's means, the score is the task's.
 
     The validation loss is the one after calibration: the base rate of the validation window must not
     decide which weights are kept.
@@ -40,34 +39,39 @@ class Epoch:
     planned: int
     train_loss: float
     validation_loss: float
-    validation_auc: float
+    validation_score: float
     seconds: float
     best: bool
 
 
 @dataclass(frozen=True)
 class Batch:
-    """Rows on the device: the network's three inputs and the labels, float32 [N]."""
+    """Rows on the device: the network's three inputs and the targets, float32 [N]."""
 
     categorical: Tensor
     numeric: Tensor
     times: Tensor
-    label: Tensor
+    target: Tensor
 
     def __len__(self) -> int:
-        return len(self.label)
+        return len(self.target)
 
     def take(self, index: Tensor | slice) -> "Batch":
         """Return the rows at `index`."""
-        return Batch(self.categorical[index], self.numeric[index], self.times[index], self.label[index])
+        return Batch(self.categorical[index], self.numeric[index], self.times[index], self.target[index])
 
 
 @dataclass(frozen=True)
 class FittedModel:
-    """A calibrated network, what it learned about raw values, and how fitting went."""
+    """A calibrated network, what it learned about raw values, and how fitting went.
+
+    `spread` is how far training labels spread, in their unit (1 of a binary task).
+    """
 
     network: TabularNetwork
     encoding: Encoding
+    task: Task
+    spread: float
     epochs: tuple[Epoch, ...]
     stopped_by: Literal["epochs", "patience", "time"]
     seconds: float
@@ -78,10 +82,9 @@ class FittedModel:
         return min(self.epochs, key=lambda epoch: epoch.validation_loss)
 
     def predict(self, rows: pl.DataFrame) -> NDArray[np.float32]:
-        """Return calibrated probabilities [N] for N rows with training-set columns."""
-        device = self.network.scale.device
-        batch = _batch(self.encoding, rows, pl.zeros(rows.height, eager=True), device)
-        return torch.sigmoid(_logits(self.network, batch)).cpu().numpy()
+        """Return calibrated answers [N] for N rows with training-set columns."""
+        batch = _batch(self.encoding, rows, pl.zeros(rows.height, eager=True), self.network.scale.device)
+        return self.task.answer(_outputs(self.network, batch)).cpu().numpy()
 
 
 def fit(
@@ -94,21 +97,21 @@ def fit(
 ) -> FittedModel:
     """Fit `spec`'s network on `train` and calibrate it on `validation`.
 
-    Both hold training-set columns and labels 0 and 1. The same rows, spec, seed and machine give the
-    same model, unless `max_seconds` cut the epochs short. Raises FloatingPointError if the loss is no
-    number, ValueError if a column is missing or cannot be an input.
+    Both hold training-set columns and labels that the task can learn from (ml/split.py). The same rows, spec,
+    seed and machine give the same model, unless `max_seconds` cut the epochs short. Raises FloatingPointError if
+    the loss is no number, ValueError if a column is missing or cannot be an input.
     """
     started = time.monotonic()
-    encoding = learn_encoding(spec, train)
-    learn = _batch(encoding, train, train[spec.outcome.label], device)
-    check = _batch(encoding, validation, validation[spec.outcome.label], device)
+    encoding, task = learn_encoding(spec, train), task_of(spec)
+    target = task.target(train[spec.outcome.label])
+    learn, check = (_batch(encoding, rows, _targets(spec, target, rows), device) for rows in (train, validation))
     with torch.random.fork_rng(devices=_cuda(device)):
         torch.manual_seed(spec.training.seed)
         network = TabularNetwork(encoding, spec.network).to(device)
-        loop = _Loop(spec, network, learn, check, started + max_seconds)
+        loop = _Loop(spec, task, target, network, learn, check, started + max_seconds)
         loop.run(progress)
     seconds = time.monotonic() - started
-    return FittedModel(network.eval(), encoding, tuple(loop.epochs), loop.stopped_by, seconds)
+    return FittedModel(network.eval(), encoding, task, target.spread, tuple(loop.epochs), loop.stopped_by, seconds)
 
 
 class _Loop:
@@ -119,8 +122,18 @@ class _Loop:
     Descent for Non-smooth Optimization, ICML 2013, section 4).
     """
 
-    def __init__(self, spec: ModelSpec, network: TabularNetwork, learn: Batch, check: Batch, deadline: float) -> None:
-        self.spec, self.network, self.learn, self.check, self.deadline = spec, network, learn, check, deadline
+    def __init__(
+        self,
+        spec: ModelSpec,
+        task: Task,
+        target: Target,
+        network: TabularNetwork,
+        learn: Batch,
+        check: Batch,
+        deadline: float,
+    ) -> None:
+        self.spec, self.task, self.target, self.network = spec, task, target, network
+        self.learn, self.check, self.deadline = learn, check, deadline
         self.epochs: list[Epoch] = []
         self.stopped_by: Literal["epochs", "patience", "time"] = "epochs"
         settings = spec.training
@@ -146,14 +159,15 @@ class _Loop:
             self.stopped_by = "time"
         weights, calibration = self._best
         self.network.load_state_dict(weights)
-        self.network.scale.fill_(calibration.scale)
-        self.network.shift.fill_(calibration.shift * self.spec.training.shift_kept)
+        center, spread = self.target.center, self.target.spread
+        self.network.scale.fill_(calibration.scale * spread)
+        self.network.shift.fill_(calibration.shift * self.spec.training.shift_kept * spread + center)
 
     def _epoch(self, started: float) -> Epoch:
         train_loss = self._pass_over_rows()
-        logits = _logits(self._average, self.check)
-        self._finite(logits.abs().max().item(), "validation")
-        calibration = calibrate(logits, self.check.label)
+        raw = _outputs(self._average, self.check)
+        self._finite(raw.abs().max().item(), "validation")
+        calibration = self.task.calibrate(raw, self.check.target)
         best = all(calibration.loss < epoch.validation_loss for epoch in self.epochs)
         if best:
             self._best = _copy(self._average), calibration
@@ -162,14 +176,18 @@ class _Loop:
             planned=self._planned,
             train_loss=train_loss,
             validation_loss=calibration.loss,
-            validation_auc=roc_auc(self.check.label.cpu().numpy(), logits.cpu().numpy()),
+            validation_score=self._score(raw * calibration.scale + calibration.shift),
             seconds=time.monotonic() - started,
             best=best,
         )
 
+    def _score(self, calibrated: Tensor) -> float:
+        target, answer = self.check.target.cpu().numpy(), self.task.answer(calibrated).cpu().numpy()
+        return self.task.scorer(target, answer)(np.ones(len(target)))
+
     def _pass_over_rows(self) -> float:
         self.network.train()
-        order = torch.randperm(len(self.learn), generator=self._shuffle).to(self.learn.label.device)
+        order = torch.randperm(len(self.learn), generator=self._shuffle).to(self.learn.target.device)
         total = torch.zeros((), device=order.device)
         rows = 0
         for step, index in enumerate(order.split(self.spec.training.batch_size)):
@@ -185,8 +203,7 @@ class _Loop:
 
     def _learn_from(self, batch: Batch) -> Tensor:
         self._optimizer.zero_grad(set_to_none=True)
-        logits = self.network.raw_logit(batch.categorical, batch.numeric, batch.times)
-        loss = binary_cross_entropy_with_logits(logits, batch.label)
+        loss = self.task.loss(self.network.raw(batch.categorical, batch.numeric, batch.times), batch.target)
         loss.backward()
         self._optimizer.step()
         return loss.detach()
@@ -224,18 +241,22 @@ class _Loop:
         )
 
 
-def _batch(encoding: Encoding, rows: pl.DataFrame, label: pl.Series, device: torch.device) -> Batch:
+def _targets(spec: ModelSpec, target: Target, rows: pl.DataFrame) -> pl.Series:
+    return (rows[spec.outcome.label].cast(pl.Float64) - target.center) / target.spread
+
+
+def _batch(encoding: Encoding, rows: pl.DataFrame, target: pl.Series, device: torch.device) -> Batch:
     arrays = to_arrays(encoding, rows)
     return Batch(
         torch.from_numpy(arrays.categorical).to(device),
         torch.from_numpy(arrays.numeric).to(device),
         torch.from_numpy(arrays.times).to(device),
-        torch.from_numpy(label.cast(pl.Float32).to_numpy(writable=True)).to(device),
+        torch.from_numpy(target.cast(pl.Float32).to_numpy(writable=True)).to(device),
     )
 
 
 @torch.no_grad()
-def _logits(network: TabularNetwork, batch: Batch) -> Tensor:
+def _outputs(network: TabularNetwork, batch: Batch) -> Tensor:
     network.eval()
     parts = [batch.take(slice(i, i + _EVALUATION_ROWS)) for i in range(0, len(batch), _EVALUATION_ROWS)]
     return torch.cat([network(part.categorical, part.numeric, part.times) for part in parts])

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 from ml.packed import Field
 from ml.settings import Settings
 from ml.spec import ModelSpec, RequestField, column_of
+from ml.task import task_of
 from serving.plan import Champion, Input, InputKind, JoinKey, Plan, RequestInput, TritonType, View
 
 if TYPE_CHECKING:
@@ -47,6 +48,7 @@ def build_plan(
         clock_file=str(settings.clock_file),
         prediction_log=str(prediction_log(settings, spec.name)),
         deadline_ms=spec.serving.deadline_ms,
+        output=task_of(spec).output,
     )
 
 

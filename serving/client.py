@@ -19,22 +19,33 @@ from ml.settings import Settings
 from serving.channel import open_channel, translated
 from serving.plan import MAX_BATCH
 
-_OUTPUTS = ("probability", "model_version", "prediction_id", "degraded", "feature_status")
+_OUTPUTS = ("model_version", "prediction_id", "degraded", "feature_status")
+_ANSWERS = ("probability", "value")  # a model has one of them
 _EMPTY = "Triton gave {got} answers for {rows} rows; the serving environment needs numpy < 2: make setup"
 
 
 class Prediction(NamedTuple):
-    """One answer: probability, the model version that gave it, its id in the prediction log.
+    """One answer: its value, the model version that gave it, its id in the prediction log.
+
+    `output` says what the value is: a probability, or a value in the unit of the model's label.
 
     `degraded` marks an answer given without some features, because reading them took too long or their store was
     down. `feature_status` says of each view whether its features were there, and why not (docs/serving.md).
     """
 
-    probability: float
+    value: float
     model_version: str
     prediction_id: str
     degraded: bool
     feature_status: dict[str, str]
+    output: str = "probability"
+
+    @property
+    def probability(self) -> float:
+        """The probability. Raises ValueError if the model answers with a value of another kind."""
+        if self.output != "probability":
+            raise ValueError(f"the model answers with a {self.output}, not with a probability; read `value`")
+        return self.value
 
 
 class HeadwaterClient:
@@ -95,13 +106,14 @@ class HeadwaterClient:
             inputs.append(tensor)
         with translated(self.url, model, self.timeout):
             result = self._triton.infer(model, inputs, client_timeout=_left(until))
-        outputs = [result.as_numpy(name) for name in _OUTPUTS]
+        answer = next((name for name in _ANSWERS if result.get_output(name) is not None), _ANSWERS[0])
+        outputs = [result.as_numpy(name) for name in (answer, *_OUTPUTS)]
         for output in outputs:
             if output is None or output.size != rows:
                 raise RuntimeError(_EMPTY.format(got=0 if output is None else output.size, rows=rows))
         return [
-            Prediction(float(probability), version.decode(), identity.decode(), bool(degraded), json.loads(status))
-            for probability, version, identity, degraded, status in zip(*(o.reshape(-1) for o in outputs), strict=True)
+            Prediction(float(value), version.decode(), identity.decode(), bool(degraded), json.loads(status), answer)
+            for value, version, identity, degraded, status in zip(*(o.reshape(-1) for o in outputs), strict=True)
         ]
 
 
@@ -162,7 +174,7 @@ def _print(model: str, row: Mapping[str, str], prediction: Prediction) -> None:
     table = Table(title=model, show_header=False)
     for name, value in row.items():
         table.add_row(name, value, style="dim")
-    table.add_row("probability", f"{prediction.probability:.4f}" + (" (degraded)" if prediction.degraded else ""))
+    table.add_row(prediction.output, f"{prediction.value:.4f}" + (" (degraded)" if prediction.degraded else ""))
     table.add_row("model_version", prediction.model_version)
     table.add_row("prediction_id", prediction.prediction_id)
     Console().print(table)

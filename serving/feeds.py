@@ -69,8 +69,8 @@ def check_graph(plan: Plan, inputs: Mapping[str, str], outputs: Sequence[str]) -
     if wrong:
         detail = ", ".join(f"{n}: plan {wanted.get(n, 'lacks it')}, graph {inputs.get(n, 'lacks it')}" for n in wrong)
         raise ValueError(f"{plan.champion.onnx} does not fit model {plan.model!r} ({detail}); export it again")
-    if "probability" not in outputs:
-        raise ValueError(f"{plan.champion.onnx} has no output 'probability' but {list(outputs)}; export it again")
+    if plan.output not in outputs:
+        raise ValueError(f"{plan.champion.onnx} has no output {plan.output!r} but {list(outputs)}; export it again")
 
 
 def _column(name: str, dtype: str, tensors: Mapping[str, np.ndarray]) -> list[str | float | None]:

@@ -1,7 +1,7 @@
 """Reads new lines of the prediction log into polars. Platform side; writing them is in `prediction_log`.
 
-A column each: prediction_id, time, model, model_version, revision, probability, degraded, the join keys
-and request fields by name, every feature as view__feature, each view's row time as view__event_timestamp,
+A column each: prediction_id, time, model, model_version, revision, the output (probability or value), degraded,
+the join keys and request fields by name, every feature as view__feature, each view's row time as view__event_timestamp,
 and as view__status whether it was there, and why not.
 """
 
@@ -22,8 +22,6 @@ _BASE: dict[str, Any] = {
     "model": pl.String,
     "model_version": pl.String,
     "revision": pl.Int64,
-    "probability": pl.Float64,
-    "degraded": pl.Boolean,
 }
 _KINDS: dict[str, Any] = {"float": pl.Float64, "int": pl.Int64, "string": pl.String, "bool": pl.Boolean}
 
@@ -33,6 +31,8 @@ def log_schema(plan: Plan) -> dict[str, Any]:
     kinds = {(view.name, field.name): _KINDS[field.kind] for view in plan.views for field in view.fields}
     return {
         **_BASE,
+        plan.output: pl.Float64,
+        "degraded": pl.Boolean,
         **{field.name: pl.String if field.dtype == "BYTES" else pl.Float64 for field in plan.request},
         **{key.name: _KINDS[key.kind] for view in plan.views for key in view.join_keys},
         **{i.column: kinds[i.view, i.source] for i in plan.inputs if i.view is not None},

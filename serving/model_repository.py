@@ -18,7 +18,6 @@ from serving.plan import MAX_BATCH, Plan, load_plan
 
 _MODEL = '"""A deployed revision."""\n\nfrom serving.triton_model import TritonPythonModel as TritonPythonModel\n'
 _OUTPUTS = {
-    "probability": "TYPE_FP32",
     "model_version": "TYPE_STRING",
     "prediction_id": "TYPE_STRING",
     "degraded": "TYPE_BOOL",
@@ -153,7 +152,7 @@ def config_pbtxt(plan: Plan) -> str:
     """Return Triton's configuration of the model: one process, dynamic batching, the newest revision only."""
     types = {"BYTES": "TYPE_STRING", "FP64": "TYPE_FP64"}
     inputs = [_tensor(field.name, types[field.dtype]) for field in plan.request]
-    outputs = [_tensor(name, dtype) for name, dtype in _OUTPUTS.items()]
+    outputs = [_tensor(name, dtype) for name, dtype in {plan.output: "TYPE_FP32", **_OUTPUTS}.items()]
     return "\n".join(
         [
             f'name: "{plan.model}"',

@@ -20,6 +20,7 @@ PROBE = "headwater_probe"  # request parameter: answer, but do not log
 
 InputKind = Literal["numeric", "categorical", "time"]
 TritonType = Literal["BYTES", "FP64"]
+Output = Literal["probability", "value"]
 
 
 @dataclass(frozen=True)
@@ -78,6 +79,8 @@ class LogSettings:
 class Plan:
     """One revision of one served model. Immutable: a change is a new revision.
 
+    `output` is the graph's output and what the answer is called: a probability, or a value in the label's unit.
+
     `deadline_ms` bounds the reading of online features; `online_store` is the store's address
     (`ml.online_rows.open_online_rows`), `clock_file` exists only while time is replayed, `prediction_log` is
     the folder of the JSON-lines log.
@@ -93,6 +96,7 @@ class Plan:
     clock_file: str
     prediction_log: str
     deadline_ms: int
+    output: Output = "probability"
     log: LogSettings = LogSettings()
 
     def __post_init__(self) -> None:
@@ -180,7 +184,10 @@ def _decode_dataclass(hint: Any, value: Any, where: str) -> Any:
     if not isinstance(value, dict):
         raise ValueError(f"{where} is {value!r}; it must be an object")
     hints = get_type_hints(hint)
-    missing, unknown = sorted(hints.keys() - value.keys()), sorted(value.keys() - hints.keys())
+    needed = {f.name for f in dataclasses.fields(hint) if f.default is dataclasses.MISSING}
+    missing, unknown = sorted(needed - value.keys()), sorted(value.keys() - hints.keys())
     if missing or unknown:
         raise ValueError(f"{where} lacks {missing} and has unknown {unknown}")
-    return hint(**{name: _decode(kind, value[name], f"{where}.{name}") for name, kind in hints.items()})
+    return hint(
+        **{name: _decode(kind, value[name], f"{where}.{name}") for name, kind in hints.items() if name in value}
+    )

@@ -37,11 +37,12 @@ class Request(NamedTuple):
 class Answer(NamedTuple):
     """The answer to one request of N rows.
 
-    `degraded` marks rows answered without some view, because reading took longer than the deadline or the store
-    was down. `status` says of each row, per view, whether its features were there, and why not.
+    `value` [N, 1] is the plan's output, float32. `degraded` marks rows answered without some view, because reading
+    took longer than the deadline or the store was down. `status` says of each row, per view, whether its features
+    were there, and why not.
     """
 
-    probability: np.ndarray
+    value: np.ndarray
     prediction_ids: list[str]
     degraded: list[bool]
     status: list[dict[str, Status]]
@@ -110,11 +111,11 @@ class Router:
         features = {i.column: reads[i.view].values[places[i.view, i.source]] for i in self.plan.inputs if i.view}
         values = {i.column: features[i.column] if i.view else [row[i.source] for row in rows] for i in self.plan.inputs}
         feeds = {i.column: feed(i.kind, values[i.column]) for i in self.plan.inputs}
-        (probability,) = self._session.run(["probability"], feeds)
-        if probability.shape != (len(rows), 1):
-            raise ValueError(f"{self.plan.champion.onnx} gave shape {probability.shape} for {len(rows)} rows")
+        (value,) = self._session.run([self.plan.output], feeds)
+        if value.shape != (len(rows), 1):
+            raise ValueError(f"{self.plan.champion.onnx} gave shape {value.shape} for {len(rows)} rows")
         time_us = (now - _EPOCH) // timedelta(microseconds=1)
-        return _Scored(keys, reads, features, probability.reshape(-1), time_us)
+        return _Scored(keys, reads, features, value.reshape(-1), time_us)
 
     def _read(self, keys: Mapping[str, Sequence[Key]], now: datetime, size: int) -> dict[str, ViewRows]:
         """Read the features, or go without them while the store is down; say once that it is, and that it is back."""
@@ -134,17 +135,18 @@ class Router:
     def _finish(
         self, request: Request, rows: Sequence[RequestRow], scored: "_Scored", part: slice
     ) -> Answer | Exception:
-        probability = scored.probability[part]
-        if not np.all((probability >= 0) & (probability <= 1)):
+        value = scored.value[part]
+        if not _answers(self.plan.output, value):
+            kind = "probabilities" if self.plan.output == "probability" else "numbers"
             return ValueError(
-                f"version {self.plan.champion.version} of {self.plan.model!r} gave {probability.tolist()}, "
-                "which are no probabilities; roll it back"
+                f"version {self.plan.champion.version} of {self.plan.model!r} gave {value.tolist()}, "
+                f"which are no {kind}; roll it back"
             )
         status = [
             {name: read.status[index] for name, read in scored.reads.items()} for index in range(part.start, part.stop)
         ]
         answer = Answer(
-            probability.astype(np.float32).reshape(-1, 1),
+            value.astype(np.float32).reshape(-1, 1),
             [uuid.uuid4().hex for _ in rows],
             ["not_read" in views.values() for views in status],
             status,
@@ -169,7 +171,7 @@ class Router:
             else {},
             "event_us": {name: read.event_us[place] for name, read in scored.reads.items()},
             "status": answer.status[index],
-            "probability": float(answer.probability[index, 0]),
+            self.plan.output: float(answer.value[index, 0]),
             "degraded": answer.degraded[index],
         }
 
@@ -186,8 +188,14 @@ class _Scored(NamedTuple):
     keys: Mapping[str, Sequence[Key]]
     reads: Mapping[str, ViewRows]
     features: Mapping[str, Sequence[Value]]
-    probability: np.ndarray
+    value: np.ndarray
     time_us: int
+
+
+def _answers(output: str, value: np.ndarray) -> bool:
+    if output == "probability":
+        return bool(np.all((value >= 0) & (value <= 1)))
+    return bool(np.isfinite(value).all())
 
 
 def _without_nan(value: Value) -> Value:

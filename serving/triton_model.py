@@ -47,7 +47,7 @@ class TritonPythonModel:
         versions = [self.router.plan.champion.version] * len(answer.prediction_ids)
         return pb_utils.InferenceResponse(
             output_tensors=[
-                pb_utils.Tensor("probability", answer.probability),
+                pb_utils.Tensor(self.router.plan.output, answer.value),
                 pb_utils.Tensor("model_version", _column(versions, object)),
                 pb_utils.Tensor("prediction_id", _column(answer.prediction_ids, object)),
                 pb_utils.Tensor("degraded", _column(answer.degraded, bool)),

@@ -105,7 +105,7 @@ SPEC = ModelSpec(
         validation=Window(start=START + timedelta(days=20), end=START + timedelta(days=30)),
         test=Window(start=START + timedelta(days=30), end=START + timedelta(days=62)),
     ),
-    gates=Gates(min_auc=0.5, max_auc=1.0),
+    gates=Gates(min_score=0.5, max_score=1.0),
 )
 
 

@@ -77,7 +77,7 @@ def training_set():
     windows = (SPEC.split.train, SPEC.split.validation, SPEC.split.test)
     asked = [w.start + timedelta(hours=h) for w in windows for h in range(1, 5)]
     late = [h % 2 for _ in windows for h in range(4)]
-    features = {column_of(f): [1.0] * len(asked) for f in SPEC.features}
+    features = {column_of(f): [float(i) for i in range(len(asked))] for f in SPEC.features}
     return pl.DataFrame(
         {
             SPEC.outcome.row_id: [f"row {i}" for i in range(len(asked))],
@@ -109,7 +109,11 @@ BROKEN = {
         lambda f: f.with_columns(weather_observation__temp=pl.lit(None, pl.Float64)),
         "weather_observation__temp is null",
     ),
-    "one class only": (lambda f: f.with_columns(arrived_late=pl.lit(0)), "not both classes"),
+    "a feature that is constant": (
+        lambda f: f.with_columns(weather_observation__temp=pl.lit(1.5)),
+        "weather_observation__temp is 1.5 in every row",
+    ),
+    "one class only": (lambda f: f.with_columns(arrived_late=pl.lit(0)), "only the class 0"),
 }
 
 

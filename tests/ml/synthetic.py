@@ -43,7 +43,7 @@ SPEC = ModelSpec(
     ),
     network=NetworkSettings(hidden=(16,), bins=8, min_category_count=5),
     training=TrainingSettings(epochs=4, batch_size=256, learning_rate=1e-2),
-    gates=Gates(min_auc=0.6, max_auc=0.99),
+    gates=Gates(min_score=0.6, max_score=0.99),
 )
 
 

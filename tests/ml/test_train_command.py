@@ -10,7 +10,7 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from ml.evaluation import evaluate
+from ml.evaluation import evaluate_binary
 from ml.lake import Lake
 from ml.models.flight_delay import FLIGHT_DELAY
 from ml.registry import Registry
@@ -81,7 +81,7 @@ def test_the_kept_test_predictions_are_those_of_the_registered_file(home):
     ]
     rows = kept.join(ROWS, left_on="row_id", right_on="flight_id", maintain_order="left", suffix="_asked")
     assert (kept["probability"] - score(registry.onnx_path(version), rows)).abs().max() < 1e-6
-    found = evaluate(kept["label"], kept["probability"])
+    found = evaluate_binary(kept["label"], kept["probability"])
     assert found.roc_auc == pytest.approx(version.metrics["test_roc_auc"])
 
 

@@ -3,7 +3,7 @@ import polars as pl
 import pytest
 import torch
 
-from ml.evaluation import evaluate
+from ml.evaluation import evaluate_binary
 from ml.split import split_rows
 from ml.training import fit
 from tests.ml.synthetic import SPEC, training_rows
@@ -18,7 +18,7 @@ def _with(**training):
 
 def test_the_network_learns_what_is_there_to_learn_and_is_calibrated():
     model = fit(SPEC, PARTS.train, PARTS.validation, CPU)
-    found = evaluate(PARTS.test["late"], model.predict(PARTS.test))
+    found = evaluate_binary(PARTS.test["late"], model.predict(PARTS.test))
     assert found.roc_auc > 0.75
     assert found.calibration_error < 0.06
 
@@ -26,7 +26,7 @@ def test_the_network_learns_what_is_there_to_learn_and_is_calibrated():
 def test_calibration_keeps_the_share_of_the_validation_base_rate_that_is_asked():
     def gap(share):
         model = fit(_with(shift_kept=share), PARTS.train, rare, CPU)
-        found = evaluate(rare["late"], model.predict(rare))
+        found = evaluate_binary(rare["late"], model.predict(rare))
         return found.mean_probability - found.positive_share
 
     late = PARTS.validation.filter(pl.col("late") == 1).head(60)

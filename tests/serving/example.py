@@ -68,7 +68,7 @@ SPEC = ModelSpec.model_validate(
         ),
         "elapsed": ({"name": "rest", "since": "aircraft:last_arrived_at", "until": "departure"},),
         "split": _WINDOWS,
-        "gates": {"min_auc": 0.5, "max_auc": 0.9},
+        "gates": {"min_score": 0.5, "max_score": 0.9},
         "serving": {"deadline_ms": 500},
     }
 )

@@ -58,7 +58,7 @@ def test_features_not_read_in_time_are_missing_and_the_answer_says_so(plan: Plan
     degraded = answer(hurried)
     assert degraded.degraded == [True]
     assert degraded.status == [{"aircraft": "not_read", "runway": "not_read"}]
-    assert degraded.probability[0, 0] == expected(plan, WITHOUT_FEATURES)
+    assert degraded.value[0, 0] == expected(plan, WITHOUT_FEATURES)
 
 
 def test_the_answer_says_of_each_view_why_its_features_are_null(router: Router, plan: Plan) -> None:
@@ -77,11 +77,11 @@ def test_the_answer_says_of_each_view_why_its_features_are_null(router: Router, 
 
 
 def test_features_age_by_the_replayed_clock(router: Router, plan: Plan) -> None:
-    assert answer(router).probability[0, 0] == expected(plan, RAW)
+    assert answer(router).value[0, 0] == expected(plan, RAW)
     ReplayClock(Path(plan.clock_file)).set(NOW + timedelta(days=30))
-    assert answer(router).probability[0, 0] == expected(plan, WITHOUT_FEATURES)
+    assert answer(router).value[0, 0] == expected(plan, WITHOUT_FEATURES)
     Path(plan.clock_file).unlink()
-    assert answer(router).probability[0, 0] == expected(plan, WITHOUT_FEATURES)
+    assert answer(router).value[0, 0] == expected(plan, WITHOUT_FEATURES)
 
 
 def test_while_the_store_is_away_answers_are_degraded_and_logged_and_recover_when_it_is_back(
@@ -90,9 +90,9 @@ def test_while_the_store_is_away_answers_are_degraded_and_logged_and_recover_whe
     Path(plan.online_store).rename(tmp_path / "away.db")
     for _ in range(2):
         away = answer(router)
-        assert (away.degraded, away.probability[0, 0]) == ([True], expected(plan, WITHOUT_FEATURES))
+        assert (away.degraded, away.value[0, 0]) == ([True], expected(plan, WITHOUT_FEATURES))
     Path(tmp_path / "away.db").rename(plan.online_store)
-    assert (answer(router).degraded, answer(router).probability[0, 0]) == ([False], expected(plan, RAW))
+    assert (answer(router).degraded, answer(router).value[0, 0]) == ([False], expected(plan, RAW))
     said = capfd.readouterr().err.splitlines()
     assert len(said) == 2
     assert "answers go without features: no online store at" in said[0]
@@ -106,14 +106,14 @@ def test_a_killed_redis_degrades_answers_and_they_recover_without_a_restart(
     write_world(tmp_path, online_store=redis_server.address)
     write_graph(Path(plan.champion.onnx), -2.5, plan.inputs)
     router = Router(plan)
-    assert answer(router).probability[0, 0] == expected(plan, RAW)
+    assert answer(router).value[0, 0] == expected(plan, RAW)
     redis_server.kill()
     for _ in range(2):
         away = answer(router)
-        assert (away.degraded, away.probability[0, 0]) == ([True], expected(plan, WITHOUT_FEATURES))
+        assert (away.degraded, away.value[0, 0]) == ([True], expected(plan, WITHOUT_FEATURES))
     redis_server.start()
     write_world(tmp_path, online_store=redis_server.address)
-    assert (answer(router).degraded, answer(router).probability[0, 0]) == ([False], expected(plan, RAW))
+    assert (answer(router).degraded, answer(router).value[0, 0]) == ([False], expected(plan, RAW))
     router.close()
     lines = [json.loads(x) for f in Path(plan.prediction_log).iterdir() for x in f.read_text().splitlines()]
     assert [line["degraded"] for line in lines] == [False, True, True, False, False]

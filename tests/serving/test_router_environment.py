@@ -35,7 +35,7 @@ platform = {"polars", "pydantic", "feast", "tritonclient", "dagster", "pandas"} 
 print(json.dumps({
     "numpy": np.__version__,
     "platform": sorted(platform),
-    "answers": [str(a) if isinstance(a, Exception) else float(a.probability[0, 0]) for a in answers],
+    "answers": [str(a) if isinstance(a, Exception) else float(a.value[0, 0]) for a in answers],
 }))
 """
 

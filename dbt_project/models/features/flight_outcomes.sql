@@ -12,6 +12,9 @@ select
     cast(arr_delay >= 30 as bigint) as arrived_late,
     cast(arr_delay as double) as arr_delay,
     case when arrived_at is not null then greatest(arrived_at, created_timestamp) end as label_timestamp,
+    cast(departed_at is null as bigint) as cancelled,
+    -- A flight that left is known not to be cancelled when it leaves, hours before its row is complete.
+    case when is_original and departed_at is not null then departed_at else created_timestamp end as cancelled_timestamp,
     event_timestamp,
     created_timestamp,
     partition_key
