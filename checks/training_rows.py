@@ -11,9 +11,10 @@ WORST_ROWS = 5
 
 
 def check_training_rows(spec: ModelSpec, rows: pl.DataFrame) -> Outcome:
-    """Check a training set (one row a labelled outcome): rows, unique ids, labels in every window that the task can learn
-    from, known only after the prediction time, feature times not after it, and no feature that is the same in every
-    row.
+    """Check a training set (one row a labelled outcome).
+
+    Ids are unique, every window has labels that the task can learn from, labels became known only after the
+    prediction time and feature times not after it, and no feature is the same in every row.
     """
     label, asked = pl.col(spec.outcome.label), pl.col(spec.outcome.prediction_time)
     broken = {

@@ -119,12 +119,19 @@ class TabularNetwork(nn.Module):
         return self.raw(categorical, numeric, times) * self.scale + self.shift
 
     def raw(self, categorical: Tensor, numeric: Tensor, times: Tensor) -> Tensor:
-        """Return outputs before calibration, float32 [N]; arguments as in `forward`."""
+        """Return outputs before calibration, float32 [N], the mean of the heads; arguments as in `forward`."""
+        return self.heads(categorical, numeric, times).mean(dim=1)
+
+    def heads(self, categorical: Tensor, numeric: Tensor, times: Tensor) -> Tensor:
+        """Return each head's output before calibration, float32 [N, H]; arguments as in `forward`.
+
+        Heads are trained each for itself: the loss is the mean over rows and heads.
+        """
         blocks = [embed(categorical[:, index]) for index, embed in enumerate(self.embeddings)]
         blocks.append(self.numbers(torch.cat([numeric, *self._elapsed(times)], dim=1)))
         for name, block in zip(self.encoding.local_times, self.local_times, strict=True):
             blocks.append(block(times[:, self.encoding.times.index(name)]))
-        return self.body(torch.cat(blocks, dim=1)).squeeze(1)
+        return self.body(torch.cat(blocks, dim=1))
 
     def _elapsed(self, times: Tensor) -> list[Tensor]:
         columns = self.encoding.times

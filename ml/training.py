@@ -203,7 +203,8 @@ class _Loop:
 
     def _learn_from(self, batch: Batch) -> Tensor:
         self._optimizer.zero_grad(set_to_none=True)
-        loss = self.task.loss(self.network.raw(batch.categorical, batch.numeric, batch.times), batch.target)
+        heads = self.network.heads(batch.categorical, batch.numeric, batch.times)
+        loss = self.task.loss(heads, batch.target.unsqueeze(1).expand_as(heads))
         loss.backward()
         self._optimizer.step()
         return loss.detach()

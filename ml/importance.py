@@ -1,0 +1,39 @@
+"""What a model's score rests on: how much of it is lost when one input's values are shuffled among the rows.
+
+Permutation importance: Breiman, Random Forests, Machine Learning 2001, section 10; of the ONNX file, as served.
+"""
+
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+
+from ml.scoring import open_session, score
+from ml.spec import ModelSpec
+from ml.task import task_of
+
+SAMPLE = 20_000
+SEED = 7
+
+
+def permutation_importance(
+    spec: ModelSpec, path: Path, rows: pl.DataFrame, sample: int = SAMPLE, seed: int = SEED
+) -> pl.DataFrame:
+    """Return one row an input of the ONNX file at `path`, what costs most first: feature, loss, share.
+
+    `loss` is by how much the task's score on (at most `sample` of the) `rows` falls when the input is shuffled;
+    `share` is that of all that the score is above no skill, 0 if it is not above it. Raises what `score` raises.
+    """
+    task, random = task_of(spec), np.random.default_rng(seed)
+    asked = rows.sample(min(sample, rows.height), seed=seed) if rows.height > sample else rows
+    labels, even = asked[spec.outcome.label].to_numpy(), np.ones(asked.height)
+    whole = task.scorer(labels, score(path, asked))(even)
+    found = []
+    for entry in open_session(path).get_inputs():
+        shuffled = asked[entry.name].gather(random.permutation(asked.height))
+        loss = whole - task.scorer(labels, score(path, asked.with_columns(shuffled)))(even)
+        share = loss / (whole - task.no_skill) if whole > task.no_skill else 0.0
+        found.append({"feature": entry.name, "loss": loss, "share": share})
+    return pl.DataFrame(found, schema={"feature": pl.String, "loss": pl.Float64, "share": pl.Float64}).sort(
+        "loss", descending=True
+    )
