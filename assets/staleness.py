@@ -1,4 +1,4 @@
-"""What is out of date: by Dagster's data versions, by a source that changed, or for want of a verdict.
+"""What is out of date: by Dagster's data versions, by a source or a publication that changed, or for want of a verdict.
 
 Dagster knows what is missing or made from inputs or code that changed. It does not look into sources, and
 an asset whose check never ended looks fresh to it.
@@ -31,7 +31,7 @@ def out_of_date(
     for key in keys:
         partitions = graph.get(key).partitions_def
         names = list(partitions.get_partition_keys()) if partitions else [WHOLE]
-        more = {*unproven(platform, key, names), *changed(platform, key, names)}
+        more = {*unproven(platform, key, names), *changed(platform, key, names), *superseded(platform, key)}
         stale = [n for n in names if n in more or resolver.get_status(key, n or None) != StaleStatus.FRESH]
         if stale:
             found[key] = stale
@@ -52,6 +52,19 @@ def unproven(platform: Platform, key: dg.AssetKey, partitions: Sequence[str]) ->
         return []
     versions, passed = platform.lake.partition_versions(table, partitions), platform.guard.passed(table)
     return [p for p in partitions if not passed(versions.get(p, -1), p)]
+
+
+def superseded(platform: Platform, key: dg.AssetKey) -> list[str]:
+    """Return [""] for a training set joined from other versions than those now published.
+
+    Dagster leaves all dependencies on every partition of a table out of its data versions.
+    """
+    table = "/".join(key.path)
+    if key.path[-1] != "training_set" or not (commits := platform.lake.history(table)[:1]):
+        return []
+    joined = commits[0]["metadata"].get("sources", {})
+    published = {name: platform.publications.current(name) for name in joined}
+    return [WHOLE] if any(now is None or now.version != joined[name] for name, now in published.items()) else []
 
 
 def changed(platform: Platform, key: dg.AssetKey, partitions: Sequence[str]) -> list[str]:

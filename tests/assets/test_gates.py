@@ -10,7 +10,7 @@ import pytest
 from assets.definitions import definitions_for
 from assets.rollback import roll_back
 from assets.runs import FOR_PEOPLE, materialize
-from assets.staleness import changed, unproven
+from assets.staleness import changed, superseded, unproven
 from checks.guard import GateClosed
 from checks.required import RAW
 from ml.clock import ReplayClock
@@ -23,6 +23,7 @@ from ml.verdicts import Verdict
 
 FLIGHTS = dg.AssetKey(["raw", "flights"])
 STATE = dg.AssetKey(["features", "aircraft_state"])
+TRAINING_SET = dg.AssetKey(["flight_delay", "training_set"])
 PUBLISHED = dg.AssetKey(["published", "aircraft_state"])
 ORDER = ["tailnum", "event_timestamp", "created_timestamp"]
 
@@ -93,8 +94,11 @@ def test_published_data_roll_back_offline_and_online_together(copied):
     gone = platform.lake.read("features/aircraft_state").filter(pl.col("tailnum") != "N564AA").collect()
     platform.lake.replace("features/aircraft_state", gone, sorted(first.staged))
     staged = platform.lake.partition_versions("features/aircraft_state")
+    assert superseded(platform, TRAINING_SET) == []
     platform.publications.publish("aircraft_state", staged, actor="test")
+    assert superseded(platform, TRAINING_SET) == [WHOLE]
     roll_back(platform, "aircraft_state", first.version, "test", "a tail number went missing")
+    assert superseded(platform, TRAINING_SET) == []
     assert "N564AA" in published_rows(copied)["tailnum"]
     assert open_online_rows(platform.settings.online_store).summary("aircraft_state").rows >= before
 
