@@ -43,7 +43,9 @@ def tuned_lightgbm(spec: ModelSpec, parts: Parts, minutes: float, seeds: int, sa
     started = time.monotonic()
 
     def objective(trial: optuna.Trial) -> float:
-        loss = _boosted(_suggested(trial), *learn, columns.categories, seed=1).best_score["validation"]["binary_logloss"]
+        loss = _boosted(_suggested(trial), *learn, columns.categories, seed=1).best_score["validation"][
+            "binary_logloss"
+        ]
         say(f"LightGBM trial {trial.number + 1}: validation log loss {loss:.5f}, {time.monotonic() - started:.0f} s")
         return loss
 

@@ -1,8 +1,8 @@
 """How good flight_delay's answers are on October to December, against LightGBM tuned on the same rows and features.
 
-Both learn and are tuned on January to September only: the network with the settings in its spec (they were searched
-for on the same months, `make search`), LightGBM by Optuna for MINUTES (20 by default) here and now. Three seeds each; the
-one of middling score is shown with its interval (days drawn whole). Needs the state that `make demo` leaves.
+Both learn and are tuned on January to September only: the network with the settings in its spec (searched for on the
+same months, `make search`), LightGBM by Optuna for MINUTES (20 by default) here and now. Three seeds each; the one of
+middling score is shown with its interval (days drawn whole). Needs the state that `make demo` leaves.
 """
 
 import os
@@ -11,19 +11,17 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import numpy as np
-import polars as pl
 import torch
+from ml.cost import row_microseconds
 from numpy.typing import NDArray
 
 from benchmarks._lightgbm_peer import tuned_lightgbm
 from benchmarks.report import conclude
 from ml.bootstrap import Difference, compare, interval
-from ml.cost import row_microseconds
 from ml.export import export
 from ml.lake import Lake
 from ml.models import model_named
 from ml.settings import Settings
-from ml.spec import ModelSpec
 from ml.split import Parts, split_rows
 from ml.task import days, task_of
 from ml.training import Epoch, fit
