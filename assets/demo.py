@@ -28,6 +28,8 @@ from ml.clock import ReplayClock
 from ml.models import model_named
 from ml.scoring import score
 from ml.settings import Settings
+from serving.model_repository import ModelRepository
+from serving.plan import Plan
 from serving.server import Server
 
 YEAR_END = datetime(2014, 1, 2, tzinfo=UTC)  # the last flight of 2013 has landed
@@ -120,13 +122,14 @@ class Demo:
         champion = registry.champion(SPEC.name)
         if champion is None:
             raise LookupError(f"no champion for {SPEC.name!r}; run make clean and make demo")
+        plan = ModelRepository(self.platform.settings.serving_home).history(SPEC.name)[-1]
         rows = pl.DataFrame([a.row for a in answers], infer_schema_length=None)
         offline = score(registry.onnx_path(champion), rows)
         served = [a.prediction.probability for a in answers]
         gap = max(abs(float(a) - b) for a, b in zip(offline, served, strict=True))
         print(_table(answers))
         print(f"Version {champion.version} answered. Served and offline probabilities differ by at most {gap:.1e}.")
-        print(_WHERE_NEXT.format(home=self.platform.settings.home, example=_example(answers[-1])))
+        print(_WHERE_NEXT.format(home=self.platform.settings.home, example=_example(answers[-1], plan)))
         print(f"The replayed clock stays at {answers[-1].row[SPEC.outcome.prediction_time]:%Y-%m-%d %H:%M} UTC.")
         auc = champion.metrics["test_roc_auc"]
         print(f"Test ROC AUC {auc:.3f} on October to December, learned from January to September ({seconds:.0f} s).")
@@ -147,9 +150,8 @@ def _table(answers: list[Answered]) -> str:
     return "\n".join([*lines, ""])
 
 
-def _example(answer: Answered) -> str:
-    fields = ("tailnum", *(f.name for f in SPEC.request))
-    return " ".join(f"{name}={answer.row[name]}" for name in fields)
+def _example(answer: Answered, plan: Plan) -> str:
+    return " ".join(f"{field.name}={answer.row[field.name]}" for field in plan.request)
 
 
 _WHERE_NEXT = """

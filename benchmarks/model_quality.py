@@ -23,7 +23,7 @@ from ml.lake import Lake
 from ml.models import model_named
 from ml.settings import Settings
 from ml.split import Parts, split_rows
-from ml.task import days, task_of
+from ml.task import Binary, days
 from ml.training import Epoch, fit
 
 SPEC = model_named("flight_delay")
@@ -47,7 +47,7 @@ def main() -> None:
     _print(parts, results, row_us)
     against = _against(parts, results[0].middling, results[1].middling)
     print(f"network - LightGBM: {against.difference:+.4f} [{against.low:+.4f}, {against.high:+.4f}], days drawn whole")
-    ece = task_of(SPEC).evaluate(parts.test[SPEC.outcome.label], results[0].middling).calibration_error
+    ece = Binary().evaluate(parts.test[SPEC.outcome.label], results[0].middling).calibration_error
     score, other = results[0].score, results[1].score
     holds = score >= MIN_SCORE and score >= other - BEHIND and ece <= MAX_ECE and row_us <= MAX_ROW_US
     conclude(
@@ -77,7 +77,7 @@ class _Result:
     def scores(self) -> list[float]:
         """The score of each seed."""
         label = self.parts.test[SPEC.outcome.label]
-        return [task_of(SPEC).evaluate(label, answers).score for answers in self.answers]
+        return [Binary().evaluate(label, answers).score for answers in self.answers]
 
     @property
     def score(self) -> float:
@@ -108,12 +108,12 @@ def _progress(epoch: Epoch) -> None:
 
 
 def _against(parts: Parts, ours: NDArray, peer: NDArray) -> Difference:
-    task, label = task_of(SPEC), parts.test[SPEC.outcome.label]
+    task, label = Binary(), parts.test[SPEC.outcome.label]
     return compare(task.scorer(label, peer), task.scorer(label, ours), parts.test.height, days(SPEC, parts.test))
 
 
 def _print(parts: Parts, results: list[_Result], row_us: float) -> None:
-    task, label = task_of(SPEC), parts.test[SPEC.outcome.label]
+    task, label = Binary(), parts.test[SPEC.outcome.label]
     print(f"\n{'':<10}{'ROC AUC':>9} {'95% interval':>20}{'PR AUC':>8}{'log loss':>10}{'ECE':>8}   seeds")
     for result in results:
         found = task.evaluate(label, result.middling)

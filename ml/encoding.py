@@ -20,6 +20,8 @@ MISSING = 0  # index of a missing category ("" or null)
 UNKNOWN = 1  # index shared by unseen and rare categories
 FIRST_KNOWN = 2
 
+DAY = 86_400.0  # seconds
+
 _TAIL = 0.005  # values beyond these quantiles on either side are clipped
 
 
@@ -51,6 +53,13 @@ class Scale(Frozen):
     knots: tuple[float, ...]
 
 
+class LocalTime(Frozen):
+    """A column of local times; `scale` describes its minute of the day."""
+
+    column: str
+    scale: Scale
+
+
 class ElapsedColumn(Frozen):
     """Minutes between two time columns, log-scaled (`log_minutes`); `scale` describes the scaled value."""
 
@@ -66,7 +75,7 @@ class Encoding(Frozen):
     categorical: tuple[Vocabulary, ...]
     numeric: tuple[Scale, ...]
     times: tuple[str, ...]
-    local_times: tuple[str, ...]
+    local_times: tuple[LocalTime, ...]
     elapsed: tuple[ElapsedColumn, ...]
 
 
@@ -122,7 +131,11 @@ def learn_encoding(spec: ModelSpec, rows: pl.DataFrame) -> Encoding:
             _scale(entry.name, _floats(rows[entry.name]), settings.bins) for entry in inputs if entry.kind == "numeric"
         ),
         times=times,
-        local_times=tuple(field.name for field in spec.request if field.kind == "local_time"),
+        local_times=tuple(
+            LocalTime(column=field.name, scale=_minute_of_day(rows[field.name], settings.bins))
+            for field in spec.request
+            if field.kind == "local_time"
+        ),
         elapsed=tuple(
             _elapsed(elapsed.name, column_of(elapsed.since), elapsed.until, rows, settings.bins)
             for elapsed in spec.elapsed
@@ -180,6 +193,10 @@ def _scale(column: str, values: NDArray[np.float64], bins: int) -> Scale:
         std=float(clipped.std()) or 1.0,
         knots=tuple(float(knot) for knot in knots),
     )
+
+
+def _minute_of_day(values: pl.Series, bins: int) -> Scale:
+    return _scale(values.name, _floats(values) % DAY / 60, bins)
 
 
 def _elapsed(name: str, since: str, until: str, rows: pl.DataFrame, bins: int) -> ElapsedColumn:

@@ -8,10 +8,9 @@ import math
 import torch
 from torch import Tensor, nn
 
-from ml.encoding import Encoding, Scale
+from ml.encoding import DAY, Encoding, Scale
 from ml.spec import NetworkSettings
 
-_DAY = 86_400.0
 _HARMONICS = 3
 _WEEKDAYS = 7
 _WEEKDAY_SIZE = 4
@@ -63,7 +62,10 @@ class NumericBlock(nn.Module):
 
 
 class LocalTimeBlock(nn.Module):
-    """Wall-clock seconds as harmonics of the time of day and an embedding of the weekday."""
+    """Wall-clock seconds as harmonics of the time of day and an embedding of the weekday.
+
+    The minute of the day goes through a NumericBlock besides: what an hour is like changes by steps, too.
+    """
 
     WIDTH = 2 * _HARMONICS + _WEEKDAY_SIZE
 
@@ -75,8 +77,8 @@ class LocalTimeBlock(nn.Module):
         """Encode float64 [N] seconds on the local wall clock (NaN is missing) as float32 [N, WIDTH]."""
         missing = torch.isnan(seconds)
         filled = torch.where(missing, torch.zeros_like(seconds), seconds)
-        day = torch.floor(filled / _DAY)
-        angle = ((filled - day * _DAY) / _DAY * 2 * math.pi).float()
+        day = torch.floor(filled / DAY)
+        angle = ((filled - day * DAY) / DAY * 2 * math.pi).float()
         shifted = day + _EPOCH_WEEKDAY
         weekday = (shifted - torch.floor(shifted / _WEEKDAYS) * _WEEKDAYS).long()
         weekday = torch.where(missing, torch.full_like(weekday, _WEEKDAYS), weekday)
@@ -88,6 +90,8 @@ class LocalTimeBlock(nn.Module):
 class TabularNetwork(nn.Module):
     """Embeddings, numeric blocks and an MLP; the output is calibrated by a scale and shift (ml/calibration.py).
 
+    Besides the answer it gives one output for each of `auxiliary` numbers, which only training asks for.
+
     They are fitted on validation rows. Of the shift only a share is kept (TrainingSettings.shift_kept): one
     window's base rate is a single draw of what the next one's will be.
     """
@@ -95,16 +99,18 @@ class TabularNetwork(nn.Module):
     scale: Tensor
     shift: Tensor
 
-    def __init__(self, encoding: Encoding, settings: NetworkSettings) -> None:
+    def __init__(self, encoding: Encoding, settings: NetworkSettings, auxiliary: int = 0) -> None:
         super().__init__()
         self.encoding = encoding
         sizes = [(entry.size, min(settings.embedding_size, (entry.size + 1) // 2)) for entry in encoding.categorical]
         self.embeddings = nn.ModuleList(nn.Embedding(rows, width) for rows, width in sizes)
-        self.numbers = NumericBlock(encoding.numeric + tuple(entry.scale for entry in encoding.elapsed))
+        self.numbers = NumericBlock(
+            tuple([*encoding.numeric, *(e.scale for e in encoding.elapsed), *(e.scale for e in encoding.local_times)])
+        )
         self.local_times = nn.ModuleList(LocalTimeBlock() for _ in encoding.local_times)
         width = self.numbers.width_out + sum(width for _, width in sizes)
         width += LocalTimeBlock.WIDTH * len(encoding.local_times)
-        self.body = _mlp(width, settings)
+        self.body = _mlp(width, settings, outputs=1 + auxiliary)
         self.register_buffer("scale", torch.ones(()))
         self.register_buffer("shift", torch.zeros(()))
 
@@ -119,18 +125,15 @@ class TabularNetwork(nn.Module):
         return self.raw(categorical, numeric, times) * self.scale + self.shift
 
     def raw(self, categorical: Tensor, numeric: Tensor, times: Tensor) -> Tensor:
-        """Return outputs before calibration, float32 [N], the mean of the heads; arguments as in `forward`."""
-        return self.heads(categorical, numeric, times).mean(dim=1)
+        """Return the answers before calibration, float32 [N]; arguments as in `forward`."""
+        return self.outputs(categorical, numeric, times)[:, 0]
 
-    def heads(self, categorical: Tensor, numeric: Tensor, times: Tensor) -> Tensor:
-        """Return each head's output before calibration, float32 [N, H]; arguments as in `forward`.
-
-        Heads are trained each for itself: the loss is the mean over rows and heads.
-        """
+    def outputs(self, categorical: Tensor, numeric: Tensor, times: Tensor) -> Tensor:
+        """Return the answer before calibration, then the auxiliary outputs, float32 [N, 1 + A]."""
         blocks = [embed(categorical[:, index]) for index, embed in enumerate(self.embeddings)]
-        blocks.append(self.numbers(torch.cat([numeric, *self._elapsed(times)], dim=1)))
-        for name, block in zip(self.encoding.local_times, self.local_times, strict=True):
-            blocks.append(block(times[:, self.encoding.times.index(name)]))
+        blocks.append(self.numbers(torch.cat([numeric, *self._elapsed(times), *self._minutes_of_day(times)], dim=1)))
+        for entry, block in zip(self.encoding.local_times, self.local_times, strict=True):
+            blocks.append(block(times[:, self.encoding.times.index(entry.column)]))
         return self.body(torch.cat(blocks, dim=1))
 
     def _elapsed(self, times: Tensor) -> list[Tensor]:
@@ -142,10 +145,14 @@ class TabularNetwork(nn.Module):
             found.append(torch.sign(minutes) * torch.log1p(torch.abs(minutes)))
         return found
 
+    def _minutes_of_day(self, times: Tensor) -> list[Tensor]:
+        columns = [times[:, self.encoding.times.index(entry.column)] for entry in self.encoding.local_times]
+        return [((column - torch.floor(column / DAY) * DAY) / 60.0).float().unsqueeze(1) for column in columns]
 
-def _mlp(width: int, settings: NetworkSettings) -> nn.Sequential:
+
+def _mlp(width: int, settings: NetworkSettings, outputs: int) -> nn.Sequential:
     layers: list[nn.Module] = []
     for hidden in settings.hidden:
         layers += [nn.Linear(width, hidden), nn.ReLU(), nn.Dropout(settings.dropout)]
         width = hidden
-    return nn.Sequential(*layers, nn.Linear(width, 1))
+    return nn.Sequential(*layers, nn.Linear(width, outputs))

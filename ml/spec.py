@@ -30,6 +30,11 @@ class Outcome(Frozen):
         description="Column with 0 or 1 (binary) or a number (regression); null: no label, the row is not trained on."
     )
     label_timestamp: str = Field(description="Column with the instant at which the label became known (UTC).")
+    auxiliary: tuple[str, ...] = Field(
+        (),
+        description="Numbers that become known with the label and say more than it, such as the minutes behind a yes "
+        "or no: learned beside the label, in training only; null is left out.",
+    )
     prediction_time: str = "prediction_time"
 
 
@@ -87,6 +92,7 @@ class NetworkSettings(Frozen):
     dropout: Share = 0.2
     embedding_size: int = Field(16, gt=0, description="Upper bound on a categorical embedding's width.")
     min_category_count: int = Field(20, ge=1, description="Rarer categories share the 'unknown' embedding.")
+    auxiliary_weight: float = Field(1.0, ge=0, description="Weight of the loss of auxiliary numbers.")
     bins: int = Field(16, gt=0, description="Quantile bins of a number's piecewise linear encoding.")
 
 

@@ -20,8 +20,9 @@ from torch import Tensor
 from ml.calibration import Calibration
 from ml.encoding import Encoding, learn_encoding, to_arrays
 from ml.network import TabularNetwork
+from ml.objective import Objective, objective_of
 from ml.spec import ModelSpec
-from ml.task import Target, Task, task_of
+from ml.task import Task
 
 _WARM_UP = 0.05  # share of the steps in which the learning rate climbs
 _EVALUATION_ROWS = 32_768
@@ -46,7 +47,7 @@ class Epoch:
 
 @dataclass(frozen=True)
 class Batch:
-    """Rows on the device: the network's three inputs and the targets, float32 [N]."""
+    """Rows on the device: the network's three inputs and the targets, float32 [N, 1 + A] (ml/objective.py)."""
 
     categorical: Tensor
     numeric: Tensor
@@ -83,7 +84,7 @@ class FittedModel:
 
     def predict(self, rows: pl.DataFrame) -> NDArray[np.float32]:
         """Return calibrated answers [N] for N rows with training-set columns."""
-        batch = _batch(self.encoding, rows, pl.zeros(rows.height, eager=True), self.network.scale.device)
+        batch = _batch(self.encoding, rows, np.zeros((rows.height, 1), np.float32), self.network.scale.device)
         return self.task.answer(_outputs(self.network, batch)).cpu().numpy()
 
 
@@ -102,16 +103,15 @@ def fit(
     the loss is no number, ValueError if a column is missing or cannot be an input.
     """
     started = time.monotonic()
-    encoding, task = learn_encoding(spec, train), task_of(spec)
-    target = task.target(train[spec.outcome.label])
-    learn, check = (_batch(encoding, rows, _targets(spec, target, rows), device) for rows in (train, validation))
+    encoding, objective = learn_encoding(spec, train), objective_of(spec, train)
+    learn, check = (_batch(encoding, rows, objective.targets(rows), device) for rows in (train, validation))
     with torch.random.fork_rng(devices=_cuda(device)):
         torch.manual_seed(spec.training.seed)
-        network = TabularNetwork(encoding, spec.network).to(device)
-        loop = _Loop(spec, task, target, network, learn, check, started + max_seconds)
+        network = TabularNetwork(encoding, spec.network, len(objective.auxiliary)).to(device)
+        loop = _Loop(spec, objective, network, learn, check, started + max_seconds)
         loop.run(progress)
-    seconds = time.monotonic() - started
-    return FittedModel(network.eval(), encoding, task, target.spread, tuple(loop.epochs), loop.stopped_by, seconds)
+    seconds, task, spread = time.monotonic() - started, objective.task, objective.target.spread
+    return FittedModel(network.eval(), encoding, task, spread, tuple(loop.epochs), loop.stopped_by, seconds)
 
 
 class _Loop:
@@ -125,14 +125,13 @@ class _Loop:
     def __init__(
         self,
         spec: ModelSpec,
-        task: Task,
-        target: Target,
+        objective: Objective,
         network: TabularNetwork,
         learn: Batch,
         check: Batch,
         deadline: float,
     ) -> None:
-        self.spec, self.task, self.target, self.network = spec, task, target, network
+        self.spec, self.objective, self.task, self.network = spec, objective, objective.task, network
         self.learn, self.check, self.deadline = learn, check, deadline
         self.epochs: list[Epoch] = []
         self.stopped_by: Literal["epochs", "patience", "time"] = "epochs"
@@ -159,7 +158,7 @@ class _Loop:
             self.stopped_by = "time"
         weights, calibration = self._best
         self.network.load_state_dict(weights)
-        center, spread = self.target.center, self.target.spread
+        center, spread = self.objective.target.center, self.objective.target.spread
         self.network.scale.fill_(calibration.scale * spread)
         self.network.shift.fill_(calibration.shift * self.spec.training.shift_kept * spread + center)
 
@@ -167,7 +166,7 @@ class _Loop:
         train_loss = self._pass_over_rows()
         raw = _outputs(self._average, self.check)
         self._finite(raw.abs().max().item(), "validation")
-        calibration = self.task.calibrate(raw, self.check.target)
+        calibration = self.task.calibrate(raw, self.check.target[:, 0])
         best = all(calibration.loss < epoch.validation_loss for epoch in self.epochs)
         if best:
             self._best = _copy(self._average), calibration
@@ -182,7 +181,7 @@ class _Loop:
         )
 
     def _score(self, calibrated: Tensor) -> float:
-        target, answer = self.check.target.cpu().numpy(), self.task.answer(calibrated).cpu().numpy()
+        target, answer = self.check.target[:, 0].cpu().numpy(), self.task.answer(calibrated).cpu().numpy()
         return self.task.scorer(target, answer)(np.ones(len(target)))
 
     def _pass_over_rows(self) -> float:
@@ -203,8 +202,8 @@ class _Loop:
 
     def _learn_from(self, batch: Batch) -> Tensor:
         self._optimizer.zero_grad(set_to_none=True)
-        heads = self.network.heads(batch.categorical, batch.numeric, batch.times)
-        loss = self.task.loss(heads, batch.target.unsqueeze(1).expand_as(heads))
+        outputs = self.network.outputs(batch.categorical, batch.numeric, batch.times)
+        loss = self.objective.loss(outputs, batch.target)
         loss.backward()
         self._optimizer.step()
         return loss.detach()
@@ -242,17 +241,13 @@ class _Loop:
         )
 
 
-def _targets(spec: ModelSpec, target: Target, rows: pl.DataFrame) -> pl.Series:
-    return (rows[spec.outcome.label].cast(pl.Float64) - target.center) / target.spread
-
-
-def _batch(encoding: Encoding, rows: pl.DataFrame, target: pl.Series, device: torch.device) -> Batch:
+def _batch(encoding: Encoding, rows: pl.DataFrame, target: NDArray[np.float32], device: torch.device) -> Batch:
     arrays = to_arrays(encoding, rows)
     return Batch(
         torch.from_numpy(arrays.categorical).to(device),
         torch.from_numpy(arrays.numeric).to(device),
         torch.from_numpy(arrays.times).to(device),
-        torch.from_numpy(target.cast(pl.Float32).to_numpy(writable=True)).to(device),
+        torch.from_numpy(target).to(device),
     )
 
 

@@ -25,7 +25,8 @@ def build_training_set(spec: ModelSpec, outcomes: pl.DataFrame, store: feast.Fea
 
     Returns:
         [labelled outcomes, row id + join keys + request fields + prediction time + label + its instant +
-        view__feature columns], in order of prediction time, then row id. Null where a value was not known.
+        auxiliary numbers + view__feature columns], in order of prediction time, then row id. Null where a value was
+        not known.
 
     Raises:
         LookupError: the spec names a feature view or a feature that is not there.
@@ -34,7 +35,7 @@ def build_training_set(spec: ModelSpec, outcomes: pl.DataFrame, store: feast.Fea
     with _named_features(spec):
         outcome, keys = spec.outcome, _join_keys(spec, store)
     columns = [outcome.row_id, *keys, *[f.name for f in spec.request], outcome.prediction_time]
-    columns = list(dict.fromkeys([*columns, outcome.label, outcome.label_timestamp]))
+    columns = list(dict.fromkeys([*columns, outcome.label, outcome.label_timestamp, *outcome.auxiliary]))
     missing = [column for column in columns if column not in outcomes.columns]
     if missing:
         raise ValueError(f"outcome table {outcome.table!r} of model {spec.name!r} has no column {missing}")

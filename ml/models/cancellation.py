@@ -13,6 +13,7 @@ CANCELLATION = ModelSpec(
     # No aircraft: the source has no tail number for a third of the cancelled flights, which tells the answer.
     features=tuple(name for name in FLIGHT_DELAY.features if not name.startswith("aircraft")),
     request=FLIGHT_DELAY.request,
+    elapsed=tuple(entry for entry in FLIGHT_DELAY.elapsed if not entry.since.startswith("aircraft")),
     split=FLIGHT_DELAY.split,
     slices=FLIGHT_DELAY.slices,
     gates=FLIGHT_DELAY.gates.model_copy(update={"min_score": 0.65, "max_score": 0.95}),

@@ -29,7 +29,11 @@ FLIGHT_DELAY = ModelSpec(
     description="Probability that a flight arrives 30 or more minutes late, asked two hours before departure.",
     owner="team:flight-ops",
     outcome=Outcome(
-        table="flight_outcomes", row_id="flight_id", label="arrived_late", label_timestamp="label_timestamp"
+        table="flight_outcomes",
+        row_id="flight_id",
+        label="arrived_late",
+        label_timestamp="label_timestamp",
+        auxiliary=("arr_delay",),
     ),
     features=(
         "aircraft_state:last_arrived_at",
@@ -41,6 +45,10 @@ FLIGHT_DELAY = ModelSpec(
         "aircraft_state:legs_today",
         "aircraft_state:legs_today_since",
         "aircraft_state:last_turnaround",
+        "aircraft_departure:departed_at",
+        "aircraft_departure:dep_delay",
+        "aircraft_departure:distance",
+        "aircraft_departure:back_at",
         "aircraft:age_years",
         "aircraft:seats",
         "aircraft:engines",
@@ -48,6 +56,10 @@ FLIGHT_DELAY = ModelSpec(
         "origin_congestion:mean_dep_delay_3h",
         "origin_congestion:max_dep_delay_3h",
         "origin_congestion:late_share_3h",
+        "origin_en_route:mean_delay_gained_3h",
+        "flight_history:last_dep_delay",
+        "flight_history:last_arr_delay",
+        "flight_history:last_arrived_at",
         "destination_congestion:arrivals_3h",
         "destination_congestion:mean_arr_delay_3h",
         "destination_congestion:max_arr_delay_3h",
@@ -72,6 +84,15 @@ FLIGHT_DELAY = ModelSpec(
             name="minutes_since_last_arrival",
             since="aircraft_state:last_arrived_at",
             until="scheduled_departure",
+        ),
+        Elapsed(
+            name="minutes_since_last_departure",
+            since="aircraft_departure:departed_at",
+            until="scheduled_departure",
+        ),
+        Elapsed(name="minutes_since_back", since="aircraft_departure:back_at", until="scheduled_departure"),
+        Elapsed(
+            name="minutes_since_flight_before", since="flight_history:last_arrived_at", until="scheduled_departure"
         ),
         # Whether legs_today are still today's legs: nobody recomputes the count at midnight.
         Elapsed(

@@ -75,7 +75,7 @@ class Line:
 
     def ask(self, *more: str) -> subprocess.CompletedProcess[str]:
         """Ask the served model from another process."""
-        fields = ["tailnum=N564AA", "carrier=AA", "origin=LGA", "dest=STL", "distance=888"]
+        fields = ["tailnum=N564AA", "carrier=AA", "flight_number=2223", "origin=LGA", "dest=STL", "distance=888"]
         times = ["scheduled_departure=2013-10-25T16:55-04:00", "scheduled_departure_local=2013-10-25T16:55"]
         return self.command(sys.executable, "-m", "serving.client", "flight_delay", *fields, *times, *more, timeout=60)
 

@@ -11,11 +11,14 @@ from ml.sources import SOURCES
 MONTHS = [f"2013-{month:02}" for month in range(1, 13)]
 NAMES = [
     "aircraft",
+    "aircraft_departure",
     "aircraft_state",
     "carrier_performance",
     "destination_congestion",
+    "flight_history",
     "flight_outcomes",
     "origin_congestion",
+    "origin_en_route",
     "route_performance",
     "weather_observation",
 ]

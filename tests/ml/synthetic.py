@@ -67,7 +67,8 @@ def training_rows(spec: ModelSpec = SPEC, count: int = 4000, seed: int = 1) -> p
     category = next(name for name, kind in _inputs(spec, times) if kind == "categorical")
     logit = 1.5 * columns[first].fill_null(0.0).to_numpy() + (columns[category].fill_null("") == "a").to_numpy() - 1
     label = (random.random(count) < 1 / (1 + np.exp(-logit))).astype(np.int64)
-    return pl.DataFrame(columns).with_columns(
+    minutes = {name: pl.Series(20 * logit + random.normal(scale=15, size=count)) for name in spec.outcome.auxiliary}
+    return pl.DataFrame({**columns, **minutes}).with_columns(
         pl.Series(spec.outcome.label, label),
         (pl.col(spec.outcome.prediction_time) + timedelta(hours=4)).alias(spec.outcome.label_timestamp),
     )

@@ -28,10 +28,13 @@ DAYS = [date(2013, *d) for d in [(1, 30), (1, 31), (2, 1), (2, 2), (2, 27), (2, 
 MONTHS = ["2013-01", "2013-02", "2013-03"]
 VIEWS = [
     "aircraft",
+    "aircraft_departure",
     "aircraft_state",
     "carrier_performance",
     "destination_congestion",
+    "flight_history",
     "origin_congestion",
+    "origin_en_route",
     "route_performance",
     "weather_observation",
 ]

@@ -5,6 +5,7 @@ select
     origin,
     dest,
     carrier,
+    flight_number,
     cast(distance as double) as distance,
     epoch_us(scheduled_departure) // 1000000 as scheduled_departure,
     epoch_us(scheduled_departure_local) // 1000000 as scheduled_departure_local,
