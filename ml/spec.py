@@ -56,6 +56,9 @@ class Elapsed(Frozen):
     name: str
     since: str = Field(description="Feature reference or request field of a time, seconds since the epoch.")
     until: str = Field(description="Request field of kind time.")
+    forecast: bool = Field(
+        False, description="Whether `since` is an estimate of something to come, which may lie after the question."
+    )
 
 
 class Window(Frozen):

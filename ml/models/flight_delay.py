@@ -90,7 +90,12 @@ FLIGHT_DELAY = ModelSpec(
             since="aircraft_departure:departed_at",
             until="scheduled_departure",
         ),
-        Elapsed(name="minutes_since_back", since="aircraft_departure:back_at", until="scheduled_departure"),
+        Elapsed(
+            name="minutes_since_back",
+            since="aircraft_departure:back_at",
+            until="scheduled_departure",
+            forecast=True,
+        ),
         Elapsed(
             name="minutes_since_flight_before", since="flight_history:last_arrived_at", until="scheduled_departure"
         ),

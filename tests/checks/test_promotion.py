@@ -94,6 +94,11 @@ def test_a_sound_training_set_passes():
     assert outcome.passed, outcome.summary
 
 
+def test_a_forecast_may_lie_after_the_question():
+    ahead = training_set().with_columns(aircraft_departure__back_at=pl.int_range(pl.len()) + 2_000_000_000)
+    assert check_training_rows(SPEC, ahead).passed
+
+
 BROKEN = {
     "no rows": (lambda f: f.clear(), "no rows"),
     "row id is doubled": (lambda f: pl.concat([f, f.head(1)]), "doubled in 2 rows"),
@@ -104,6 +109,10 @@ BROKEN = {
     "a feature from after the question": (
         lambda f: f.with_columns(aircraft_state__last_arrived_at=pl.lit(2e9)),
         "later than the question",
+    ),
+    "a departure from after the question": (
+        lambda f: f.with_columns(aircraft_departure__departed_at=pl.lit(2e9)),
+        "aircraft_departure__departed_at is later than the question",
     ),
     "a feature that is all null": (
         lambda f: f.with_columns(weather_observation__temp=pl.lit(None, pl.Float64)),
