@@ -29,6 +29,7 @@ from ml.spec import Split, Window
 
 WORSE, ERROR, INTERRUPTED = 1, 2, 130
 _PARTS = (6 / 12, 8 / 12)  # of the window: where validation and where test begin
+_EXAMPLE = "2013-01..2013-03"
 _LOUD = Lock()
 _STARTED = time.monotonic()
 
@@ -44,9 +45,7 @@ def months_between(window: str | None) -> tuple[str, ...]:
     first, _, last = (window or f"{known[0]}..{known[2]}").partition("..")
     last = last or first
     if first not in known or last not in known or first > last:
-        raise LookupError(
-            f"window {window!r} is not two months from {known[0]} to {known[-1]}: WINDOW=2013-01..2013-03"
-        )
+        raise LookupError(f"window {window!r} is no span of months from {known[0]} to {known[-1]}, such as {_EXAMPLE}")
     return tuple(known[known.index(first) : known.index(last) + 1])
 
 
@@ -141,7 +140,7 @@ def say(who: str, text: str) -> None:
 
 
 def main(words: Sequence[str] | None = None) -> int:
-    """Run the command. Returns 0, 1 if a model is worse beyond noise, 2 after a line on what failed, 130 interrupted."""
+    """Run the command. Returns 0, 1 if a model is worse beyond noise, 2 after a line on what failed, 130 on Ctrl-C."""
     warnings.simplefilter("ignore")
     logging.getLogger().setLevel(logging.ERROR)
     arguments = _parse(words)

@@ -43,10 +43,8 @@ class Report:
         lines += [f"- {note}" for note in self.notes]
         if self.changed:
             shown = ", ".join(f"`{name}`" for name in self.changed[:8])
-            more = len(self.changed) - 8
-            lines.append(
-                f"- Changed files that tables or training are made by: {shown}" + f" and {more} more" * (more > 0)
-            )
+            more = f" and {len(self.changed) - 8} more" if len(self.changed) > 8 else ""
+            lines.append(f"- Changed files that tables or training are made by: {shown}{more}")
         return "\n".join([*lines, f"- {self.seconds:.0f} s", ""])
 
     def headline(self) -> str:

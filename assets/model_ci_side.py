@@ -55,10 +55,8 @@ def world(arguments: argparse.Namespace) -> dict[str, Any]:
     with dg.DagsterInstance.ephemeral() as instance:
         line = _Line(platform, instance, _some(arguments.models))
         for index, month in enumerate(landed):
-            whole = [s.name for s in SOURCES if s.partition is None] if index == 0 else []
-            line.run(
-                [dg.AssetKey(["raw", s.name]) for s in SOURCES if s.partition is not None or s.name in whole], [month]
-            )
+            due = [source for source in SOURCES if source.partition is not None or index == 0]
+            line.run([dg.AssetKey(["raw", source.name]) for source in due], [month])
         say(f"features of {months[0]} to {months[-1]}")
         line.run(line.keys("staging", "features"), months)
         say("publishing")
@@ -88,12 +86,11 @@ def rows(arguments: argparse.Namespace) -> dict[str, Any]:
             folder = arguments.out / spec.name
             folder.mkdir(parents=True)
             frame.write_parquet(folder / ROWS_FILE)
-            judged = platform.verdicts.newest_of(table)
-            gates = {
-                check: {"passed": verdict.passed, "summary": verdict.evidence.get("summary", "")}
-                for (number, partition, check), verdict in judged.items()
-                if number == version and partition == WHOLE
-            }
+            gates = {}
+            for number, partition, check in platform.verdicts.newest_of(table):
+                verdict = platform.verdicts.newest(table, version, WHOLE, check)
+                if verdict is not None and (number, partition) == (version, WHOLE):
+                    gates[check] = {"passed": verdict.passed, "summary": verdict.evidence.get("summary", "")}
             metadata = platform.lake.metadata(table, version)
             found[spec.name] = {"rows": frame.height, "gates": gates, **_some_of(metadata, "content", "sources")}
             (folder / ROWS).write_text(json.dumps(found[spec.name], indent=2))
@@ -259,7 +256,7 @@ def main() -> int:
         found = step(arguments)
     except (ImportError, AttributeError) as error:
         traceback.print_exc()
-        return _failed(arguments, f"its code cannot be run by this command ({error}); choose a newer base")
+        return _failed(arguments, f"model CI cannot run this side's code ({error}); a base must be new enough for it")
     except Exception as error:
         traceback.print_exc()
         return _failed(arguments, one_line(error))

@@ -48,9 +48,7 @@ def resolve(base: str | None) -> str:
         raise LookupError(f"{ROOT} has neither origin/main nor main; name the base: BASE=<branch or commit>")
     left = git("merge-base", "HEAD", known, check=False)
     if not left:
-        raise LookupError(
-            f"HEAD and {known} have no common commit here; git fetch --unshallow, or name the base: BASE="
-        )
+        raise LookupError(f"HEAD and {known} share no commit here; git fetch --unshallow, or name a base: BASE=...")
     return left
 
 

@@ -1,4 +1,4 @@
-"""Whether a change made training better, worse, or neither beyond noise: of the rows it is measured on, and of the seed.
+"""Whether a change made training better or worse beyond noise: that of the rows it is measured on, and of the seed.
 
 Here: two lists of answers, one a seed, on the same held-out rows. Not here: one version against another, which is
 what the promotion gate asks (ml/bootstrap.py alone).
