@@ -24,11 +24,19 @@ _TRAINING = frozenset(
     f"ml/{name}.py"
     for name in (
         *("bootstrap", "calibration", "candidate", "device", "encoding", "evaluation", "export", "importance"),
-        *("network", "recording", "registry", "scoring", "seed_comparison", "slices", "spec", "split", "task"),
+        *("network", "recording", "registry", "scoring", "slices", "spec", "split", "task"),
         *("train", "training"),
     )
 )
-_NEITHER = ("ml/models/", "assets/model_ci", "assets/drill", "assets/demo.py", "assets/ui.py", "assets/vacuum.py")
+_NEITHER = (
+    "ml/models/",
+    "ml/seed_comparison.py",
+    "assets/model_ci",
+    "assets/drill",
+    "assets/demo.py",
+    "assets/ui.py",
+    "assets/vacuum.py",
+)
 
 
 def resolve(base: str | None) -> str:
