@@ -67,7 +67,7 @@ class Half:
 
     def rows_key(self, name: str) -> str:
         """Hash of all that a model's training set is made by."""
-        return json_hash([self.world_key, self.task.cut, *(self.specs[name][part] for part in _ROWS_BY)])
+        return json_hash([self.world_key, name, self.task.cut, *(self.specs[name][part] for part in _ROWS_BY)])
 
     def result_key(self, name: str) -> str:
         """Hash of all that a model's result is made by."""
@@ -126,8 +126,12 @@ class Work:
         self.cache.put("worlds", _span(half.task), half.world_key, home)
 
     def _world(self, half: Half) -> Path:
-        found = self.cache.find("worlds", _span(half.task), half.world_key)
-        assert found is not None
+        return self._kept("worlds", _span(half.task), half.world_key)
+
+    def _kept(self, kind: str, name: str, key: str) -> Path:
+        found = self.cache.find(kind, name, key)
+        if found is None:
+            raise LookupError(f"an entry of model-ci/{kind} is gone while it is used; run the command again")
         return found
 
     def _same_sources(self, halves: Any) -> bool:
@@ -135,16 +139,17 @@ class Work:
         return all(first[name] == other[name] for other in others for name in first if name in other)
 
     def join_rows(self, halves: Sequence[Half], models: Sequence[str]) -> None:
-        """Give each side the training sets of those of the models that it has."""
+        """Give each side the training sets of those of the models that it has; sides join at the same time."""
+        due: dict[str, tuple[Half, str]] = {}
         for half in halves:
-            wanted = [name for name in models if name in half.specs]
-            missing = [name for name in wanted if self.cache.find("rows", name, half.rows_key(name)) is None]
-            if missing:
-                self._join(half, missing)
-            for name in wanted:
-                found = self.cache.find("rows", name, half.rows_key(name))
-                assert found is not None
-                half.rows[name] = found
+            for name in (name for name in models if name in half.specs):
+                if self.cache.find("rows", name, half.rows_key(name)) is None:
+                    due.setdefault(half.rows_key(name), (half, name))
+        joining = [half for half in halves if any(maker is half for maker, _ in due.values())]
+        _at_once(lambda half: self._join(half, [name for maker, name in due.values() if maker is half]), joining)
+        for half in halves:
+            for name in (name for name in models if name in half.specs):
+                half.rows[name] = self._kept("rows", name, half.rows_key(name))
 
     def _join(self, half: Half, models: Sequence[str]) -> None:
         out = self.folder / f"{half.side.name}-rows"
