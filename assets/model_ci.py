@@ -21,6 +21,7 @@ from assets.model_ci_cache import Cache
 from assets.model_ci_report import Report
 from assets.model_ci_sides import Processes, Side
 from assets.model_ci_trees import LOCK, changed_files, checked_out, described, git, resolve
+from assets.model_ci_verdict import Finding, judge
 from assets.model_ci_work import Half, Task, Work, trained_by
 from assets.quiet import quiet_exit
 from ml.provenance import ROOT
@@ -107,9 +108,7 @@ def chosen(asked: Sequence[str], all_of_them: bool, base: Half, change: Half) ->
     return [name for name in known if trained_by(base.specs.get(name)) != trained_by(change.specs.get(name))]
 
 
-def _findings(work: Work, base: Half, change: Half, models: Sequence[str]) -> list:
-    from assets.model_ci_verdict import judge
-
+def _findings(work: Work, base: Half, change: Half, models: Sequence[str]) -> list[Finding]:
     halves = [half for half in (base, change) if set(models) & set(half.specs)]
     work.build_worlds(halves)
     work.join_rows(halves, models)

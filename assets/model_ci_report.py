@@ -50,7 +50,7 @@ class Report:
     def headline(self) -> str:
         """Return the verdicts in a line, the worst first."""
         order = ["worse", "refused", "not comparable", "gone", "new", "within noise", "better"]
-        verdicts = [finding.verdict for finding in self.findings]
+        verdicts: list[str] = [finding.verdict for finding in self.findings]
         told = [f"{verdicts.count(name)} {name}" for name in order if name in verdicts]
         return ", ".join(told) or "no model changed"
 

@@ -206,7 +206,7 @@ def _look_back(platform: "Platform", months: list[str]) -> list[str]:
 
 def _raw_contents(platform: "Platform") -> dict[str, str]:
     """Return the content hash of each landed month, by table and month."""
-    found = {}
+    found: dict[str, str] = {}
     for table in platform.lake.tables():
         for commit in reversed(platform.lake.history(table)) if table.startswith("raw/") else ():
             found |= {f"{table} {part}".strip(): commit["metadata"].get("content") for part in commit["partitions"]}

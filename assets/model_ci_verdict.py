@@ -102,11 +102,11 @@ def _predictions(folder: Path, prefix: str) -> pl.DataFrame:
 
 def _compared(spec: ModelSpec, rows: pl.DataFrame) -> Comparison:
     label, task = rows["label"].to_numpy(), task_of(spec)
-    sides = [
+    base, change = (
         [task.scorer(label, rows[name].to_numpy()) for name in rows.columns if name.startswith(prefix)]
         for prefix in ("base_", "change_")
-    ]
-    return compare_seeds(*sides, rows.height, rows["prediction_time"].dt.date().to_numpy())
+    )
+    return compare_seeds(base, change, rows.height, rows["prediction_time"].dt.date().to_numpy())
 
 
 def _measured(half: Half, name: str) -> dict[str, Any]:
