@@ -27,7 +27,7 @@ Verdict = Literal["better", "worse", "within noise", "new", "gone", "not compara
 FAILING: tuple[Verdict, ...] = ("worse", "refused")
 LEAST_COMMON = 0.95  # share of held-out rows that both sides must have
 _LOSSES = ("log_loss", "rmse")
-_ROUNDS = 15
+_ROUNDS = 60
 
 
 @dataclass(frozen=True)
@@ -142,11 +142,11 @@ def _failed_gates(half: Half, name: str) -> dict[str, str]:
 
 
 def _add_speed(results: Mapping[str, Path], measured: Mapping[str, dict[str, Any]]) -> None:
-    """Measure microseconds a row of each side's first graph in turns, so that both see the same machine."""
+    """Measure microseconds a row of each side's first graph in turns: the fastest run, as others only disturb it."""
     timers = {side: _timer(folder) for side, folder in results.items()}
     rounds = [{side: timer() for side, timer in timers.items()} for _ in range(_ROUNDS)]
     for side in timers:
-        measured[side]["us_a_row"] = statistics.median(found[side] for found in rounds)
+        measured[side]["us_a_row"] = min(found[side] for found in rounds)
 
 
 def _timer(folder: Path) -> Any:
