@@ -222,6 +222,8 @@ def _expected(error: Exception) -> bool:
 
 
 def _one_line(error: BaseException) -> str:
+    if type(error).__name__ == "StorageInternalError" and error.__cause__ is not None:
+        error = error.__cause__  # Optuna itself does not say what the database said
     text = str(error).partition("\n[SQL")[0]  # SQLAlchemy goes on with the statement
     text = " ".join(text.split()) or type(error).__name__
     full = "is full" in text or "No space left" in text

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -30,14 +31,21 @@ ROWS = training_rows(count=1500)
 SPACE = SearchSpace(
     entries={
         "network.hidden": Choice(values=((4,), (16,))),
-        "training.learning_rate": Range(low=1e-4, high=1e38, log=True),
+        "training.learning_rate": Range(low=1e-4, high=1e20, log=True),
         "training.epochs": Range(low=2, high=4),
     }
 )
 
 
-def trials_in(folder: Path, rows: pl.DataFrame = ROWS, seconds: float = 60.0, folds: int = 1) -> Trials:
-    registry = Registry(f"sqlite:///{folder}/mlflow.db", folder / "artifacts")
+@pytest.fixture(scope="module")
+def registry(tmp_path_factory) -> Registry:
+    folder = tmp_path_factory.mktemp("mlflow")
+    return Registry(f"sqlite:///{folder}/mlflow.db", folder / "artifacts")
+
+
+def trials_in(
+    folder: Path, registry: Registry, rows: pl.DataFrame = ROWS, seconds: float = 60.0, folds: int = 1
+) -> Trials:
     with registry.recording(SPEC.name) as run:
         search = run.run_id
     study = open_study(folder / "study", seed=1)
@@ -54,10 +62,10 @@ def queue(trials: Trials, **changes) -> None:
     trials.study.study.enqueue_trial({**own, **{f"training.{name}": value for name, value in changes.items()}})
 
 
-def test_the_first_trial_is_the_spec_as_it_is_and_every_trial_is_a_run_inside_the_search(tmp_path):
-    trials = trials_in(tmp_path)
+def test_the_first_trial_is_the_spec_as_it_is_and_every_trial_is_a_run_inside_the_search(tmp_path, registry):
+    trials = trials_in(tmp_path, registry)
     trials.study.want_as_it_is(SPACE.own(SPEC))
-    queue(trials, learning_rate=1e38)
+    queue(trials, learning_rate=1e20)
     work(trials, most=2)
     first, second = trials.study.trials
     assert SPACE.applied(first.params, SPEC) == SPEC
@@ -77,8 +85,8 @@ def test_the_first_trial_is_the_spec_as_it_is_and_every_trial_is_a_run_inside_th
     assert re.search("loss of model 'lateness' is (nan|inf)", failed.data.tags["reason"])
 
 
-def test_a_trial_worse_than_the_median_of_others_is_given_up_but_never_the_spec_as_it_is(tmp_path):
-    trials = trials_in(tmp_path)
+def test_a_trial_worse_than_the_median_of_others_is_given_up_but_never_the_spec_as_it_is(tmp_path, registry):
+    trials = trials_in(tmp_path, registry)
     for _ in range(5):  # what others had at each tenth of their schedule: unreachably good
         good = {step: 0.1 for step in range(1, 11)}
         trials.study.study.add_trial(
@@ -95,8 +103,8 @@ def test_a_trial_worse_than_the_median_of_others_is_given_up_but_never_the_spec_
     assert reference.state == TrialState.COMPLETE
 
 
-def test_a_trial_that_the_end_of_the_minutes_cuts_is_first_in_the_next_search(tmp_path):
-    trials = trials_in(tmp_path)
+def test_a_trial_that_the_end_of_the_minutes_cuts_is_first_in_the_next_search(tmp_path, registry):
+    trials = trials_in(tmp_path, registry)
     drawn = trials.study.begin(SPACE.distributions, trials.search, None, trials.until)
     assert drawn is not None
     assert replace(trials, until=time.monotonic()).run(drawn) is None
@@ -108,13 +116,13 @@ def test_a_trial_that_the_end_of_the_minutes_cuts_is_first_in_the_next_search(tm
     assert trials.study.trials[1].state == TrialState.COMPLETE
 
 
-def test_no_trial_begins_after_the_minutes_or_the_number_asked_for(tmp_path):
-    trials = trials_in(tmp_path, seconds=0.0)
+def test_no_trial_begins_after_the_minutes_or_the_number_asked_for(tmp_path, registry):
+    trials = trials_in(tmp_path, registry, seconds=0.0)
     work(trials, most=None)
     assert not trials.study.trials
 
 
-def test_rows_of_the_test_window_change_nothing(tmp_path):
+def test_rows_of_the_test_window_change_nothing(tmp_path, registry):
     inside = pl.col(SPEC.outcome.prediction_time) >= SPEC.split.test.start
     label = SPEC.outcome.label
     corrupted = ROWS.with_columns(
@@ -128,7 +136,7 @@ def test_rows_of_the_test_window_change_nothing(tmp_path):
         Lake(tmp_path / name).replace("lateness/training_set", rows, metadata={"content": "same"})
         read, _ = _rows_before_test(SPEC, str(tmp_path / name / "lateness/training_set"), 0)
         assert read[SPEC.outcome.prediction_time].max() < SPEC.split.test.start
-        trials = trials_in(tmp_path / name, read)
+        trials = trials_in(tmp_path / name, registry, read)
         trials.study.want_as_it_is(SPACE.own(SPEC))
         work(trials, most=1)
         found.append(trials.study.trials[0].value)
@@ -142,7 +150,7 @@ def test_folds_follow_each_other_in_time_and_the_last_is_the_specs_own(tmp_path)
         first = fold.validation[outcome.prediction_time].min()
         assert fold.train[outcome.prediction_time].max() < first
         assert fold.train[outcome.label_timestamp].max() <= first
-    for earlier, later in zip(folds, folds[1:], strict=False):
+    for earlier, later in pairwise(folds):
         assert earlier.validation[outcome.prediction_time].max() < later.validation[outcome.prediction_time].min()
         assert earlier.train.height < later.train.height
     assert folds[-1].validation.equals(make_folds(SPEC, ROWS)[0].validation)
@@ -150,8 +158,8 @@ def test_folds_follow_each_other_in_time_and_the_last_is_the_specs_own(tmp_path)
         make_folds(SPEC, ROWS, 9)
 
 
-def test_with_folds_the_loss_is_their_mean(tmp_path):
-    trials = trials_in(tmp_path, folds=2)
+def test_with_folds_the_loss_is_their_mean(tmp_path, registry):
+    trials = trials_in(tmp_path, registry, folds=2)
     trials.study.want_as_it_is(SPACE.own(SPEC))
     work(trials, most=1)
     client, run = trials.registry.client, run_of(trials, 0)
@@ -177,7 +185,7 @@ def reported(folder: Path, better: float):
                 user_attrs={"as_it_is": number == 0, "seconds": 90.0},
             )
         )
-        np.savez(answers_file(folder, number), answers)
+        np.savez(answers_file(folder, number), answers.clip(0, 1))
     return outcome_of(SPEC, SPACE, folds, study)
 
 
@@ -190,7 +198,7 @@ def test_the_report_tells_a_gain_from_noise_and_says_what_to_paste(tmp_path):
     assert "ml/models/lateness.py:" in lines
     pasted = re.search(r"training=(TrainingSettings\(.*\)),", lines)
     assert pasted is not None
-    assert eval(pasted[1], {"TrainingSettings": type(SPEC.training)}) == found.best_spec.training  # noqa: S307
+    assert eval(pasted[1], {"TrainingSettings": type(SPEC.training)}) == found.best_spec.training
     assert "HEADWATER_TRAIN_SECONDS=60" in lines
     assert json.loads(json.dumps(found.as_dict()))["training"]["epochs"] == 3
     noise = reported(tmp_path / "noise", better=0.0)
@@ -198,8 +206,8 @@ def test_the_report_tells_a_gain_from_noise_and_says_what_to_paste(tmp_path):
     assert "within noise: ROC AUC" in "\n".join(told(noise, train_seconds=100))
 
 
-def test_the_report_says_when_nothing_beats_the_spec_and_what_mattered(tmp_path):
-    trials = trials_in(tmp_path)
+def test_the_report_says_when_nothing_beats_the_spec_and_what_mattered(tmp_path, registry):
+    trials = trials_in(tmp_path, registry)
     trials.study.want_as_it_is(SPACE.own(SPEC))
     work(trials, most=1)
     for number in range(8):
@@ -223,6 +231,11 @@ def test_a_damaged_study_is_refused_and_fresh_puts_it_aside(tmp_path):
     assert (tmp_path / "previous" / "study.db").read_bytes().startswith(b"not a database")
 
 
+def ask_often(study) -> None:
+    for _ in range(100):
+        study.ask(SPACE.distributions)
+
+
 def test_a_full_disk_is_said_and_the_study_goes_on_after_it(tmp_path):
     disk = tmp_path / "disk"
     disk.mkdir()
@@ -233,9 +246,8 @@ def test_a_full_disk_is_said_and_the_study_goes_on_after_it(tmp_path):
         study = open_study(disk / "study", seed=1)
         ballast = disk / "ballast"
         ballast.write_bytes(b"\0" * shutil.disk_usage(disk).free)
-        with pytest.raises(Exception, match="is full") as raised:
-            for _ in range(100):
-                study.study.ask(SPACE.distributions)
+        with pytest.raises(Exception, match="during the commit") as raised:
+            ask_often(study.study)
         assert "make room on the disk and run again: the search goes on" in _one_line(raised.value)
         ballast.unlink()
         again = open_study(disk / "study", seed=1)
@@ -342,7 +354,7 @@ def test_an_ended_search_leaves_nothing_running_and_goes_on_when_run_again(home)
     assert before
     child = started(home, "--minutes", "5", "--trials", "1")
     assert re.search(r"\d+ trials are there, the best has loss .*; the search goes on", line_with(child, "study "))
-    out, err = child.communicate(timeout=240)
+    _, err = child.communicate(timeout=240)
     assert child.returncode == 0, err
     study = study_of(home)
     assert not [trial for trial in study.trials if trial.state == TrialState.RUNNING]
