@@ -89,7 +89,8 @@ class Trials:
         """Return the mean over folds of the least validation loss, after calibration."""
         started, losses, answers = time.monotonic(), list[float](), list[np.ndarray]()
         for number, fold in enumerate(self.folds):
-            report = _Reporter(trial, run, tuple(losses), number)
+            prefix = f"fold_{number + 1}_" if len(self.folds) > 1 else ""
+            report = _Reporter(trial, run, prefix, tuple(losses))
             left = self.until - time.monotonic()
             if left <= 0:
                 raise OutOfTime
@@ -118,18 +119,17 @@ class _Reporter:
 
     trial: optuna.Trial
     run: Recording
+    prefix: str
     before: tuple[float, ...]
-    fold: int
 
     def __call__(self, epoch: Epoch) -> None:
         """Take an epoch. Raises optuna.TrialPruned where it is not worth going on."""
-        prefix = f"fold_{self.fold + 1}_" if self.before or self.fold else ""
         named = {"epoch_train_loss": epoch.train_loss, "epoch_validation_loss": epoch.validation_loss}
-        self.run.metrics({prefix + name: value for name, value in named.items()}, step=epoch.number)
+        self.run.metrics({self.prefix + name: value for name, value in named.items()}, step=epoch.number)
         value = float(np.mean([*self.before, epoch.validation_loss]))
         first, last = ((epoch.number - 1) * _TENTHS // epoch.planned, epoch.number * _TENTHS // epoch.planned)
         for tenth in range(first + 1, last + 1):
-            self.trial.report(value, self.fold * _TENTHS + tenth)
+            self.trial.report(value, len(self.before) * _TENTHS + tenth)
         if epoch.number < epoch.planned and not self.trial.user_attrs.get(AS_IT_IS) and self.trial.should_prune():
             raise optuna.TrialPruned
 
