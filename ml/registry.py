@@ -173,10 +173,18 @@ class Registry:
         run = self.client.get_run(version.run_id)
         return _present(_local(run.info.artifact_uri) / file, version)
 
-    def end_left_open(self, run_id: str) -> None:
-        """Mark a run whose process was killed as KILLED; one that ended stays as it is."""
+    def end_left_open(self, name: str, run_id: str, tags: Mapping[str, Any]) -> None:
+        """Mark a run of the model, and those inside it, as KILLED where they are still open; see `end_inside`."""
+        self.end_inside(name, run_id, tags)
         if self.client.get_run(run_id).info.status == "RUNNING":
             self.client.set_terminated(run_id, "KILLED")
+
+    def end_inside(self, name: str, run_id: str, tags: Mapping[str, Any]) -> None:
+        """Mark the runs inside a run as KILLED that are still open, their processes being gone, and give them `tags`."""
+        inside = f"tags.`{PARENT_RUN}` = '{run_id}' and attributes.status = 'RUNNING'"
+        for run in self.client.search_runs([self._experiment(name)], inside, max_results=1000):
+            Recording(self.client, name, run.info.run_id).tags(tags)
+            self.client.set_terminated(run.info.run_id, "KILLED")
 
     def run_folder(self, run_id: str) -> Path:
         """Return the folder of all that a run keeps. Raises LookupError if it is on another machine."""

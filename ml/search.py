@@ -102,15 +102,15 @@ def _run(
     train_seconds: float,
     say: Callable[[str], None],
 ) -> None:
-    from ml.search_crew import Crew, close_left_open, usable_threads, worker_command
+    from ml.search_crew import KILLED, Crew, usable_threads, worker_command
     from ml.search_report import outcome_of, told
-    from ml.search_study import SEARCH as SEARCH_RUN
-    from ml.search_trial import KIND
+    from ml.search_study import REASON
+    from ml.search_trial import KIND, STATE
 
+    ended = {STATE: "failed", REASON: KILLED}
     left = study.replace_open_run(None)
     if left is not None:
-        close_left_open(registry, spec.name, [t for t in study.trials if t.user_attrs.get(SEARCH_RUN) == left])
-        registry.end_left_open(left)
+        registry.end_left_open(spec.name, left, ended)
     study.give_up()
     study.want_as_it_is(space.own(spec))
     tags = {KIND: SEARCH, "study": study.folder, "training_set": arguments.training_set}
@@ -118,11 +118,12 @@ def _run(
         study.replace_open_run(run.run_id)
         run.params({path: json.dumps(entry.model_dump(mode="json")) for path, entry in space.entries.items()})
         words = _worker_words(arguments, study.folder, run.run_id, until)
-        crew = Crew(worker_command(words), study, registry, spec.name, run.run_id, until, lock, say)
+        crew = Crew(worker_command(words), study, until, lock, say)
         try:
             crew.run(arguments.workers, usable_threads(arguments.workers))
         finally:
             crew.end()
+            registry.end_inside(spec.name, run.run_id, ended)
             study.replace_open_run(None)
         outcome = outcome_of(spec, space, folds, study)
         lines = told(outcome, train_seconds)

@@ -14,16 +14,13 @@ from pathlib import Path
 
 from optuna.trial import FrozenTrial, TrialState
 
-from ml.recording import Recording
-from ml.registry import Registry
-from ml.search_study import CUT, REASON, RUN, WORKER, SearchStudy
-from ml.search_trial import STATE
+from ml.search_study import CUT, REASON, SearchStudy
 
 _LOOK_SECONDS = 0.3
 _GRACE_SECONDS = 3.0  # of the 5 in which a process that was asked to end must have ended
 _LATE_SECONDS = 20.0  # a worker that still runs so long after the minutes is stuck
 _REPLACED = 3
-_KILLED = "its process was ended"
+KILLED = "its process was ended"
 
 
 @dataclass
@@ -32,9 +29,6 @@ class Crew:
 
     command: Sequence[str]
     study: SearchStudy
-    registry: Registry
-    name: str
-    search: str
     until: float
     lock: int
     say: Callable[[str], None]
@@ -58,7 +52,7 @@ class Crew:
                 self.end()
 
     def end(self) -> None:
-        """End all workers; mark what they were at as failed, in the study and in MLflow."""
+        """End all workers; mark what they were at as failed."""
         for worker in self.workers.values():
             worker.terminate()
         until = time.monotonic() + _GRACE_SECONDS
@@ -69,7 +63,7 @@ class Crew:
                 worker.kill()
                 worker.wait()
         self.workers.clear()
-        close_left_open(self.registry, self.name, self.study.give_up())
+        self.study.give_up()
 
     def _start(self, number: int, threads: int) -> None:
         environment = {**os.environ, "OMP_NUM_THREADS": str(threads), "POLARS_MAX_THREADS": str(threads)}
@@ -91,9 +85,7 @@ class Crew:
             log = _log(self.study.folder, number)
             words = log.read_text(errors="replace").strip().splitlines() or ["it said nothing"]
             raise LookupError(f"worker {number} failed: {words[-1]} (its log: {log}); run again to go on")
-        mine = [trial for trial in self.study.trials if trial.user_attrs.get(WORKER) == worker.pid]
         self.study.give_up(worker.pid)
-        close_left_open(self.registry, self.name, mine[-1:])
         self.say(f"worker {number} was killed by {signal.Signals(-worker.returncode).name}")
         if self.replaced == _REPLACED:
             raise LookupError(
@@ -108,17 +100,6 @@ class Crew:
             if trial.state.is_finished() and trial.number not in self.shown:
                 self.shown.add(trial.number)
                 self.say(_line(trial, best, self.until - time.monotonic()))
-
-
-def close_left_open(registry: Registry, name: str, trials: Sequence[FrozenTrial]) -> None:
-    """End the runs in MLflow of trials whose process was killed."""
-    for trial in trials:
-        run_id = trial.user_attrs.get(RUN)
-        if run_id is None:
-            continue
-        if trial.state == TrialState.RUNNING:
-            Recording(registry.client, name, run_id).tags({STATE: "failed", REASON: _KILLED})
-        registry.end_left_open(run_id)
 
 
 def usable_threads(workers: int) -> int:
@@ -138,7 +119,7 @@ def _line(trial: FrozenTrial, best: list[FrozenTrial], left: float) -> str:
     state = "cut" if trial.user_attrs.get(CUT) else state
     value = "-" if trial.value is None else f"{trial.value:.5f}"
     found = f"best {best[0].value:.5f} (trial {best[0].number})" if best else "no best yet"
-    reason = trial.user_attrs.get(REASON, _KILLED)
+    reason = trial.user_attrs.get(REASON, KILLED)
     tail = f"; {reason}" if trial.state == TrialState.FAIL else ""
     return f"trial {trial.number:>3}  {state:<8} {value:>8}  {found}  {max(left, 0) / 60:.1f} min left{tail}"
 
