@@ -180,7 +180,7 @@ class Registry:
             self.client.set_terminated(run_id, "KILLED")
 
     def end_inside(self, name: str, run_id: str, tags: Mapping[str, Any]) -> None:
-        """Mark the runs inside a run as KILLED that are still open, their processes being gone, and give them `tags`."""
+        """Mark the runs inside a run as KILLED that are still open, their process being gone, with `tags`."""
         inside = f"tags.`{PARENT_RUN}` = '{run_id}' and attributes.status = 'RUNNING'"
         for run in self.client.search_runs([self._experiment(name)], inside, max_results=1000):
             Recording(self.client, name, run.info.run_id).tags(tags)
