@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: demo ui mlflow status drift views quarantine overrides drill-bad-data drill-leak model-ci stop vacuum test lint types imports format bench spark setup preflight lock clean help
+.PHONY: demo ui mlflow search status drift views quarantine overrides drill-bad-data drill-leak model-ci stop vacuum test lint types imports format bench spark setup preflight lock clean help
 
 export HEADWATER_HOME ?= .headwater
 export DAGSTER_HOME := $(abspath $(HEADWATER_HOME))/dagster
@@ -28,6 +28,9 @@ ui: setup ## Open the Dagster UI on the same state
 
 mlflow: setup ## Open the MLflow page: runs, metrics, registered versions
 	@$(PY) -m ml.registry ui
+
+search: setup ## Search better settings of a model on validation rows, and say whether the gain is noise: make search NAME=flight_delay MINUTES=10
+	@$(PY) -m ml.search --model $(NAME) $(if $(MINUTES),--minutes $(MINUTES)) $(if $(WORKERS),--workers $(WORKERS)) $(if $(TRIALS),--trials $(TRIALS)) $(if $(FOLDS),--folds $(FOLDS)) $(if $(FRESH),--fresh)
 
 status: setup ## What is served, and whether Triton answers
 	@$(PY) -m serving.server status; $(PY) -m serving.rollout status

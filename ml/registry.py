@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 CHAMPION, CHALLENGER, PREVIOUS = "champion", "challenger", "previous"
 TRAINING_SET_VERSION = "training_set_version"  # tag of a version: the Delta version it learned from
+PARENT_RUN = "mlflow.parentRunId"  # MLflow's own tag, by which its page nests runs
 _PROVENANCE = "training_set_provenance"  # tag of a version: what its training set was made from, as JSON
 
 
@@ -93,9 +94,19 @@ class Registry:
         return client
 
     @contextmanager
-    def recording(self, name: str, tags: Mapping[str, Any] | None = None) -> Iterator[Recording]:
-        """Open a run of the model `name`; it ends as FINISHED, FAILED or (interrupted) KILLED."""
-        run = self.client.create_run(self._experiment(name), tags=as_text(tags or {}), run_name=name)
+    def recording(
+        self,
+        name: str,
+        tags: Mapping[str, Any] | None = None,
+        title: str | None = None,
+        parent: str | None = None,
+    ) -> Iterator[Recording]:
+        """Open a run of the model `name`, shown as `title`; it ends as FINISHED, FAILED or (interrupted) KILLED.
+
+        `parent` is the id of the run that it is a part of.
+        """
+        told = as_text({**(tags or {}), PARENT_RUN: parent})
+        run = self.client.create_run(self._experiment(name), tags=told, run_name=title or name)
         status = "KILLED"
         try:
             yield Recording(self.client, name, run.info.run_id)
@@ -161,6 +172,19 @@ class Registry:
         """Return a file kept with the version's run. Raises LookupError if it is missing."""
         run = self.client.get_run(version.run_id)
         return _present(_local(run.info.artifact_uri) / file, version)
+
+    def end_left_open(self, name: str, run_id: str, tags: Mapping[str, Any]) -> None:
+        """Mark a run of the model, and those inside it, as KILLED where they are still open; see `end_inside`."""
+        self.end_inside(name, run_id, tags)
+        if self.client.get_run(run_id).info.status == "RUNNING":
+            self.client.set_terminated(run_id, "KILLED")
+
+    def end_inside(self, name: str, run_id: str, tags: Mapping[str, Any]) -> None:
+        """Mark the runs inside a run as KILLED that are still open, their process being gone, with `tags`."""
+        inside = f"tags.`{PARENT_RUN}` = '{run_id}' and attributes.status = 'RUNNING'"
+        for run in self.client.search_runs([self._experiment(name)], inside, max_results=1000):
+            Recording(self.client, name, run.info.run_id).tags(tags)
+            self.client.set_terminated(run.info.run_id, "KILLED")
 
     def run_folder(self, run_id: str) -> Path:
         """Return the folder of all that a run keeps. Raises LookupError if it is on another machine."""

@@ -35,13 +35,20 @@ def split_rows(spec: ModelSpec, rows: pl.DataFrame) -> Parts:
     late = 0
     deadlines = {"train": spec.split.validation.start, "validation": spec.split.test.start, "test": None}
     for name, deadline in deadlines.items():
-        window: Window = getattr(spec.split, name)
-        inside = labelled.filter(_holds(outcome.prediction_time, window))
-        known = inside if deadline is None else inside.filter(_known(outcome.label_timestamp, deadline))
-        late += inside.height - known.height
-        _require_labels(spec, name, window, known[outcome.label])
-        parts[name] = known
+        parts[name], left_out = window_rows(spec, name, getattr(spec.split, name), labelled, deadline)
+        late += left_out
     return Parts(**parts, late_labels=late)
+
+
+def window_rows(
+    spec: ModelSpec, name: str, window: Window, labelled: pl.DataFrame, deadline: datetime | None
+) -> tuple[pl.DataFrame, int]:
+    """Return the rows of a window whose label was known by `deadline`, and how many were not; raises as split_rows."""
+    outcome = spec.outcome
+    inside = labelled.filter(_holds(outcome.prediction_time, window))
+    known = inside if deadline is None else inside.filter(_known(outcome.label_timestamp, deadline))
+    _require_labels(spec, name, window, known[outcome.label])
+    return known, inside.height - known.height
 
 
 def _holds(column: str, window: Window) -> pl.Expr:
