@@ -92,8 +92,10 @@ class Decision:
             return "Never act: on validation rows no threshold costs less than leaving everything as it is."
         if self.threshold == ALWAYS:
             return "Always act: on validation rows no threshold costs less than acting on every row."
-        worth = "" if self.test.saving.low > 0 else (
-            " On test rows that is no cheaper, beyond noise, than always acting or never acting."
+        worth = (
+            ""
+            if self.test.saving.low > 0
+            else (" On test rows that is no cheaper, beyond noise, than always acting or never acting.")
         )
         return f"Act from a probability of {self.threshold:.3f} on.{worth}"
 
