@@ -84,7 +84,8 @@ def shortened(text: str, limit: int = PARAM_LENGTH) -> str:
     if len(text) <= limit:
         return text
     kept = text[: limit - 60]
-    kept = kept[: max(kept.rfind(", "), kept.rfind(" "), limit // 2)]
+    ends = (end for end in (kept.rfind(", "), kept.rfind(" ")) if end > limit // 2)
+    kept = kept[: next(ends, len(kept))]
     return f"{kept} ... ({len(text) - len(kept):,} more characters in {SPEC_FILE})"
 
 
