@@ -1,9 +1,12 @@
 """The training and model stages: for each ModelSpec a training set and a registered candidate, each gated."""
 
 import json
+import shutil
 import sys
-from collections.abc import Sequence
-from tempfile import TemporaryDirectory
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from tempfile import mkdtemp
 from typing import Any
 
 import dagster as dg
@@ -15,14 +18,17 @@ from assets.gates import Batch, Gate, gate_checks
 from assets.leakage import leakage_gate
 from assets.metadata import column_schema, preview
 from assets.parity import parity_gate
+from assets.reports import address_of
 from assets.resources import Platform
 from checks.outcome import Outcome
 from checks.promotion import CHECK as PROMOTION
 from checks.promotion import check_promotion
 from checks.training_rows import CHECK as TRAINING_ROWS
 from checks.training_rows import check_training_rows
+from ml.card import PAGE_FILE
 from ml.fingerprint import content_hash, json_hash
 from ml.provenance import git_commit
+from ml.registry import ModelVersion
 from ml.source import Source
 from ml.spec import ModelSpec, Window
 
@@ -122,15 +128,40 @@ def _model(spec: ModelSpec) -> dg.AssetsDefinition:
     ) -> dg.MaterializeResult:
         table = f"{spec.name}/training_set"
         (version,) = platform.guard.admit(f"{spec.name}/model", table).values()
-        work = platform.settings.root / "training"
-        work.mkdir(parents=True, exist_ok=True)
-        with TemporaryDirectory(dir=work, prefix=f"{spec.name}-") as folder:
-            command = _train_command(platform, spec, table, version, folder)
+        with _work_folder(platform, spec) as folder:
+            command = _train_command(platform, spec, table, version, str(folder))
             result = pipes.run(command=command, context=context).get_materialize_result()
-        platform.registry.challenge(spec.name, platform.registry.newest(spec.name).version)
-        return result
+            candidate = platform.registry.newest(spec.name)
+            page = _card_page(platform, candidate, folder)
+        platform.registry.challenge(spec.name, candidate.version)
+        return result._replace(metadata={**(result.metadata or {}), "model card's page": page})
 
     return model
+
+
+@contextmanager
+def _work_folder(platform: Platform, spec: ModelSpec) -> Iterator[Path]:
+    """Give a folder to train in. It stays, until `make vacuum`, if a trained model could not be registered."""
+    work = platform.settings.root / "training"
+    work.mkdir(parents=True, exist_ok=True)
+    folder = Path(mkdtemp(dir=work, prefix=f"{spec.name}-"))
+    trained = False
+    try:
+        yield folder
+    except Exception:
+        trained = (folder / PAGE_FILE).exists()  # written when the model is trained and measured
+        raise
+    finally:
+        if not trained:
+            shutil.rmtree(folder)
+
+
+def _card_page(platform: Platform, candidate: ModelVersion, folder: Path) -> dg.UrlMetadataValue:
+    """Keep the card's page with the other reports, where `make ui` serves it."""
+    page = platform.settings.reports / "card" / f"{candidate.name}-v{candidate.version}.html"
+    page.parent.mkdir(parents=True, exist_ok=True)
+    shutil.copyfile(folder / PAGE_FILE, page)
+    return dg.MetadataValue.url(address_of(platform.settings, page))
 
 
 def _train_command(platform: Platform, spec: ModelSpec, table: str, version: int, folder: str) -> list[str]:

@@ -3,7 +3,8 @@
 Data, spec and registry in, Candidate out; the command line around it is ml/train.py.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,17 +13,23 @@ import polars as pl
 import torch
 from numpy.typing import NDArray
 
+from ml.card import ModelCard, make_card
 from ml.device import hardware
+from ml.evidence import Answered, gather
 from ml.export import export, verify
+from ml.provenance import DIFF_FILE, uncommitted
 from ml.recording import ONNX_FILE, Recording
-from ml.registry import Registry
+from ml.registry import TRAINING_SET_VERSION, ModelVersion, Registry
+from ml.run_facts import SPEC_FILE, parameters, training_set
 from ml.scoring import example_feed, score
 from ml.spec import ModelSpec
 from ml.split import Parts, split_rows
 from ml.task import Metrics, Task, task_of
+from ml.threshold import Decision
 from ml.training import Epoch, FittedModel, fit
 
 TEST_PREDICTIONS = "test_predictions.parquet"
+THRESHOLD_TAG = "decision_threshold"  # tag of a version: the probability from which to act
 
 _PROVED_ROWS = 2000
 _EXAMPLE_ROWS = 3
@@ -44,6 +51,8 @@ class Candidate:
     best_epoch: int
     fit_seconds: float
     onnx_difference: float
+    card: ModelCard
+    decision: Decision | None = None
 
     def as_dict(self) -> dict[str, Any]:
         """Return it flat and JSON-able; metrics as test_roc_auc, validation_log_loss and so on."""
@@ -57,7 +66,20 @@ class Candidate:
             "best_epoch": self.best_epoch,
             "fit_seconds": round(self.fit_seconds, 2),
             "onnx_difference": self.onnx_difference,
+            **({} if self.decision is None else self.decision.as_metrics()),
         }
+
+
+@dataclass(frozen=True)
+class Measured:
+    """A trained model that is not registered yet: what was measured, and its files, the ONNX file first."""
+
+    validation: Metrics
+    test: Metrics
+    onnx_difference: float
+    decision: Decision | None
+    card: ModelCard
+    files: tuple[Path, ...]
 
 
 def make_candidate(
@@ -72,17 +94,24 @@ def make_candidate(
 ) -> Candidate:
     """Fit `spec` on the training set `rows`, prove and measure its ONNX graph and register it.
 
-    `provenance` becomes tags of run and version. Working files go to `out`. Raises what split, fit and
-    verify raise; then the run is recorded as failed and no version exists.
+    `provenance` becomes tags of run and version. Working files go to `out`. Raises what split, fit and verify raise,
+    and LookupError or OSError that says where the trained model is if it cannot be registered; then the run is
+    recorded as failed and no version exists.
     """
     parts = split_rows(spec, rows)
     say(_describe(parts))
-    with registry.recording(spec.name, provenance) as run:
-        run.params({**_settings(spec), "seed": spec.training.seed, "device": str(device)})
-        run.tags({"hardware": hardware(device)})
+    made: list[Measured] = []
+    with _telling_what_is_left(made, out), registry.recording(spec.name, provenance) as run:
+        facts = {**provenance, "hardware": hardware(device)}
+        run.params({**parameters(spec), "seed": spec.training.seed, "device": str(device)})
+        run.tags({"hardware": facts["hardware"]})
+        _keep_origin(spec, rows, run, provenance, out)
         model = fit(spec, parts.train, parts.validation, device, _reporter(task_of(spec), run, say), max_seconds)
         say(f"fitted in {model.seconds:.0f} s, ended by {model.stopped_by}; kept epoch {model.best.number}")
-        candidate = _register(spec, parts, model, run, registry, provenance, out)
+        made.append(_measure(spec, parts, model, {**facts, "run_id": run.run_id}, out))
+        number = _keep(made[0], model, run, provenance, example_feed(out / ONNX_FILE, parts.test, _EXAMPLE_ROWS))
+    version = registry.version(spec.name, number)
+    candidate = _candidate(made[0], model, version, registry.onnx_path(version))
     say(
         f"registered {spec.name} version {candidate.version}: test {model.task.score_title} "
         f"{candidate.test.score:.4f}, calibration error {candidate.test.calibration_error:.4f}"
@@ -90,38 +119,77 @@ def make_candidate(
     return candidate
 
 
-def _register(
-    spec: ModelSpec,
-    parts: Parts,
-    model: FittedModel,
-    run: Recording,
-    registry: Registry,
-    provenance: Mapping[str, Any],
-    out: Path,
-) -> Candidate:
+@contextmanager
+def _telling_what_is_left(made: list[Measured], out: Path) -> Iterator[None]:
+    try:
+        yield
+    except (LookupError, OSError) as error:
+        if not made:
+            raise
+        raise LookupError(f"{error}; nothing is registered, the trained model and its card are in {out}") from error
+
+
+def _keep_origin(spec: ModelSpec, rows: pl.DataFrame, run: Recording, provenance: Mapping[str, Any], out: Path) -> None:
+    """Record what the run learns from and the code as it is now, before anything can fail."""
+    if provenance.get("training_set_hash") is not None:
+        place, version = str(provenance["training_set"]), int(provenance[TRAINING_SET_VERSION])
+        run.learns_from(training_set(place, version, str(provenance["training_set_hash"]), rows, spec))
+    (out / SPEC_FILE).write_text(spec.model_dump_json(indent=2))
+    run.artifact(out / SPEC_FILE)
+    changes = uncommitted()
+    if changes is not None:
+        (out / DIFF_FILE).write_text(changes)
+        run.artifact(out / DIFF_FILE)
+
+
+def _measure(spec: ModelSpec, parts: Parts, model: FittedModel, facts: Mapping[str, Any], out: Path) -> Measured:
+    """Export, prove and measure the model; leave its file, its card and its test answers in `out`."""
     onnx = out / ONNX_FILE
     export(model, onnx)
     difference = verify(model, onnx, parts.test.head(_PROVED_ROWS))
-    answers = score(onnx, parts.test)
-    test = model.task.evaluate(parts.test[spec.outcome.label], answers)
-    validation = model.task.evaluate(parts.validation[spec.outcome.label], score(onnx, parts.validation))
-    measured = {**validation.as_dict("validation_"), **test.as_dict("test_")}
-    run.metrics({**measured, "onnx_difference": difference, "fit_seconds": model.seconds})
-    predictions = out / TEST_PREDICTIONS
-    held_out_predictions(spec, parts.test, answers).write_parquet(predictions)
-    run.artifact(predictions)
-    example = example_feed(onnx, parts.test, _EXAMPLE_ROWS)
-    version = registry.version(spec.name, run.register(onnx, example, provenance, model.task.output))
+    held_out, checked = (Answered(rows, score(onnx, rows)) for rows in (parts.test, parts.validation))
+    told = held_out_predictions(spec, held_out.rows, held_out.answers)
+    told.write_parquet(out / TEST_PREDICTIONS)
+    evidence = gather(spec, parts, model.encoding, onnx, checked, held_out, told)
+    card = make_card(spec, evidence, facts)
+    validation, test = (
+        model.task.evaluate(part.rows[spec.outcome.label], part.answers) for part in (checked, held_out)
+    )
+    files = (onnx, out / TEST_PREDICTIONS, *card.write(out))
+    return Measured(validation, test, difference, evidence.decision, card, files)
+
+
+def _keep(
+    made: Measured,
+    model: FittedModel,
+    run: Recording,
+    provenance: Mapping[str, Any],
+    example: Mapping[str, NDArray[Any]],
+) -> str:
+    """Record what was measured, keep the files, register; return the version's number."""
+    decided = {} if made.decision is None else made.decision.as_metrics()
+    measured = {**made.validation.as_dict("validation_"), **made.test.as_dict("test_"), **decided}
+    run.metrics({**measured, "onnx_difference": made.onnx_difference, "fit_seconds": model.seconds})
+    onnx, *others = made.files
+    for file in others:
+        run.artifact(file)
+    tags = {**provenance, THRESHOLD_TAG: decided.get("decision_threshold")}
+    return run.register(onnx, example, tags, model.task.output, made.card.description)
+
+
+def _candidate(made: Measured, model: FittedModel, version: ModelVersion, onnx: Path) -> Candidate:
     return Candidate(
-        name=spec.name,
+        name=version.name,
         version=version.version,
-        run_id=run.run_id,
-        onnx=registry.onnx_path(version),
-        validation=validation,
-        test=test,
+        run_id=version.run_id,
+        onnx=onnx,
+        validation=made.validation,
+        test=made.test,
         best_epoch=model.best.number,
         fit_seconds=model.seconds,
-        onnx_difference=difference,
+        onnx_difference=made.onnx_difference,
+        card=made.card,
+        decision=made.decision,
     )
 
 
@@ -155,14 +223,6 @@ def slice_columns(spec: ModelSpec) -> list[pl.Expr]:
 def _describe(parts: Parts) -> str:
     counts = (parts.train.height, parts.validation.height, parts.test.height, parts.late_labels)
     return "{:,} train, {:,} validation, {:,} test rows; {} left out: label known too late".format(*counts)
-
-
-def _settings(spec: ModelSpec) -> dict[str, Any]:
-    return {
-        f"{part}.{name}": value
-        for part in ("network", "training", "split")
-        for name, value in getattr(spec, part).model_dump(mode="json").items()
-    }
 
 
 def _reporter(task: Task, run: Recording, say: Say) -> Callable[[Epoch], None]:

@@ -6,6 +6,7 @@ Here: writing to a run that `ml.registry.Registry.recording` opened. Not here: f
 import shutil
 import tempfile
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from importlib.metadata import version as installed_version
 from pathlib import Path
@@ -14,14 +15,18 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ml.run_facts import TrainingSet, shortened
+
 if TYPE_CHECKING:
     from mlflow.entities import LoggedModel
     from mlflow.tracking import MlflowClient
 
 ONNX_FILE = "model.onnx"
 
-_PARAM_LENGTH = 6000  # MLflow's limits
+OURS = {"headwater": "model"}  # tag of a registered model: Headwater made it
+DESCRIPTION_LENGTH = 5000  # MLflow's limits
 _TAG_LENGTH = 5000
+_PARAMS_AT_ONCE = 100
 
 
 @dataclass(frozen=True)
@@ -36,8 +41,9 @@ class Recording:
         """Record settings; values are kept as text."""
         from mlflow.entities import Param
 
-        entries = [Param(key, str(value)[:_PARAM_LENGTH]) for key, value in values.items()]
-        self.client.log_batch(self.run_id, params=entries)
+        entries = [Param(key, shortened(str(value))) for key, value in values.items()]
+        for start in range(0, len(entries), _PARAMS_AT_ONCE):
+            self.client.log_batch(self.run_id, params=entries[start : start + _PARAMS_AT_ONCE])
 
     def tags(self, values: Mapping[str, Any]) -> None:
         """Record provenance; values are kept as text, None is left out."""
@@ -50,6 +56,14 @@ class Recording:
         for key, value in values.items():
             self.client.log_metric(self.run_id, key, float(value), step=step)
 
+    def learns_from(self, rows: TrainingSet) -> None:
+        """Record the training set as the run's input, in the context "training"."""
+        from mlflow.entities import Dataset, DatasetInput, InputTag
+
+        kept = Dataset(rows.name, rows.digest, rows.source_type, rows.source, rows.schema, rows.profile)
+        context = InputTag("mlflow.data.context", "training")
+        self.client.log_inputs(self.run_id, datasets=[DatasetInput(kept, tags=[context])])
+
     def artifact(self, path: Path) -> None:
         """Keep a file with the run, under its own name."""
         self.client.log_artifact(self.run_id, str(path))
@@ -60,17 +74,27 @@ class Recording:
         example: Mapping[str, NDArray[Any]],
         tags: Mapping[str, Any] | None = None,
         output: str = "probability",
+        description: str | None = None,
     ) -> str:
-        """Store the ONNX file as a model, register it and return the new version's number.
+        """Store the ONNX file as a model, end the run, register the model and return the new version's number.
 
-        `example` holds a few rows of inputs, each [N, 1]; `output` is the graph's. The version is created last, in one
-        transaction: if anything fails before, there is none.
+        `example` holds a few rows of inputs, each [N, 1]; `output` is the graph's; `description` is Markdown of at
+        most DESCRIPTION_LENGTH characters. The version is created last, with all that it bears, in one transaction:
+        if anything fails before, there is none; if there is one, nothing is missing.
         """
+        if description is not None and len(description) > DESCRIPTION_LENGTH:
+            raise ValueError(f"description has {len(description)} characters; MLflow keeps {DESCRIPTION_LENGTH}")
         model = self._store(onnx_file, example, output)
         self._name_model()
+        self.client.set_terminated(self.run_id, "FINISHED")
         # The address models:/<id> would be looked up in MLflow's global store, not in this one.
         entry = self.client.create_model_version(
-            self.name, model.artifact_location, self.run_id, tags=as_text(tags or {}), model_id=model.model_id
+            self.name,
+            model.artifact_location,
+            self.run_id,
+            tags=as_text(tags or {}),
+            description=description,
+            model_id=model.model_id,
         )
         return str(entry.version)
 
@@ -85,7 +109,8 @@ class Recording:
                 _save_flavour(stored, onnx_file, example, output, self.run_id, model.model_id)
                 self.client.log_model_artifacts(model.model_id, str(stored))
         except BaseException:
-            self.client.finalize_logged_model(model.model_id, "FAILED")
+            with suppress(Exception):  # the store may be what failed; the first error is the one to see
+                self.client.finalize_logged_model(model.model_id, "FAILED")
             raise
         self.client.finalize_logged_model(model.model_id, "READY")
         self.client.log_outputs(self.run_id, [LoggedModelOutput(model.model_id, 0)])
@@ -95,7 +120,7 @@ class Recording:
         from mlflow.exceptions import MlflowException
 
         try:
-            self.client.create_registered_model(self.name)
+            self.client.create_registered_model(self.name, tags=OURS)
         except MlflowException as error:
             if error.error_code != "RESOURCE_ALREADY_EXISTS":
                 raise

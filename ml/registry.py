@@ -2,7 +2,7 @@
 
 Here: finding and promoting versions, opening runs (written to in ml/recording.py), and the MLflow page
 (`python -m ml.registry ui`). Not here: deciding which version is promoted (checks/) or what Triton serves
-(serving/). Nothing global is set: two registries live side by side in one process.
+(serving/). Two registries live side by side in one process; all that is global is how long MLflow tries a server.
 """
 
 import json
@@ -10,14 +10,14 @@ import logging
 import os
 import sys
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlparse
 
-from ml.recording import ONNX_FILE, Recording, as_text
+from ml.recording import ONNX_FILE, OURS, Recording, as_text
 
 if TYPE_CHECKING:
     from mlflow.tracking import MlflowClient
@@ -26,6 +26,12 @@ CHAMPION, CHALLENGER, PREVIOUS = "champion", "challenger", "previous"
 TRAINING_SET_VERSION = "training_set_version"  # tag of a version: the Delta version it learned from
 PARENT_RUN = "mlflow.parentRunId"  # MLflow's own tag, by which its page nests runs
 _PROVENANCE = "training_set_provenance"  # tag of a version: what its training set was made from, as JSON
+# MLflow tries a server that is down for minutes: 7 times, 120 s each. What is set outside stays.
+_PATIENCE = {
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2",
+    "MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR": "1",
+    "MLFLOW_HTTP_REQUEST_TIMEOUT": "15",
+}
 
 
 @dataclass(frozen=True)
@@ -78,7 +84,9 @@ class Registry:
         from mlflow.tracking import MlflowClient
         from sqlalchemy.exc import SQLAlchemyError
 
-        for noisy in ("mlflow.store.db.utils", "mlflow.utils.environment", "alembic"):
+        for name, value in _PATIENCE.items():
+            os.environ.setdefault(name, value)
+        for noisy in ("mlflow.store.db.utils", "mlflow.utils.environment", "alembic", "urllib3.connectionpool"):
             logging.getLogger(noisy).setLevel(logging.ERROR)
         try:
             self.artifact_root.mkdir(parents=True, exist_ok=True)
@@ -86,9 +94,9 @@ class Registry:
                 self._file.parent.mkdir(parents=True, exist_ok=True)
             client = MlflowClient(self.tracking_uri, self.tracking_uri)
             client.search_registered_models(max_results=1)
-        except (MlflowException, SQLAlchemyError, OSError) as error:
+        except (MlflowException, SQLAlchemyError, OSError, ImportError) as error:
             raise LookupError(
-                f"registry {self.tracking_uri} cannot be opened ({str(error).splitlines()[0]}); "
+                f"registry {self.tracking_uri} cannot be opened ({_cause(error)}); "
                 "check the address and the disk, or restore the database from a copy"
             ) from error
         return client
@@ -103,19 +111,51 @@ class Registry:
     ) -> Iterator[Recording]:
         """Open a run of the model `name`, shown as `title`; it ends as FINISHED, FAILED or (interrupted) KILLED.
 
-        `parent` is the id of the run that it is a part of.
+        `parent` is the id of the run that it is a part of. Raises LookupError if the name is someone else's, and
+        instead of MLflow's errors if the store fails meanwhile.
         """
-        told = as_text({**(tags or {}), PARENT_RUN: parent})
-        run = self.client.create_run(self._experiment(name), tags=told, run_name=title or name)
-        status = "KILLED"
+        with self._failures():
+            self._require_ours(name)
+            told = as_text({**(tags or {}), PARENT_RUN: parent})
+            run = self.client.create_run(self._experiment(name), tags=told, run_name=title or name)
+            status = "KILLED"
+            try:
+                yield Recording(self.client, name, run.info.run_id)
+                status = "FINISHED"
+            except Exception:
+                status = "FAILED"
+                raise
+            finally:
+                with suppress(Exception):  # a version may exist by now, or an error that says more
+                    self.client.set_terminated(run.info.run_id, status)
+
+    @contextmanager
+    def _failures(self) -> Iterator[None]:
+        """Raise what MLflow and its database raise as one LookupError with the remedy."""
+        from mlflow.exceptions import MlflowException
+        from sqlalchemy.exc import SQLAlchemyError
+
         try:
-            yield Recording(self.client, name, run.info.run_id)
-            status = "FINISHED"
-        except Exception:
-            status = "FAILED"
-            raise
-        finally:
-            self.client.set_terminated(run.info.run_id, status)
+            yield
+        except (MlflowException, SQLAlchemyError) as error:
+            raise LookupError(
+                f"registry {self.tracking_uri} failed ({_cause(error)}); see that it runs and that its disk has room, "
+                "then run again"
+            ) from error
+
+    def _require_ours(self, name: str) -> None:
+        """Refuse a registered model that Headwater did not make: our versions must not mix with someone else's."""
+        for model in self.client.search_registered_models(f"name = '{name}'"):
+            if any(model.tags.get(key) == value for key, value in OURS.items()):
+                continue
+            # Names from before the tag existed are known by what their versions bear.
+            if any(_PROVENANCE in version.tags for version in self.client.search_model_versions(f"name = '{name}'")):
+                continue
+            tags = ", ".join(f"{key}={value}" for key, value in OURS.items())
+            raise LookupError(
+                f"the registry {self.tracking_uri} has a model {name!r} that Headwater did not make; rename the model "
+                f"in ml/models, or, if it is ours, give it the tag {tags}"
+            )
 
     def champion(self, name: str) -> ModelVersion | None:
         """Return the champion of the model, None if it has none."""
@@ -263,6 +303,13 @@ def _present(path: Path, version: ModelVersion) -> Path:
     if path.is_file():
         return path
     raise LookupError(f"version {version.version} of model {version.name!r} lacks {path}; restore it or train again")
+
+
+def _cause(error: BaseException) -> str:
+    """Return what an error says in a line of its own, without the addresses of objects and SQL that follow it."""
+    text = str(error).splitlines()[0] if str(error) else type(error).__name__
+    refused = "Max retries exceeded"
+    return "no answer from the server" if refused in text and "NewConnectionError" in text else text
 
 
 def _local(uri: str) -> Path:

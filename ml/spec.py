@@ -201,6 +201,7 @@ class ModelSpec(Frozen):
     gates: Gates
     costs: Costs | None = Field(None, description="What wrong decisions cost; only a binary model has a threshold.")
     serving: ServingSettings = ServingSettings()
+    limits: tuple[str, ...] = Field((), description="What its data does not hold, a sentence each; for the model card.")
 
     @model_validator(mode="after")
     def _parts_fit(self) -> Self:

@@ -25,6 +25,7 @@ from ml.evaluation import (
     evaluate_regression,
 )
 from ml.spec import ModelSpec
+from ml.weighted import AveragePrecision, CalibrationError, WeightedMean, log_losses
 
 if TYPE_CHECKING:  # torch is slow to import, and checks ask a task for labels and metrics only
     from torch import Tensor
@@ -76,6 +77,9 @@ class Task(Protocol):
     def scorer(self, labels: ArrayLike, answers: ArrayLike) -> Scorer:
         """Return the score as a function of row weights [N]. Raises ValueError as `evaluate` does."""
 
+    def scorers(self, labels: ArrayLike, answers: ArrayLike) -> dict[str, Scorer]:
+        """Return the metrics worth an interval, by their names in `evaluate`'s, as functions of row weights [N]."""
+
 
 class Binary:
     """Labels 0 and 1; the answer is the probability of 1, the score its ROC AUC."""
@@ -121,6 +125,17 @@ class Binary:
     def scorer(self, labels: ArrayLike, answers: ArrayLike) -> Scorer:
         """See Task."""
         return RankedScores(*checked_binary(labels, answers))
+
+    def scorers(self, labels: ArrayLike, answers: ArrayLike) -> dict[str, Scorer]:
+        """See Task."""
+        label, probability = checked_binary(labels, answers)
+        return {
+            "roc_auc": RankedScores(label, probability),
+            "pr_auc": AveragePrecision(label, probability),
+            "log_loss": WeightedMean(log_losses(label, probability)),
+            "brier": WeightedMean((label - probability) ** 2),
+            "calibration_error": CalibrationError(label, probability),
+        }
 
 
 class Regression:
@@ -170,6 +185,16 @@ class Regression:
     def scorer(self, labels: ArrayLike, answers: ArrayLike) -> Scorer:
         """See Task."""
         return SquaredErrors(*checked_regression(labels, answers))
+
+    def scorers(self, labels: ArrayLike, answers: ArrayLike) -> dict[str, Scorer]:
+        """See Task."""
+        label, value = checked_regression(labels, answers)
+        return {
+            "r2": SquaredErrors(label, value),
+            "rmse": WeightedMean((label - value) ** 2, root=True),
+            "mae": WeightedMean(np.abs(label - value)),
+            "calibration_error": CalibrationError(label, value, float(label.std())),
+        }
 
 
 def task_of(spec: ModelSpec) -> Task:

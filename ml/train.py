@@ -71,7 +71,7 @@ def _train(arguments: argparse.Namespace, say: Callable[[str], None]) -> "Candid
         spec,
         rows,
         Registry(arguments.tracking_uri, arguments.artifacts),
-        _provenance(arguments, recorded),
+        _provenance(arguments, recorded, rows),
         choose_device(arguments.device),
         arguments.out,
         say,
@@ -86,19 +86,24 @@ def _training_set(location: str, version: int) -> tuple["pl.DataFrame", dict[str
     return lake.read(table, version).collect(), lake.metadata(table, version)
 
 
-def _provenance(arguments: argparse.Namespace, recorded: Mapping[str, Any]) -> dict[str, Any]:
-    from ml.provenance import git_commit, lock_hash
+def _provenance(arguments: argparse.Namespace, recorded: Mapping[str, Any], rows: "pl.DataFrame") -> dict[str, Any]:
+    """Return what run and version bear as tags: where data, code and packages came from."""
+    from ml.fingerprint import content_hash
+    from ml.provenance import git_commit, lock_hash, versions
     from ml.registry import TRAINING_SET_VERSION
+    from ml.run_facts import origin
 
-    commit = git_commit()
+    commit, given = git_commit(), arguments.provenance or recorded
     return {
         "training_set": arguments.training_set,
         TRAINING_SET_VERSION: arguments.version,
-        "training_set_hash": arguments.training_set_hash or recorded.get("content"),
-        "training_set_provenance": json.dumps(arguments.provenance or recorded, default=str),
+        "training_set_hash": arguments.training_set_hash or recorded.get("content") or content_hash(rows),
+        "training_set_provenance": json.dumps(given, default=str),
+        **origin(given),
         "git_commit": commit["commit"],
         "git_dirty": commit["dirty"],
         "lock_hash": lock_hash(),
+        **versions(),
     }
 
 
@@ -121,7 +126,8 @@ def _channel() -> Iterator[Channel]:
 
 def _metadata(candidate: "Candidate") -> dict[str, Any]:
     named = {key.replace("_", " "): value for key, value in candidate.as_dict().items()}
-    return {**named, "onnx": {"raw_value": str(candidate.onnx), "type": "path"}}
+    card = {"raw_value": candidate.card.inline, "type": "md"}
+    return {**named, "onnx": {"raw_value": str(candidate.onnx), "type": "path"}, "model card": card}
 
 
 def _one_line(error: BaseException) -> str:

@@ -14,6 +14,7 @@ ARRIVAL_DELAY = ModelSpec(
     elapsed=FLIGHT_DELAY.elapsed,
     split=FLIGHT_DELAY.split,
     slices=FLIGHT_DELAY.slices,
+    limits=FLIGHT_DELAY.limits,
     # Storms come and go within two hours: most of a delay's variance cannot be known.
     gates=FLIGHT_DELAY.gates.model_copy(update={"min_score": 0.1, "max_score": 0.6}),
 )

@@ -1,6 +1,6 @@
 """The probability, two hours before scheduled departure, that a flight is cancelled."""
 
-from ml.models.flight_delay import FLIGHT_DELAY
+from ml.models.flight_delay import DATA_LIMITS, FLIGHT_DELAY
 from ml.spec import Costs, ModelSpec, Outcome
 
 CANCELLATION = ModelSpec(
@@ -16,6 +16,7 @@ CANCELLATION = ModelSpec(
     elapsed=tuple(entry for entry in FLIGHT_DELAY.elapsed if not entry.since.startswith("aircraft")),
     split=FLIGHT_DELAY.split,
     slices=FLIGHT_DELAY.slices,
+    limits=(*DATA_LIMITS, "Why a flight was cancelled is not in the data: weather, crew and aircraft are one label."),
     gates=FLIGHT_DELAY.gates.model_copy(update={"min_score": 0.65, "max_score": 0.95}),
     costs=Costs(action="call in a spare aircraft and crew", false_alarm=2_000, miss=20_000, unit="dollars"),
 )

@@ -24,6 +24,11 @@ WEATHER = tuple(
     )
 )
 
+DATA_LIMITS = (
+    "One year, 2013, of departures from three airports around New York: no season twice, no other airport.",
+    "Weather is observed at the origin: there is none of the destination, and no forecast.",
+)
+
 FLIGHT_DELAY = ModelSpec(
     name="flight_delay",
     description="Probability that a flight arrives 30 or more minutes late, asked two hours before departure.",
@@ -108,6 +113,11 @@ FLIGHT_DELAY = ModelSpec(
     ),
     split=Split(train=_window(1, 2013, 9), validation=_window(9, 2013, 10), test=_window(10, 2014, 1)),
     slices=("origin", "carrier", "scheduled_departure_local"),
+    limits=(
+        *DATA_LIMITS,
+        "Cancelled and diverted flights have no arrival delay: nothing is learned from them.",
+        "Of an aircraft only legs that left these airports are known: not the flight that brought it back.",
+    ),
     costs=Costs(action="tell the passengers before they leave home", false_alarm=1, miss=4, unit="complaints"),
     gates=Gates(
         min_score=0.70,
