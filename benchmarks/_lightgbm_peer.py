@@ -121,7 +121,7 @@ class _Columns:
         self._vocabularies = {
             v.column: train[v.column].cast(pl.String).drop_nulls().unique().sort() for v in encoding.categorical
         }
-        self._local_times = encoding.local_times
+        self._local_times = [entry.column for entry in encoding.local_times]
         self.categories = list(range(len(self._vocabularies)))
 
     def matrix(self, rows: pl.DataFrame) -> NDArray[np.float64]:

@@ -54,11 +54,13 @@ def objective_of(spec: ModelSpec, rows: pl.DataFrame) -> Objective:
     absent = [column for column in (outcome.label, *outcome.auxiliary) if column not in rows.columns]
     if absent:
         raise ValueError(f"training set of model {spec.name!r} lacks {absent}; materialize it again from its spec")
-    spreads = [(column, rows[column].cast(pl.Float64).abs().median()) for column in outcome.auxiliary]
+    numbers = {column: np.abs(rows[column].drop_nulls().cast(pl.Float64).to_numpy()) for column in outcome.auxiliary}
     return Objective(
         task=task,
         label=outcome.label,
         target=task.target(rows[outcome.label]),
-        auxiliary=tuple((column, float(spread or 1.0)) for column, spread in spreads),
+        auxiliary=tuple(
+            (name, float(np.median(found)) or 1.0 if len(found) else 1.0) for name, found in numbers.items()
+        ),
         auxiliary_weight=spec.network.auxiliary_weight,
     )

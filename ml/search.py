@@ -28,12 +28,6 @@ RESULT_FILE = "best.json"
 REPORT_FILE = "report.txt"
 SEARCH = "search"
 
-# MLflow's client asks a server that does not answer for minutes; a worker would hold its trial that long.
-_PATIENCE = {
-    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2",
-    "MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR": "1",
-    "MLFLOW_HTTP_REQUEST_TIMEOUT": "10",
-}
 _REPORT_SECONDS = 5.0  # kept of the minutes for what comes after the trials
 _SPEC_PARTS = ("task", "outcome", "features", "request", "elapsed", "split", "network", "training")
 
@@ -42,8 +36,6 @@ def main() -> int:
     """Run the command; return its exit status."""
     started = time.monotonic()
     os.environ.setdefault("DO_NOT_TRACK", "true")
-    for name, value in _PATIENCE.items():
-        os.environ.setdefault(name, value)
     share_cores()
     end_when_asked()
     arguments = _parse(sys.argv[1:])
