@@ -17,7 +17,6 @@ import polars as pl
 from assets.model_ci_side import PREDICTIONS_FILE, SAMPLE_FILE
 from assets.model_ci_side import ROWS as ROWS_JSON
 from assets.model_ci_work import Half, cut_by_time, read_result
-from ml.models import model_named
 from ml.seed_comparison import Comparison, compare_seeds
 from ml.spec import ModelSpec
 from ml.task import task_of
@@ -63,6 +62,8 @@ def judge(name: str, base: Half, change: Half) -> Finding:
     ends = measured.get("base", {}), measured.get("change", {})
     if len(measured) < 2:
         return Finding(name, "new" if name in change.results else "gone", title, None, *ends, tuple(notes))
+    from ml.models import model_named  # the sides have told by now if a model's file is broken
+
     spec = model_named(name)
     rows, problem, told = common_rows(base.results[name], change.results[name])
     notes += told

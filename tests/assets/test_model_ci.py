@@ -14,9 +14,9 @@ import numpy as np
 import polars as pl
 import pytest
 
-from assets import model_ci
 from assets.model_ci_cache import Cache
 from assets.model_ci_report import Report
+from assets.model_ci_run import months_between, split_of
 from assets.model_ci_side import PREDICTIONS_FILE, RESULT
 from assets.model_ci_trees import checked_out, resolve
 from assets.model_ci_verdict import Finding, common_rows
@@ -123,13 +123,13 @@ def test_another_label_question_or_task_is_not_compared(tmp_path):
 
 
 def test_the_window_is_cut_into_three_parts_in_time_order():
-    split, end = model_ci.split_of(model_ci.months_between("2013-01..2013-03"))
+    split, end = split_of(months_between("2013-01..2013-03"))
     days = [(part.end - part.start).days for part in (split.train, split.validation, split.test)]
     assert days == [45, 15, 30]
     assert (split.train.start, split.test.end) == (datetime(2013, 1, 1, tzinfo=UTC), end)
     assert end == datetime(2013, 4, 1, tzinfo=UTC)
-    assert model_ci.split_of(["2013-12"])[1] == datetime(2014, 1, 1, tzinfo=UTC)
-    assert model_ci.months_between("2013-05") == ("2013-05",)
+    assert split_of(["2013-12"])[1] == datetime(2014, 1, 1, tzinfo=UTC)
+    assert months_between("2013-05") == ("2013-05",)
 
 
 def test_what_judges_or_serves_a_model_does_not_train_it():
@@ -259,7 +259,7 @@ def test_a_change_that_drops_features_is_worse_and_a_second_run_trains_only_the_
     edit(
         clone,
         "ml/models/flight_delay.py",
-        r' {8}"(aircraft_state|\w+_congestion|\w+_performance):(?!\w+(_at|_since)).*\n',
+        r' {8}"(aircraft_state|\w+_congestion|carrier_performance):(?!\w+(_at|_since)).*\n',
         "",
     )
     edit(clone, "ml/models/flight_delay.py", r" {8}\*WEATHER,\n", "")
@@ -285,7 +285,20 @@ def test_a_change_that_drops_features_is_worse_and_a_second_run_trains_only_the_
     assert list((home / "model-ci" / "work").iterdir()) == []
 
 
+def test_a_change_whose_models_cannot_be_read_is_an_error_not_worse(clone, tmp_path):
+    git("checkout", "--quiet", "--", ".", cwd=clone)
+    edit(clone, "ml/models/flight_delay.py", r"min_score=0.70", "min_score=7")
+    done = run(clone, tmp_path, "--base", "base")
+    assert done.returncode == 2
+    assert re.search(r"^headwater: change: specs: .*min_score", done.stderr, re.MULTILINE), done.stderr
+    edit(clone, "ml/spec.py", r"class Split\(Frozen\):", "class Split(Frozen:")
+    done = run(clone, tmp_path, "--base", "base")
+    assert done.returncode == 2
+    assert re.search(r"^headwater: .*spec.py", done.stderr, re.MULTILINE), done.stderr
+
+
 def test_an_interrupted_run_leaves_no_worktree_no_process_and_nothing_half_done(clone, tmp_path):
+    git("checkout", "--quiet", "--", ".", cwd=clone)
     words = command("flight_delay", "--base", "base", "--window", "2013-02", "--seeds", "2")
     process = subprocess.Popen(
         words, cwd=clone, env=env(clone, tmp_path), stderr=subprocess.PIPE, text=True, start_new_session=True
