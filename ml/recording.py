@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ml.onnx_file import ONNX_SHA256, file_hash
+
 if TYPE_CHECKING:
     from mlflow.entities import LoggedModel
     from mlflow.tracking import MlflowClient
@@ -70,7 +72,11 @@ class Recording:
         self._name_model()
         # The address models:/<id> would be looked up in MLflow's global store, not in this one.
         entry = self.client.create_model_version(
-            self.name, model.artifact_location, self.run_id, tags=as_text(tags or {}), model_id=model.model_id
+            self.name,
+            model.artifact_location,
+            self.run_id,
+            tags=as_text({**(tags or {}), ONNX_SHA256: file_hash(onnx_file)}),
+            model_id=model.model_id,
         )
         return str(entry.version)
 

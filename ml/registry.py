@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 CHAMPION, CHALLENGER, PREVIOUS = "champion", "challenger", "previous"
 TRAINING_SET_VERSION = "training_set_version"  # tag of a version: the Delta version it learned from
+DESCRIPTION_LENGTH = 5000  # MLflow's limit
 _PROVENANCE = "training_set_provenance"  # tag of a version: what its training set was made from, as JSON
 
 
@@ -94,7 +95,14 @@ class Registry:
 
     @contextmanager
     def recording(self, name: str, tags: Mapping[str, Any] | None = None) -> Iterator[Recording]:
-        """Open a run of the model `name`; it ends as FINISHED, FAILED or (interrupted) KILLED."""
+        """Open a run of the model `name`; it ends as FINISHED, FAILED or (interrupted) KILLED.
+
+        Raises LookupError if something that is no model has the name: MLflow would hide the versions behind it.
+        """
+        if self.client.search_prompts(f"name = '{name}'"):
+            raise LookupError(
+                f"a prompt has the name {name!r} in the registry {self.tracking_uri}; delete it or name it otherwise"
+            )
         run = self.client.create_run(self._experiment(name), tags=as_text(tags or {}), run_name=name)
         status = "KILLED"
         try:
@@ -187,6 +195,19 @@ class Registry:
         if aliases.get(CHALLENGER) == version:
             self.client.delete_registered_model_alias(name, CHALLENGER)
         return self.version(name, version)
+
+    def tag(self, version: ModelVersion, tags: Mapping[str, Any]) -> None:
+        """Set tags of the version; values are kept as text, None is left out."""
+        for key, text in as_text(tags).items():
+            self.client.set_model_version_tag(version.name, version.version, key, text)
+
+    def describe(self, version: ModelVersion, markdown: str) -> None:
+        """Set the text that MLflow's page shows of the version."""
+        self.client.update_model_version(version.name, version.version, markdown[:DESCRIPTION_LENGTH])
+
+    def keep(self, version: ModelVersion, folder: Path, place: str) -> None:
+        """Keep the files of `folder` with the version's run, under `place`; files of the same name are replaced."""
+        self.client.log_artifacts(version.run_id, str(folder), place)
 
     @property
     def _file(self) -> Path | None:
