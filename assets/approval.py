@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 def approval(platform: Platform, version: "ModelVersion", onnx_sha256: str) -> str:
     """Return who approves of a version that the guard has let pass: `gates, run <id>`, or the overrides it needs.
 
-    Raises GateClosed if the verdict that passed is about a file with another hash: a number that was given again to
-    another version after its first was deleted.
+    Raises GateClosed if the verdict that passed is about a file with another hash: a number that another
+    registry, begun anew, gave again.
     """
     table, number = f"{version.name}/model", int(version.version)
     verdicts = [platform.verdicts.newest(table, number, WHOLE, check) for check in required_checks(table)]
