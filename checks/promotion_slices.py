@@ -54,9 +54,9 @@ def slices_of(contest: Contest) -> list[Slice]:
     if not spec.slices:
         return []
     frame = contest.rows.select(slice_columns(spec)).with_row_index(_ROW)
-    found = []
+    found: list[Slice] = []
     for field, column in declared_columns(spec).items():
-        rare = []
+        rare: list[Slice] = []
         for (value,), part in frame.sort(column, _ROW).group_by(column, maintain_order=True):
             one = Slice(field, str(value), part[_ROW].to_numpy())
             (found if _enough(contest, one) else rare).append(one)

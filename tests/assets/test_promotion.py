@@ -3,7 +3,7 @@
 import dataclasses
 import json
 import shutil
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import dagster as dg
 import polars as pl
@@ -12,6 +12,7 @@ import torch
 
 from assets.approval import approval
 from assets.gates import Batch
+from assets.override import grant
 from assets.promotion import champion_of, promotion_gate, require_trained
 from assets.resources import Platform
 from checks.guard import GateClosed
@@ -213,17 +214,14 @@ def test_a_registry_that_cannot_be_opened_is_a_clear_refusal(platform):
 
 
 def test_an_override_is_on_record_as_the_person_who_approved(platform):
-    from datetime import timedelta
-
-    from ml.overrides import Override
-
     settings = platform.settings.model_copy(update={"allow_overrides": True})
     platform = Platform(settings)
     assert not judge(
         platform, spec=SPEC.model_copy(update={"gates": GATES.model_copy(update={"max_score": 0.7})})
     ).passed
-    override = Override(TABLE, 1, "promotion", "Ada", "needed for the storm", NOW + timedelta(hours=2))
-    platform.overrides.grant([override])
+    until, why = NOW + timedelta(hours=2), "needed for the storm"
+    with dg.DagsterInstance.ephemeral() as instance:
+        grant(platform, instance, TABLE, WHOLE, who="Ada", why=why, until=until)
     version = platform.registry.version(SPEC.name, "1")
     said = approval(platform, version, version.tags[ONNX_SHA256])
     assert said.startswith("promotion overridden by Ada until 2013-06-01 02:00 UTC: needed for the storm")

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from ml.spec import Slo
 from serving import client as client_cli
 from serving import rollout, triton_files
-from ml.spec import Slo
 from serving.build_plan import build_plan
 from serving.latency import Latency
 from serving.log_reader import log_schema, read_new
