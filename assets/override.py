@@ -80,7 +80,8 @@ def _versions(platform: Platform, table: str, partition: str) -> dict[str, int]:
     """Return the newest version of a partition, or of a registered model; empty if there is none."""
     name, _, stage = table.partition("/")
     if stage == "model" and partition == WHOLE:
-        return {WHOLE: int(version.version) for version in platform.registry.versions(name)[:1]}
+        versions = platform.registry.versions(name)
+        return {WHOLE: int(versions[0].version)} if versions else {}
     return platform.lake.partition_versions(table, [partition]) if platform.lake.exists(table) else {}
 
 
