@@ -33,6 +33,7 @@ class Batch:
     table: str
     version: int
     partition: str = WHOLE
+    run_id: str = ""
 
     @cached_property
     def rows(self) -> pl.DataFrame:
@@ -63,20 +64,26 @@ class Gate:
 def judge(platform: Platform, table: str, gates: Sequence[Gate], partitions: Sequence[str], run_id: str) -> None:
     """Judge what last wrote each partition outside of Dagster, and record the verdicts."""
     for partition, version in sorted(platform.lake.partition_versions(table, partitions).items()):
-        batch = Batch(platform, table, version, partition)
+        batch = Batch(platform, table, version, partition, run_id)
         record(platform, run_id, [gate.judgement(batch) for gate in gates])
 
 
 Version = Callable[[Platform], int]
+Requirement = Callable[[Platform, dg.DagsterInstance], None]
 
 
 def gate_checks(
-    table: str, gates: Sequence[Gate], *, partitioned: bool = False, version: Version | None = None
+    table: str,
+    gates: Sequence[Gate],
+    *,
+    partitioned: bool = False,
+    version: Version | None = None,
+    require: Requirement | None = None,
 ) -> dg.AssetChecksDefinition:
     """Return the checks of the asset called `table`, run together, each of them alone if so selected.
 
     `version` tells which version is judged, where it is not the one that last wrote the partition. All of `gates`
-    are about partitions, or none is.
+    are about partitions, or none is. `require` raises where there is nothing that may be judged.
     """
     key, by_name = dg.AssetKey(table.split("/")), {gate.name: gate for gate in gates}
     with warnings.catch_warnings():
@@ -95,6 +102,8 @@ def gate_checks(
     @dg.multi_asset_check(name="__".join([*key.path, gates[0].name]), specs=specs, can_subset=True)
     def judged(context: dg.AssetCheckExecutionContext, platform: dg.ResourceParam[Platform]) -> Iterator[Any]:
         selected = [by_name[name] for name in by_name if name in {k.name for k in context.selected_asset_check_keys}]
+        if require is not None:
+            require(platform, context.instance)
         for batch in _batches(context, platform, table, partitioned, version):
             judgements = [gate.judgement(batch) for gate in selected]
             record(platform, context.run.run_id, judgements)
@@ -138,16 +147,16 @@ def _batches(
     version: Version | None,
 ) -> Iterator[Batch]:
     """Yield the batches of the run; of a partitioned table without a partition named, all that have landed."""
-    run = context.op_execution_context
+    run, run_id = context.op_execution_context, context.run.run_id
     named = [WHOLE] if not partitioned else sorted(run.partition_keys) if run.has_partitions else None
     if version is not None:
-        yield from (Batch(platform, table, version(platform), name) for name in named or [])
+        yield from (Batch(platform, table, version(platform), name, run_id) for name in named or [])
         return
     versions = platform.lake.partition_versions(table, named)
     missing = sorted(set(named or versions) - set(versions))
     if missing or not versions:
         raise LookupError(f"{name_of(table, (missing or [''])[0])} has not been materialized; materialize it first")
-    yield from (Batch(platform, table, versions[name], name) for name in sorted(versions))
+    yield from (Batch(platform, table, versions[name], name, run_id) for name in sorted(versions))
 
 
 def _target(instance: dg.DagsterInstance, asset: dg.AssetKey, partition: str) -> Target | None:

@@ -44,7 +44,7 @@ def grant(
     Returns what was granted. Raises LookupError if there is no such partition, no failed check on it, or a check that
     never ended (run it: there is nothing to override), and PermissionError or ValueError as `ml.overrides` says.
     """
-    versions = platform.lake.partition_versions(table, [partition]) if platform.lake.exists(table) else {}
+    versions = _versions(platform, table, partition)
     if not versions:
         raise LookupError(f"{name_of(table, partition)} has not been materialized; there is nothing to override")
     problems = [p for p in platform.guard.problems(table, versions) if p.table == table]
@@ -67,13 +67,22 @@ def grant(
 
 def end(platform: Platform, instance: dg.DagsterInstance, table: str, partition: str) -> list[Override]:
     """End the overrides on a partition's newest version now, show its checks as failed again, and return what ended."""
-    versions = platform.lake.partition_versions(table, [partition]) if platform.lake.exists(table) else {}
+    versions = _versions(platform, table, partition)
     ended = [o for version in versions.values() for o in platform.overrides.end(table, version, partition)]
     for problem in platform.guard.problems(table, versions) if ended else ():
         if (problem.table, problem.check) in {(o.table, o.check) for o in ended}:
             _show(platform, instance, problem, None)
     refresh(instance, platform, failed=True)
     return ended
+
+
+def _versions(platform: Platform, table: str, partition: str) -> dict[str, int]:
+    """Return the newest version of a partition, or of a registered model; empty if there is none."""
+    name, _, stage = table.partition("/")
+    if stage == "model" and partition == WHOLE:
+        versions = platform.registry.versions(name)
+        return {WHOLE: int(versions[0].version)} if versions else {}
+    return platform.lake.partition_versions(table, [partition]) if platform.lake.exists(table) else {}
 
 
 def _show(platform: Platform, instance: dg.DagsterInstance, problem: Problem, override: Override | None) -> None:

@@ -5,6 +5,7 @@ import shutil
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from tempfile import mkdtemp
 from typing import Any
@@ -14,15 +15,13 @@ import polars as pl
 
 from assets.automation import WHEN_CHECKED
 from assets.drift import serving_drift_gate
-from assets.gates import Batch, Gate, gate_checks
+from assets.gates import Gate, gate_checks
 from assets.leakage import leakage_gate
 from assets.metadata import column_schema, preview
 from assets.parity import parity_gate
+from assets.promotion import promotion_gate, require_trained
 from assets.reports import address_of
 from assets.resources import Platform
-from checks.outcome import Outcome
-from checks.promotion import CHECK as PROMOTION
-from checks.promotion import check_promotion
 from checks.training_rows import CHECK as TRAINING_ROWS
 from checks.training_rows import check_training_rows
 from ml.card import PAGE_FILE
@@ -30,7 +29,7 @@ from ml.fingerprint import content_hash, json_hash
 from ml.provenance import git_commit
 from ml.registry import ModelVersion
 from ml.source import Source
-from ml.spec import ModelSpec, Window
+from ml.spec import ModelSpec
 
 
 def training_assets(spec: ModelSpec, sources: Sequence[Source]) -> list[dg.AssetsDefinition | dg.AssetChecksDefinition]:
@@ -131,7 +130,8 @@ def _model(spec: ModelSpec) -> dg.AssetsDefinition:
         with _work_folder(platform, spec) as folder:
             command = _train_command(platform, spec, table, version, str(folder))
             result = pipes.run(command=command, context=context).get_materialize_result()
-            candidate = platform.registry.newest(spec.name)
+            assert result.data_version is not None  # ml/train.py reports the version's number as such
+            candidate = platform.registry.version(spec.name, result.data_version.value)
             page = _card_page(platform, candidate, folder)
         platform.registry.challenge(spec.name, candidate.version)
         return result._replace(metadata={**(result.metadata or {}), "model card's page": page})
@@ -178,35 +178,8 @@ def _train_command(platform: Platform, spec: ModelSpec, table: str, version: int
 
 
 def _model_gates(spec: ModelSpec) -> dg.AssetChecksDefinition:
-    gates = [
-        Gate(
-            PROMOTION,
-            "Candidate against absolute bounds and against the champion, on the same held-out rows.",
-            lambda batch: _promotion(spec, batch),
-        ),
-        serving_drift_gate(spec),
-    ]
-    return gate_checks(f"{spec.name}/model", gates, version=lambda p: int(p.registry.newest(spec.name).version))
+    def newest(platform: Platform) -> int:
+        return int(platform.registry.newest(spec.name).version)
 
-
-def _promotion(spec: ModelSpec, batch: Batch) -> Outcome:
-    from ml.scoring import score
-
-    registry = batch.platform.registry
-    candidate, champion = registry.version(spec.name, str(batch.version)), registry.champion(spec.name)
-    rows = window_rows(batch.platform, spec, candidate.training_set_version, spec.split.test)
-    if champion is not None and champion.version == candidate.version:
-        champion = None  # it is the champion already: only the absolute bounds are asked again
-    scores = score(registry.onnx_path(candidate), rows)
-    try:
-        against = None if champion is None else score(registry.onnx_path(champion), rows)
-        return check_promotion(spec, rows, scores, against)
-    except (LookupError, ValueError) as error:
-        return Outcome(False, f"champion cannot be scored on the candidate's rows: {error}")
-
-
-def window_rows(platform: Platform, spec: ModelSpec, version: int, window: Window) -> pl.DataFrame:
-    """Return the rows of a training set that were asked in a window."""
-    asked = pl.col(spec.outcome.prediction_time)
-    rows = platform.lake.read(f"{spec.name}/training_set", version)
-    return rows.filter((asked >= window.start) & (asked < window.end)).collect()
+    gates = [promotion_gate(spec), serving_drift_gate(spec)]
+    return gate_checks(f"{spec.name}/model", gates, version=newest, require=partial(require_trained, spec))

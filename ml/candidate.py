@@ -22,6 +22,7 @@ from ml.recording import ONNX_FILE, Recording
 from ml.registry import TRAINING_SET_VERSION, ModelVersion, Registry
 from ml.run_facts import SPEC_FILE, parameters, training_set
 from ml.scoring import example_feed, score
+from ml.slices import slice_columns
 from ml.spec import ModelSpec
 from ml.split import Parts, split_rows
 from ml.task import Metrics, Task, task_of
@@ -33,7 +34,6 @@ THRESHOLD_TAG = "decision_threshold"  # tag of a version: the probability from w
 
 _PROVED_ROWS = 2000
 _EXAMPLE_ROWS = 3
-_SECONDS_AN_HOUR = 3600
 
 Say = Callable[[str], None]
 
@@ -207,17 +207,6 @@ def held_out_predictions(spec: ModelSpec, rows: pl.DataFrame, answers: NDArray[A
         pl.Series(task_of(spec).output, answers, dtype=pl.Float32),
         *slice_columns(spec),
     )
-
-
-def slice_columns(spec: ModelSpec) -> list[pl.Expr]:
-    """Return what the rows of a model can be judged in parts by: categories, and hours of local times."""
-    categories = [pl.col(field.name) for field in spec.request if field.kind == "categorical"]
-    hours = [
-        (pl.col(field.name) % 86_400 // _SECONDS_AN_HOUR).cast(pl.Int8).alias(f"{field.name}_hour")
-        for field in spec.request
-        if field.kind == "local_time"
-    ]
-    return [*categories, *hours]
 
 
 def _describe(parts: Parts) -> str:

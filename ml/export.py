@@ -15,13 +15,12 @@ import torch
 from torch import Tensor, nn
 
 from ml.encoding import FIRST_KNOWN, MISSING, UNKNOWN, Encoding, Input, Vocabulary
+from ml.scoring import TOLERANCE as TOLERANCE
 from ml.scoring import score
 from ml.training import FittedModel
 
 if TYPE_CHECKING:
     import onnx
-
-TOLERANCE = 1e-5  # largest difference of an answer between torch and ONNX, of a value in deviations of the label
 
 _INDEX = "__index"
 _ML_DOMAIN = "ai.onnx.ml"

@@ -64,3 +64,7 @@ def objective_of(spec: ModelSpec, rows: pl.DataFrame) -> Objective:
         ),
         auxiliary_weight=spec.network.auxiliary_weight,
     )
+
+
+def _middle(numbers: NDArray[np.float64]) -> float:
+    return (float(np.median(numbers)) if len(numbers) else 0.0) or 1.0

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ml.onnx_file import ONNX_SHA256, file_hash
 from ml.run_facts import TrainingSet, shortened
 
 if TYPE_CHECKING:
@@ -92,7 +93,7 @@ class Recording:
             self.name,
             model.artifact_location,
             self.run_id,
-            tags=as_text(tags or {}),
+            tags=as_text({**(tags or {}), ONNX_SHA256: file_hash(onnx_file)}),
             description=description,
             model_id=model.model_id,
         )

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlparse
 
-from ml.recording import ONNX_FILE, OURS, Recording, as_text
+from ml.recording import DESCRIPTION_LENGTH, ONNX_FILE, OURS, Recording, as_text
 
 if TYPE_CHECKING:
     from mlflow.tracking import MlflowClient
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 CHAMPION, CHALLENGER, PREVIOUS = "champion", "challenger", "previous"
 TRAINING_SET_VERSION = "training_set_version"  # tag of a version: the Delta version it learned from
 PARENT_RUN = "mlflow.parentRunId"  # MLflow's own tag, by which its page nests runs
+_CARD_BELOW = "\n\n---\n\n"  # in a version's description: the verdict above, the card below
 _PROVENANCE = "training_set_provenance"  # tag of a version: what its training set was made from, as JSON
 # MLflow tries a server that is down for minutes: 7 times, 120 s each. What is set outside stays.
 _PATIENCE = {
@@ -115,6 +116,7 @@ class Registry:
         instead of MLflow's errors if the store fails meanwhile.
         """
         with self._failures():
+            self._require_free(name)
             self._require_ours(name)
             told = as_text({**(tags or {}), PARENT_RUN: parent})
             run = self.client.create_run(self._experiment(name), tags=told, run_name=title or name)
@@ -142,6 +144,13 @@ class Registry:
                 f"registry {self.tracking_uri} failed ({_cause(error)}); see that it runs and that its disk has room, "
                 "then run again"
             ) from error
+
+    def _require_free(self, name: str) -> None:
+        """Refuse a name that something that is no model has: MLflow would hide the versions behind it."""
+        if self.client.search_prompts(f"name = '{name}'"):
+            raise LookupError(
+                f"a prompt has the name {name!r} in the registry {self.tracking_uri}; delete it or name it otherwise"
+            )
 
     def _require_ours(self, name: str) -> None:
         """Refuse a registered model that Headwater did not make: our versions must not mix with someone else's."""
@@ -251,6 +260,23 @@ class Registry:
         if aliases.get(CHALLENGER) == version:
             self.client.delete_registered_model_alias(name, CHALLENGER)
         return self.version(name, version)
+
+    def tag(self, version: ModelVersion, tags: Mapping[str, Any]) -> None:
+        """Set tags of the version; values are kept as text, None is left out."""
+        for key, text in as_text(tags).items():
+            self.client.set_model_version_tag(version.name, version.version, key, text)
+
+    def describe(self, version: ModelVersion, verdict: str) -> None:
+        """Put a verdict (Markdown) before the model card in what MLflow's page says of the version."""
+        card = (self._entry(version.name, version.version).description or "").split(_CARD_BELOW, 1)[-1]
+        text = f"{verdict}{_CARD_BELOW}{card}"
+        if len(text) > DESCRIPTION_LENGTH:  # whole sections: half a table is none
+            text = text[:DESCRIPTION_LENGTH].rpartition("\n## ")[0] or text[:DESCRIPTION_LENGTH]
+        self.client.update_model_version(version.name, version.version, text)
+
+    def keep(self, version: ModelVersion, folder: Path, place: str) -> None:
+        """Keep the files of `folder` with the version's run, under `place`; files of the same name are replaced."""
+        self.client.log_artifacts(version.run_id, str(folder), place)
 
     @property
     def _file(self) -> Path | None:

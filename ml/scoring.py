@@ -14,15 +14,22 @@ from numpy.typing import NDArray
 if TYPE_CHECKING:
     from onnxruntime import InferenceSession
 
+TOLERANCE = 1e-5  # largest difference of an answer between torch and ONNX, of a value in deviations of the label
+
 _ROWS_AT_ONCE = 16_384
 
 
-def open_session(path: Path) -> "InferenceSession":
-    """Open a model's ONNX file on the CPU. Raises LookupError if it is missing or damaged."""
+def open_session(path: Path, threads: int = 0) -> "InferenceSession":
+    """Open a model's ONNX file on the CPU, with so many threads (0: as ONNX Runtime likes).
+
+    Raises LookupError if it is missing or damaged.
+    """
     import onnxruntime
 
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = options.inter_op_num_threads = threads
     try:
-        return onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+        return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
     except Exception as error:  # onnxruntime has an exception class of its own for each way to fail
         raise LookupError(f"model file {path} cannot be opened ({error}); train or register the model again") from error
 

@@ -17,7 +17,7 @@ from tritonclient.grpc import InferInput
 
 from ml.settings import Settings
 from serving.channel import open_channel, translated
-from serving.plan import MAX_BATCH
+from serving.plan import MAX_BATCH, PROBE
 
 _OUTPUTS = ("model_version", "prediction_id", "degraded", "feature_status")
 _ANSWERS = ("probability", "value")  # a model has one of them
@@ -49,11 +49,15 @@ class Prediction(NamedTuple):
 
 
 class HeadwaterClient:
-    """A client of one Triton server at `url` (host:port); each call ends within `timeout` seconds."""
+    """A client of one Triton server at `url` (host:port); each call ends within `timeout` seconds.
 
-    def __init__(self, url: str, timeout: float = 2.0) -> None:
+    A `probe` is answered like any other request, but not logged.
+    """
+
+    def __init__(self, url: str, timeout: float = 2.0, probe: bool = False) -> None:
         self.url = url
         self.timeout = timeout
+        self._parameters = {PROBE: True} if probe else None
         self._triton = open_channel(url)
         self._fields: dict[str, dict[str, str]] = {}
 
@@ -105,7 +109,7 @@ class HeadwaterClient:
             tensor.set_data_from_numpy(column)
             inputs.append(tensor)
         with translated(self.url, model, self.timeout):
-            result = self._triton.infer(model, inputs, client_timeout=_left(until))
+            result = self._triton.infer(model, inputs, parameters=self._parameters, client_timeout=_left(until))
         answer = next((name for name in _ANSWERS if result.get_output(name) is not None), _ANSWERS[0])
         outputs = [result.as_numpy(name) for name in (answer, *_OUTPUTS)]
         for output in outputs:

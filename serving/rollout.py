@@ -1,6 +1,6 @@
 """Brings a model version into service and back: `python -m serving.rollout status [NAME] | rollback NAME`.
 
-A revision is written, loaded, and verified by a real inference before it counts; until then, and whenever
+A revision is written, loaded, and verified by real inferences, fast enough, before it counts; until then, and whenever
 one of these fails, the old revision serves. Whether a version may be deployed is the gates' business.
 """
 
@@ -11,17 +11,18 @@ import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ml.settings import Settings
 from ml.spec import ModelSpec
 from serving.build_plan import build_plan
 from serving.control import Control, Probe
+from serving.latency import Latency, measure
 from serving.model_repository import ModelRepository
 from serving.plan import Plan
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from ml.feature_views import FeatureView
 
@@ -40,20 +41,36 @@ class RolloutStatus:
     reason: str = ""
 
 
-def deploy(spec: ModelSpec, version: str, onnx: Path, views: "Sequence[FeatureView]", settings: Settings) -> Plan:
-    """Serve `version` of the model, whose graph is `onnx`, and return its plan once it has answered.
+def deploy(
+    spec: ModelSpec,
+    version: str,
+    onnx: Path,
+    views: "Sequence[FeatureView]",
+    settings: Settings,
+    rows: "Sequence[Mapping[str, Any]]" = (),
+    measured: Callable[[Latency], None] = lambda latency: None,
+) -> Plan:
+    """Serve `version` of the model, whose graph is `onnx`, and return its plan once it has answered, and fast enough.
 
-    Raises ConnectionError if Triton does not run, LookupError or ValueError if spec, views and file do not
-    fit together, DeploymentError if Triton refuses the revision or it does not answer.
+    How fast is measured with requests taken from `rows` (columns of which the request's fields are used; none: all
+    fields missing), which are not logged; `measured` is told. Raises ConnectionError if Triton does not run,
+    LookupError or ValueError if spec, views and file do not fit together, DeploymentError if Triton refuses the
+    revision, or it does not answer, or its p99 is above spec.serving.slo.p99_ms.
     """
     repository = ModelRepository(settings.serving_home)
+
+    def prove(plan: Plan) -> None:
+        latency = measure(spec.name, version, settings.triton_grpc_port, rows, spec.serving.slo.p99_ms)
+        measured(latency)
+        latency.require(spec.serving.slo.p99_ms)
+
     with repository.lock(spec.name):
 
         def plan(revision: int) -> Plan:
             artifact = repository.write_artifact(spec.name, version, onnx)
             return build_plan(spec, views, revision, version, artifact, settings)
 
-        return _switch(repository, _control(settings), spec.name, plan)
+        return _switch(repository, _control(settings), spec.name, plan, prove)
 
 
 def rollback(name: str, settings: Settings) -> Plan:
@@ -89,6 +106,8 @@ def record_rollback(name: str, settings: Settings, left: str, actor: str) -> Non
         return
     registry.promote(name, plan.champion.version)
     reason = {"summary": f"rolled back to version {plan.champion.version}"}
+    told = {"verdict": "refused", "verdict_reasons": f"{reason['summary']} by {actor}", "verdict_run": ""}
+    registry.tag(registry.version(name, left), told)
     verdict = Verdict(f"{name}/model", int(left), "promotion", False, evidence=reason, actor=actor)
     Verdicts(Lake(settings.lake), open_clock(settings.clock_file)).record([verdict])
 
@@ -104,7 +123,13 @@ def status(name: str, settings: Settings) -> RolloutStatus:
         return RolloutStatus(name, history, None, str(error))
 
 
-def _switch(repository: ModelRepository, control: Control, name: str, make_plan: Callable[[int], Plan]) -> Plan:
+def _switch(
+    repository: ModelRepository,
+    control: Control,
+    name: str,
+    make_plan: Callable[[int], Plan],
+    prove: Callable[[Plan], None] = lambda plan: None,
+) -> Plan:
     control.require_live()
     repository.discard_unverified(name)
     old = repository.deployed(name)
@@ -114,6 +139,7 @@ def _switch(repository: ModelRepository, control: Control, name: str, make_plan:
         repository.write_revision(plan)
         control.load(name)
         _verify(control, plan)
+        prove(plan)
         repository.mark_deployed(plan)
     except BaseException as error:
         repository.discard_unverified(name, reason=f"{type(error).__name__}: {error}")

@@ -9,9 +9,11 @@ from pathlib import Path
 
 import pytest
 
+from ml.spec import Slo
 from serving import client as client_cli
 from serving import rollout, triton_files
 from serving.build_plan import build_plan
+from serving.latency import Latency
 from serving.log_reader import log_schema, read_new
 from serving.process import recall
 from serving.rollout import DeploymentError, deploy, rollback
@@ -118,6 +120,28 @@ def test_a_broken_version_is_refused_and_the_old_one_keeps_serving(running: Serv
     assert running.client().predict("example", [ROW])[0].model_version == good.champion.version
     assert running.server.repository.history("example")[-1] == good
     assert running.deploy().revision > good.revision + 1
+
+
+def test_answer_times_are_measured_with_the_given_rows_and_not_logged(running: Served) -> None:
+    measured: list[Latency] = []
+    version, graph = running.graph(-1.5)
+    rows = [{**ROW, "distance": n, "late": 1} for n in range(3)]
+    plan = deploy(SPEC, version, graph, VIEWS, running.settings, rows, measured.append)
+    (latency,) = measured
+    assert 0 < latency.median_ms <= latency.p99_ms <= SPEC.serving.slo.p99_ms
+    running.deploy()  # the process that was asked writes out its log when it is replaced
+    assert read_new(Path(plan.prediction_log), log_schema(plan))[0].filter(revision=plan.revision).height == 0
+
+
+def test_a_version_too_slow_for_its_slo_is_refused_and_the_old_one_keeps_serving(running: Served) -> None:
+    good = running.deploy()
+    serving = SPEC.serving.model_copy(update={"slo": Slo(p99_ms=1e-3)})
+    spec = SPEC.model_copy(update={"serving": serving})
+    refused = r"p99 of 200 single-row answers is \d+\.\d ms in the best of 3 rounds .* at most 0\.001 ms"
+    with pytest.raises(DeploymentError, match=refused + f".*revision {good.revision}, .* keeps serving"):
+        deploy(spec, *running.graph(3.0), VIEWS, running.settings)
+    assert running.client().predict("example", [ROW])[0].model_version == good.champion.version
+    assert running.server.repository.deployed("example") == good
 
 
 def test_a_first_version_that_breaks_leaves_nothing(running: Served) -> None:

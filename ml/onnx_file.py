@@ -1,0 +1,38 @@
+"""The bytes of a version's ONNX file: their hash is recorded when it is registered, and asked before it is trusted.
+
+Standard library only. Not here: where the file is (ml/registry.py), whether it answers right (ml/export.py).
+"""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from ml.registry import ModelVersion
+
+ONNX_SHA256 = "onnx_sha256"  # tag of a version: hash of the file that was proven equal to torch
+
+
+def file_hash(path: Path) -> str:
+    """Return the SHA-256 of a file, in hex."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def require_unchanged(version: ModelVersion, path: Path) -> str:
+    """Return the hash of the version's file at `path`.
+
+    Raises LookupError if none was recorded when the version was registered, or another one.
+    """
+    name = f"version {version.version} of model {version.name!r}"
+    recorded, found = version.tags.get(ONNX_SHA256), file_hash(path)
+    if recorded is None:
+        raise LookupError(f"{name} bears no tag {ONNX_SHA256!r}: nobody proved its file; register through ml.train")
+    if found != recorded:
+        raise LookupError(
+            f"{name} was changed under us: {path} has SHA-256 {found[:12]}, registered and proven was {recorded[:12]}; "
+            "restore the file or train again"
+        )
+    return found
