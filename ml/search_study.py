@@ -70,13 +70,14 @@ class SearchStudy:
     ) -> optuna.Trial | None:
         """Draw the next trial, one process at a time.
 
-        None when `search` (a run's id) has begun `most`, or when even the fastest trial so far would not end before
-        `until` (time.monotonic, which all processes of a machine share).
+        None when `search` (a run's id) has begun `most`, or when its minutes are over: a trial of it was cut, or even
+        the fastest so far would not end before `until` (time.monotonic, which all processes of a machine share).
         """
         with _locked(self.folder / "draw.lock", fcntl.LOCK_EX):
-            begun = sum(trial.user_attrs.get(SEARCH) == search for trial in self.trials)
+            begun = [trial for trial in self.trials if trial.user_attrs.get(SEARCH) == search]
             fastest = min((t.duration.total_seconds() for t in self.complete if t.duration), default=0.0)
-            if (most is not None and begun >= most) or time.monotonic() + fastest >= until:
+            over = time.monotonic() + fastest >= until or any(trial.user_attrs.get(CUT) for trial in begun)
+            if over or (most is not None and len(begun) >= most):
                 return None
             trial = self.study.ask(distributions)
             trial.set_user_attr(SEARCH, search)
