@@ -59,9 +59,7 @@ def objective_of(spec: ModelSpec, rows: pl.DataFrame) -> Objective:
         task=task,
         label=outcome.label,
         target=task.target(rows[outcome.label]),
-        auxiliary=tuple(
-            (name, float(np.median(found)) or 1.0 if len(found) else 1.0) for name, found in numbers.items()
-        ),
+        auxiliary=tuple((name, _middle(found)) for name, found in numbers.items()),
         auxiliary_weight=spec.network.auxiliary_weight,
     )
 
