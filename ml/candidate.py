@@ -12,10 +12,12 @@ import polars as pl
 import torch
 from numpy.typing import NDArray
 
+from ml.checkpoint import remove_checkpoint
 from ml.device import hardware
 from ml.export import export, verify
 from ml.recording import ONNX_FILE, Recording
 from ml.registry import Registry
+from ml.running import PLAIN, Running
 from ml.scoring import example_feed, score
 from ml.spec import ModelSpec
 from ml.split import Parts, split_rows
@@ -68,26 +70,36 @@ def make_candidate(
     device: torch.device,
     out: Path,
     say: Say = lambda line: None,
-    max_seconds: float = 60.0,
+    running: Running = PLAIN,
 ) -> Candidate:
     """Fit `spec` on the training set `rows`, prove and measure its ONNX graph and register it.
 
     `provenance` becomes tags of run and version. Working files go to `out`. Raises what split, fit and
-    verify raise; then the run is recorded as failed and no version exists.
+    verify raise; then the run is recorded as failed and no version exists. A checkpoint is removed once the version
+    is registered.
     """
     parts = split_rows(spec, rows)
     say(_describe(parts))
     with registry.recording(spec.name, provenance) as run:
         run.params({**_settings(spec), "seed": spec.training.seed, "device": str(device)})
         run.tags({"hardware": hardware(device)})
-        model = fit(spec, parts.train, parts.validation, device, _reporter(task_of(spec), run, say), max_seconds)
+        report = _reporter(task_of(spec), run, say)
+        model = fit(spec, parts.train, parts.validation, device, report, running=running)
         say(f"fitted in {model.seconds:.0f} s, ended by {model.stopped_by}; kept epoch {model.best.number}")
         candidate = _register(spec, parts, model, run, registry, provenance, out)
+    if running.checkpoint is not None:
+        remove_checkpoint(running.checkpoint)
     say(
         f"registered {spec.name} version {candidate.version}: test {model.task.score_title} "
         f"{candidate.test.score:.4f}, calibration error {candidate.test.calibration_error:.4f}"
     )
     return candidate
+
+
+def assist(spec: ModelSpec, rows: pl.DataFrame, device: torch.device, running: Running) -> None:
+    """Fit as one of several processes of which another makes the candidate. Raises what split and fit raise."""
+    parts = split_rows(spec, rows)
+    fit(spec, parts.train, parts.validation, device, running=running)
 
 
 def _register(
