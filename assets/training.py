@@ -144,6 +144,7 @@ def _train_command(platform: Platform, spec: ModelSpec, table: str, version: int
         # Stable, unlike the work folder: materializing again after a crash goes on from it.
         *("--out", folder, "--checkpoint", str(settings.root / "training" / spec.name / "checkpoint")),
         *("--max-seconds", str(settings.train_seconds)),
+        *(("--memory-mb", str(settings.train_memory_mb)) if settings.train_memory_mb else ()),
     ]
 
 

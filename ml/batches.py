@@ -58,6 +58,11 @@ class Batch:
 class Source(Protocol):
     """Encoded rows that can be walked over, in memory or not."""
 
+    @property
+    def place(self) -> str:
+        """Where the rows are, which decides their order."""
+        ...
+
     def __len__(self) -> int: ...
 
     def shuffled(self, epoch: int, start: int = 0) -> Iterator[Batch]:
@@ -75,6 +80,11 @@ class Resident:
 
     rows: Batch
     seed: int
+
+    @property
+    def place(self) -> str:
+        """Where the rows are, which decides their order."""
+        return "memory"
 
     def __len__(self) -> int:
         return len(self.rows)

@@ -15,12 +15,14 @@ from numpy.typing import NDArray
 from ml.checkpoint import remove_checkpoint
 from ml.device import hardware
 from ml.export import export, verify
+from ml.memory import room_for
 from ml.recording import ONNX_FILE, Recording
 from ml.registry import Registry
+from ml.rows import SLICE_ROWS, Rows
 from ml.running import PLAIN, Running
 from ml.scoring import example_feed, score
 from ml.spec import ModelSpec
-from ml.split import Parts, split_rows
+from ml.split import Parts, split_rows, stream_rows, train_rows
 from ml.task import Metrics, Task, task_of
 from ml.training import Epoch, FittedModel, fit
 
@@ -64,7 +66,7 @@ class Candidate:
 
 def make_candidate(
     spec: ModelSpec,
-    rows: pl.DataFrame,
+    rows: pl.LazyFrame,
     registry: Registry,
     provenance: Mapping[str, Any],
     device: torch.device,
@@ -78,7 +80,7 @@ def make_candidate(
     verify raise; then the run is recorded as failed and no version exists. A checkpoint is removed once the version
     is registered.
     """
-    parts = split_rows(spec, rows)
+    parts = _split(spec, rows, device, running)
     say(_describe(parts))
     with registry.recording(spec.name, provenance) as run:
         run.params({**_settings(spec), "seed": spec.training.seed, "device": str(device)})
@@ -96,15 +98,26 @@ def make_candidate(
     return candidate
 
 
-def assist(spec: ModelSpec, rows: pl.DataFrame, device: torch.device, running: Running) -> None:
+def assist(spec: ModelSpec, rows: pl.LazyFrame, device: torch.device, running: Running) -> None:
     """Fit as one of several processes of which another makes the candidate. Raises what split and fit raise."""
-    parts = split_rows(spec, rows)
+    parts = _split(spec, rows, device, running)
     fit(spec, parts.train, parts.validation, device, running=running)
+
+
+def _split(spec: ModelSpec, table: pl.LazyFrame, device: torch.device, running: Running) -> Parts[Any]:
+    """Return the parts in memory if they fit, else as rows that are read slice by slice."""
+    schema, all_rows = table.collect_schema(), int(table.select(pl.len()).collect().item())
+    room = room_for(spec, schema, train_rows(spec, table), all_rows, running.memory_mb, device)
+    room = running.world.same(room)
+    if room.fits:
+        return split_rows(spec, table.collect())
+    running.say(str(room))
+    return stream_rows(spec, table)
 
 
 def _register(
     spec: ModelSpec,
-    parts: Parts,
+    parts: Parts[Any],
     model: FittedModel,
     run: Recording,
     registry: Registry,
@@ -120,7 +133,7 @@ def _register(
     measured = {**validation.as_dict("validation_"), **test.as_dict("test_")}
     run.metrics({**measured, "onnx_difference": difference, "fit_seconds": model.seconds})
     predictions = out / TEST_PREDICTIONS
-    held_out_predictions(spec, parts.test, answers).write_parquet(predictions)
+    _write_predictions(spec, parts.test, answers, predictions)
     run.artifact(predictions)
     example = example_feed(onnx, parts.test, _EXAMPLE_ROWS)
     version = registry.version(spec.name, run.register(onnx, example, provenance, model.task.output))
@@ -153,6 +166,19 @@ def held_out_predictions(spec: ModelSpec, rows: pl.DataFrame, answers: NDArray[A
     )
 
 
+def _write_predictions(spec: ModelSpec, rows: Rows, answers: NDArray[Any], path: Path) -> None:
+    """Write `held_out_predictions` of all rows, slice by slice."""
+    import pyarrow.parquet as pq
+
+    first = held_out_predictions(spec, rows.head(0), answers[:0]).to_arrow()
+    with pq.ParquetWriter(path, first.schema) as writer:
+        done = 0
+        for part in rows.iter_slices(SLICE_ROWS):
+            found = held_out_predictions(spec, part, answers[done : done + part.height])
+            writer.write_table(found.to_arrow().cast(first.schema))
+            done += part.height
+
+
 def slice_columns(spec: ModelSpec) -> list[pl.Expr]:
     """Return what the rows of a model can be judged in parts by: categories, and hours of local times."""
     categories = [pl.col(field.name) for field in spec.request if field.kind == "categorical"]
@@ -164,7 +190,7 @@ def slice_columns(spec: ModelSpec) -> list[pl.Expr]:
     return [*categories, *hours]
 
 
-def _describe(parts: Parts) -> str:
+def _describe(parts: Parts[Any]) -> str:
     counts = (parts.train.height, parts.validation.height, parts.test.height, parts.late_labels)
     return "{:,} train, {:,} validation, {:,} test rows; {} left out: label known too late".format(*counts)
 

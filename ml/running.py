@@ -15,13 +15,15 @@ MAX_SECONDS = 3600.0
 
 @dataclass(frozen=True)
 class Running:
-    """None of it changes the fitted model, unless `max_seconds` cuts training short.
+    """None of it changes the fitted model by more than noise, unless `max_seconds` cuts training short.
 
     Attributes:
         max_seconds: Bound on the seconds of all tries; reaching it ends training with what there is.
         checkpoint: Folder of the unfinished state; None keeps none.
         checkpoint_seconds: Time between two checkpoints within an epoch; there is one after each epoch anyway.
         training_set: What identifies the rows, such as a content hash; a checkpoint of another is not gone on from.
+        memory_mb: Bound on what encoded training rows take, in MiB; None: what is free. Others are read from disk.
+        work: Folder for encoded rows that do not fit; None: a temporary one.
         world: The processes that train together.
         say: Takes lines of progress for people.
     """
@@ -30,6 +32,8 @@ class Running:
     checkpoint: Path | None = None
     checkpoint_seconds: float = EVERY_SECONDS
     training_set: str = ""
+    memory_mb: float | None = None
+    work: Path | None = None
     world: World = ALONE
     say: Callable[[str], None] = lambda line: None
 

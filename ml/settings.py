@@ -43,6 +43,9 @@ class Settings(BaseSettings):
     train_seconds: float = Field(
         3600.0, gt=0, description="Bound on the fitting time of one model over all tries, in seconds; it cuts training."
     )
+    train_memory_mb: float | None = Field(
+        None, gt=0, description="Memory for encoded training rows, in MiB, else they are on disk; unset: what is free."
+    )
 
     keep_staged_days: float = Field(
         30.0, ge=0, description="Days that replaced versions of raw and feature tables, failed batches too, are kept."

@@ -29,8 +29,7 @@ class Shares:
 
     def bound(self, step: int, rank: int | None = None) -> int:
         """Return how many of a process's rows come before `step`."""
-        held = len(range(self.rank if rank is None else rank, self.rows, self.size))
-        return held if step >= self.steps else step * self.batch * held // self.rows
+        return len(range(self.rank if rank is None else rank, min(step * self.batch, self.rows), self.size))
 
     def sizes(self, start: int) -> Iterator[int]:
         """Yield this process's rows of each step from `start` on."""

@@ -51,7 +51,8 @@ class Step:
         self._optimizer = torch.optim.AdamW(
             network.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay, fused=True
         )
-        self._weights, self._averages = list(network.parameters()), list(self.average.parameters())
+        self._weights: list[Tensor] = list(network.parameters())
+        self._averages: list[Tensor] = list(self.average.parameters())
 
     def learn(self, batch: Batch, number: int, weight: float) -> Tensor:
         """Learn from a batch, as step `number` from 0 on; return its mean loss, on the device and not waited for.

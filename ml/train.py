@@ -64,8 +64,8 @@ def _train(arguments: argparse.Namespace, say: Callable[[str], None]) -> "Candid
     from ml.models import model_named
 
     spec = model_named(arguments.model)
-    rows, recorded = _training_set(arguments.training_set, arguments.version)
-    say(f"training set {arguments.training_set} version {arguments.version}: {rows.height:,} rows")
+    rows, count, recorded = _training_set(arguments.training_set, arguments.version)
+    say(f"training set {arguments.training_set} version {arguments.version}: {count:,} rows")
     # The slow imports come after the checks that fail fast.
     from ml.candidate import assist, make_candidate
     from ml.device import choose_device
@@ -93,16 +93,21 @@ def _running(
         checkpoint=arguments.checkpoint or arguments.out / "checkpoint",
         checkpoint_seconds=arguments.checkpoint_seconds,
         training_set=f"{content or arguments.training_set} version {arguments.version}",
+        memory_mb=arguments.memory_mb,
+        work=(arguments.checkpoint or arguments.out / "checkpoint") / "rows",
         world=world,
         say=say,
     )
 
 
-def _training_set(location: str, version: int) -> tuple["pl.DataFrame", dict[str, Any]]:
+def _training_set(location: str, version: int) -> tuple["pl.LazyFrame", int, dict[str, Any]]:
+    import polars as pl
+
     from ml.lake import Lake
 
     lake, table = Lake(Path(location).parent), Path(location).name
-    return lake.read(table, version).collect(), lake.metadata(table, version)
+    rows = lake.read(table, version)
+    return rows, int(rows.select(pl.len()).collect().item()), lake.metadata(table, version)
 
 
 def _provenance(arguments: argparse.Namespace, recorded: Mapping[str, Any]) -> dict[str, Any]:
@@ -164,6 +169,7 @@ def _parse(words: list[str]) -> argparse.Namespace:
     parser.add_argument("--max-seconds", type=float, default=3600.0, help="bound on the fitting time of all tries")
     parser.add_argument("--checkpoint", type=Path, help="folder of the unfinished state (default: checkpoint in --out)")
     parser.add_argument("--checkpoint-seconds", type=float, default=30.0, help="between checkpoints within an epoch")
+    parser.add_argument("--memory-mb", type=float, help="MiB for encoded training rows (default: what is free)")
     parser.add_argument("--wait-seconds", type=float, default=600.0, help="how long a process waits for another one")
     return parser.parse_args(words)
 

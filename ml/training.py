@@ -4,17 +4,20 @@ Here: rows in, FittedModel out. Not here: the loop (ml/loop.py), reading rows, M
 """
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import polars as pl
 import torch
 
-from ml.batches import Resident, encoded
 from ml.checkpoint import Checkpoints
+from ml.encoded_rows import encoded_rows
 from ml.encoding import Encoding, learn_encoding
 from ml.fingerprint import json_hash
 from ml.fitted import Epoch, FittedModel
 from ml.loop import Loop, Stopwatch
+from ml.memory import sample_rows
 from ml.network import TabularNetwork
+from ml.rows import Rows, StreamedRows
 from ml.running import PLAIN, Running
 from ml.shares import Shares
 from ml.spec import ModelSpec
@@ -29,8 +32,8 @@ _PARTS = {"network", "training", "features", "request", "elapsed", "split", "tas
 
 def fit(
     spec: ModelSpec,
-    train: pl.DataFrame,
-    validation: pl.DataFrame,
+    train: Rows,
+    validation: Rows,
     device: torch.device,
     progress: Callable[[Epoch], None] = lambda epoch: None,
     max_seconds: float | None = None,
@@ -38,47 +41,44 @@ def fit(
 ) -> FittedModel:
     """Fit `spec`'s network on `train` and calibrate it on `validation`.
 
-    Both hold training-set columns and labels that the task can learn from (ml/split.py). The same rows, spec, seed,
+    Both hold training-set columns and labels that the task can learn from (ml/split.py); StreamedRows are encoded to
+    disk and read from there, an evenly spaced sample of them decides the encoding. The same rows, spec, seed,
     machine and number of processes give the same model, in one try or in many that go on from `running.checkpoint`,
     unless `max_seconds` (default: `running.max_seconds`) cut training short. All processes of `running.world` call
     this with the same arguments and get the same model. Raises FloatingPointError if the loss is no number,
-    ValueError if a column is missing or cannot be an input, ConnectionError if another process is lost.
+    ValueError if a column is missing or cannot be an input, ConnectionError if another process is lost, OSError if
+    the disk cannot hold rows that do not fit in memory.
     """
     watch = Stopwatch(running.max_seconds if max_seconds is None else max_seconds)
     task, world = task_of(spec), running.world
-    learned = (learn_encoding(spec, train), task.target(train[spec.outcome.label])) if world.leads else None
-    encoding, target = world.same(learned)
-    shares = Shares(train.height, spec.training.batch_size, world.rank, world.size)
     say = running.say if world.leads else _nothing
-    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+    running = replace(running, say=say)
+    encoding, target = world.same(_learned(spec, train, running) if world.leads else None)
+    shares = Shares(train.height, spec.training.batch_size, world.rank, world.size)
+    cuda = [device] if device.type == "cuda" else []
+    with torch.random.fork_rng(devices=cuda), encoded_rows(spec, encoding, target, device, running) as source:
+        learn, check = source(train, "train"), source(validation, "validation")
         torch.manual_seed(spec.training.seed)
         network = TabularNetwork(encoding, spec.network).to(device)
         # The start is the same for all processes, what they drop is not.
         torch.manual_seed(spec.training.seed + world.rank)
         step = Step(network, task, spec.training, spec.training.epochs * shares.steps, world, say)
-        learn, check = (_resident(spec, encoding, target, rows, device, running) for rows in (train, validation))
-        checkpoints = Checkpoints(
-            running.checkpoint,
-            _identity(spec, encoding, network, (train.height, validation.height), device, running),
-            running.checkpoint_seconds,
-            say,
-        )
+        identity = _identity(spec, encoding, network, (train.height, validation.height), device, running, learn.place)
+        checkpoints = Checkpoints(running.checkpoint, identity, running.checkpoint_seconds, say)
         loop = Loop(spec, step, learn, shares, Validation(check, task, world), world, watch, checkpoints, say)
         stopped_by = loop.run(progress if world.leads else _nothing)
     _calibrate(spec, network, target, loop)
     return FittedModel(network.eval(), encoding, task, target.spread, tuple(loop.epochs), stopped_by, watch.seconds)
 
 
-def _resident(
-    spec: ModelSpec, encoding: Encoding, target: Target, rows: pl.DataFrame, device: torch.device, running: Running
-) -> Resident:
-    world = running.world
-    own = rows if world.alone else rows.gather_every(world.size, world.rank)
-    return Resident(encoded(encoding, own, _targets(spec, target, own)).to(device), spec.training.seed)
-
-
-def _targets(spec: ModelSpec, target: Target, rows: pl.DataFrame) -> pl.Series:
-    return (rows[spec.outcome.label].cast(pl.Float64) - target.center) / target.spread
+def _learned(spec: ModelSpec, train: Rows, running: Running) -> tuple[Encoding, Target]:
+    """Return what training rows say about values and labels; of rows that do not fit, what a sample says."""
+    rows = train
+    if isinstance(train, StreamedRows):
+        rows = train.sample(sample_rows(train.schema, running.memory_mb))
+        running.say(f"encoding learned from {rows.height:,} of {train.height:,} rows, evenly spaced")
+    assert isinstance(rows, pl.DataFrame)
+    return learn_encoding(spec, rows), task_of(spec).target(rows[spec.outcome.label])
 
 
 def _identity(
@@ -88,6 +88,7 @@ def _identity(
     rows: tuple[int, int],
     device: torch.device,
     running: Running,
+    place: str,
 ) -> dict[str, str]:
     """Return what must be equal for a checkpoint to be of this run, by what to call it when it is not."""
     return {
@@ -99,6 +100,7 @@ def _identity(
         "torch": str(torch.__version__),
         "device": device.type,
         "number of processes": str(running.world.size),
+        "place of rows": place,
     }
 
 
