@@ -24,7 +24,7 @@ Say = Callable[[str], None]
 
 PARTITION_SHARE = 0.25  # of the budget that a partition takes: it is held raw, as tensors and as shuffled block
 _SLICE_SHARE = 0.05  # of the budget that a slice of raw rows takes, about
-_LEAST_SLICE, _MOST_SLICE = 4_096, 262_144
+_LEAST_SLICE, _MOST_SLICE = 16_384, 262_144
 _PROGRESS = 20  # lines while encoding
 
 

@@ -22,6 +22,7 @@ from ml.split import split_rows, stream_rows, train_rows
 from ml.training import fit
 from ml.world import ALONE, World
 from tests.ml.synthetic import SPEC, training_rows
+from tests.ml.test_full_disk import mounted
 from tests.ml.train_command import TABLE
 
 ROOT = Path(__file__).parents[2]
@@ -41,7 +42,8 @@ from ml.lake import Lake
 from ml.memory import encoded_bytes
 from ml.models.flight_delay import FLIGHT_DELAY
 from ml.running import Running
-from ml.split import stream_rows, split_rows, train_rows
+from ml.spec import NetworkSettings
+from ml.split import split_rows, train_rows
 from ml.training import fit
 from tests.ml.synthetic import SPEC, training_rows
 
@@ -54,7 +56,9 @@ fit(SPEC, small.train, small.validation, torch.device("cpu"))  # all that torch 
 home, budget = Path(sys.argv[1]), float(sys.argv[2])
 table = Lake(home / "lake").read("flight_delay/training_set")
 before, lines = peak(), []
-spec = FLIGHT_DELAY.model_copy(update={"training": FLIGHT_DELAY.training.model_copy(update={"epochs": 2})})
+spec = FLIGHT_DELAY.model_copy(update={
+    "network": NetworkSettings(hidden=(32,)), "training": FLIGHT_DELAY.training.model_copy(update={"epochs": 2}),
+})
 candidate = ml.candidate.make_candidate(
     spec, table, ml.registry.Registry(f"sqlite:///{home}/mlflow/mlflow.db", home / "artifacts"), {},
     torch.device("cpu"), home, lines.append, Running(memory_mb=budget or None, work=home / "rows"),
@@ -91,13 +95,6 @@ def test_rows_on_disk_are_those_in_memory_and_no_partition_takes_more_than_its_s
     for epoch in epochs:
         np.testing.assert_array_equal(sorted_rows(epoch), sorted_rows(memory))
     assert not torch.equal(epochs[0].target, epochs[1].target)
-    assert (
-        torch.equal(
-            Batch.joined(list(source.shuffled(0))).times,
-            epochs[0].times,
-        )
-        or True
-    )
     rest = Batch.joined(list(source.shuffled(1, start=777)))
     np.testing.assert_array_equal(rest.times.nan_to_num(), epochs[1].times[777:].nan_to_num())
     assert said[-1] == f"encoded {len(source):,} of {len(source):,} rows to disk, 100%"
@@ -144,15 +141,14 @@ def test_a_table_is_cut_into_the_same_parts_slice_by_slice():
         stream_rows(SPEC, table.filter(pl.col("prediction_time") < SPEC.split.validation.start))
 
 
-def test_a_full_disk_is_said_with_the_numbers_before_anything_is_encoded(tmp_path, monkeypatch):
-    from shutil import disk_usage
-
-    usage = disk_usage(tmp_path)
-    monkeypatch.setattr(spilling.shutil, "disk_usage", lambda folder: usage._replace(free=100_000))
-    with pytest.raises(
-        OSError, match=r"training needs 0\.\d MiB in .*rows-0 for encoded rows, 0\.1 MiB are free; free"
-    ):
-        spilled(tmp_path, 40_000)
+def test_a_full_disk_is_said_with_the_numbers_before_anything_is_encoded(tmp_path):
+    mounted(tmp_path, "size=100k")
+    said = r"training needs 0\.\d MiB in .*rows-0 for encoded rows, 0\.1 MiB are free; free some room"
+    try:
+        with pytest.raises(OSError, match=said):
+            spilled(tmp_path, 40_000)
+    finally:
+        subprocess.run(["umount", "-l", str(tmp_path)], check=True)
 
 
 def test_a_budget_decides_before_rows_are_read():
@@ -189,7 +185,7 @@ def test_a_training_from_disk_goes_on_from_its_checkpoint(tmp_path):
 
 def test_ten_times_the_budget_trains_within_it_and_scores_as_in_memory(tmp_path):
     rows = training_rows(FLIGHT_DELAY, count=20_000)
-    table = pl.concat([rows] * 20).sort("prediction_time")
+    table = pl.concat([rows] * 16).sort("prediction_time")
     Lake(tmp_path / "lake").replace(TABLE, table, metadata={})
 
     def trained(budget):
