@@ -4,7 +4,7 @@ Data, spec and registry in, Candidate out; the command line around it is ml/trai
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -80,6 +80,7 @@ def make_candidate(
     verify raise; then the run is recorded as failed and no version exists. A checkpoint is removed once the version
     is registered.
     """
+    running = replace(running, say=say)
     parts = _split(spec, rows, device, running)
     say(_describe(parts))
     with registry.recording(spec.name, provenance) as run:

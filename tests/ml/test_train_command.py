@@ -67,6 +67,19 @@ def test_the_kept_test_predictions_are_those_of_the_registered_file(home):
     assert found.roc_auc == pytest.approx(version.metrics["test_roc_auc"])
 
 
+def test_rows_that_do_not_fit_are_trained_on_from_disk_and_proved_all_the_same(home):
+    done = subprocess.run(command(home, memory_mb="0.05", out=str(home / "disk")), capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert "MiB encoded, 0.05 MiB are allowed: they do not fit and are read from disk" in done.stdout
+    assert "rows to disk, 100%" in done.stdout
+    result = json.loads((home / "disk" / "result.json").read_text())
+    registry = Registry(f"sqlite:///{home}/mlflow/mlflow.db", home / "artifacts")
+    version = registry.version("flight_delay", result["version"])
+    kept = pl.read_parquet(registry.artifact(version, "test_predictions.parquet"))
+    assert evaluate_binary(kept["label"], kept["probability"]).roc_auc == pytest.approx(result["test_roc_auc"])
+    assert not list((home / "disk").glob("checkpoint/*"))
+
+
 @pytest.mark.parametrize(
     ("version", "flags", "message"),
     [
