@@ -172,8 +172,10 @@ def _train_command(platform: Platform, spec: ModelSpec, table: str, version: int
         *("--training-set", platform.lake.path(table), "--version", str(version)),
         *("--training-set-hash", metadata["content"], "--provenance", json.dumps(metadata)),
         *("--tracking-uri", settings.tracking_uri, "--artifacts", str(settings.artifacts)),
-        *("--out", folder),
+        # Stable, unlike the work folder: materializing again after a crash goes on from it.
+        *("--out", folder, "--checkpoint", str(settings.root / "training" / spec.name / "checkpoint")),
         *("--max-seconds", str(settings.train_seconds)),
+        *(("--memory-mb", str(settings.train_memory_mb)) if settings.train_memory_mb else ()),
     ]
 
 

@@ -5,7 +5,7 @@ Data, spec and registry in, Candidate out; the command line around it is ml/trai
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,22 +14,24 @@ import torch
 from numpy.typing import NDArray
 
 from ml.card import ModelCard, make_card
+from ml.checkpoint import remove_checkpoint
 from ml.device import hardware
-from ml.evidence import Answered, gather
+from ml.evidence import gather
 from ml.export import export, verify
+from ml.held_out import TEST_PREDICTIONS, write_predictions
+from ml.memory import room_for
 from ml.provenance import DIFF_FILE, uncommitted
 from ml.recording import ONNX_FILE, Recording
 from ml.registry import TRAINING_SET_VERSION, ModelVersion, Registry
 from ml.run_facts import SPEC_FILE, parameters, training_set
+from ml.running import PLAIN, Running
 from ml.scoring import example_feed, score
-from ml.slices import slice_columns
 from ml.spec import ModelSpec
-from ml.split import Parts, split_rows
+from ml.split import Parts, split_rows, stream_rows, train_rows
 from ml.task import Metrics, Task, task_of
 from ml.threshold import Decision
 from ml.training import Epoch, FittedModel, fit
 
-TEST_PREDICTIONS = "test_predictions.parquet"
 THRESHOLD_TAG = "decision_threshold"  # tag of a version: the probability from which to act
 
 _PROVED_ROWS = 2000
@@ -84,21 +86,22 @@ class Measured:
 
 def make_candidate(
     spec: ModelSpec,
-    rows: pl.DataFrame,
+    rows: pl.LazyFrame,
     registry: Registry,
     provenance: Mapping[str, Any],
     device: torch.device,
     out: Path,
     say: Say = lambda line: None,
-    max_seconds: float = 60.0,
+    running: Running = PLAIN,
 ) -> Candidate:
     """Fit `spec` on the training set `rows`, prove and measure its ONNX graph and register it.
 
     `provenance` becomes tags of run and version. Working files go to `out`. Raises what split, fit and verify raise,
     and LookupError or OSError that says where the trained model is if it cannot be registered; then the run is
-    recorded as failed and no version exists.
+    recorded as failed and no version exists. A checkpoint is removed once the version is registered.
     """
-    parts = split_rows(spec, rows)
+    running = replace(running, say=say)
+    parts = _split(spec, rows, device, running)
     say(_describe(parts))
     made: list[Measured] = []
     with _telling_what_is_left(made, out), registry.recording(spec.name, provenance) as run:
@@ -106,17 +109,36 @@ def make_candidate(
         run.params({**parameters(spec), "seed": spec.training.seed, "device": str(device)})
         run.tags({"hardware": facts["hardware"]})
         _keep_origin(spec, rows, run, provenance, out)
-        model = fit(spec, parts.train, parts.validation, device, _reporter(task_of(spec), run, say), max_seconds)
+        model = fit(spec, parts.train, parts.validation, device, _reporter(task_of(spec), run, say), running=running)
         say(f"fitted in {model.seconds:.0f} s, ended by {model.stopped_by}; kept epoch {model.best.number}")
         made.append(_measure(spec, parts, model, {**facts, "run_id": run.run_id}, out))
         number = _keep(made[0], model, run, provenance, example_feed(out / ONNX_FILE, parts.test, _EXAMPLE_ROWS))
     version = registry.version(spec.name, number)
+    if running.checkpoint is not None:
+        remove_checkpoint(running.checkpoint)
     candidate = _candidate(made[0], model, version, registry.onnx_path(version))
     say(
         f"registered {spec.name} version {candidate.version}: test {model.task.score_title} "
         f"{candidate.test.score:.4f}, calibration error {candidate.test.calibration_error:.4f}"
     )
     return candidate
+
+
+def assist(spec: ModelSpec, rows: pl.LazyFrame, device: torch.device, running: Running) -> None:
+    """Fit as one of several processes of which another makes the candidate. Raises what split and fit raise."""
+    parts = _split(spec, rows, device, running)
+    fit(spec, parts.train, parts.validation, device, running=running)
+
+
+def _split(spec: ModelSpec, table: pl.LazyFrame, device: torch.device, running: Running) -> Parts[Any]:
+    """Return the parts in memory if they fit, else as rows that are read slice by slice."""
+    schema, all_rows = table.collect_schema(), int(table.select(pl.len()).collect().item())
+    room = room_for(spec, schema, train_rows(spec, table), all_rows, running.memory_mb, device)
+    room = running.world.same(room)
+    if room.fits:
+        return split_rows(spec, table.collect())
+    running.say(str(room))
+    return stream_rows(spec, table)
 
 
 @contextmanager
@@ -129,7 +151,7 @@ def _telling_what_is_left(made: list[Measured], out: Path) -> Iterator[None]:
         raise LookupError(f"{error}; nothing is registered, the trained model and its card are in {out}") from error
 
 
-def _keep_origin(spec: ModelSpec, rows: pl.DataFrame, run: Recording, provenance: Mapping[str, Any], out: Path) -> None:
+def _keep_origin(spec: ModelSpec, rows: pl.LazyFrame, run: Recording, provenance: Mapping[str, Any], out: Path) -> None:
     """Record what the run learns from and the code as it is now, before anything can fail."""
     if provenance.get("training_set_hash") is not None:
         place, version = str(provenance["training_set"]), int(provenance[TRAINING_SET_VERSION])
@@ -142,19 +164,17 @@ def _keep_origin(spec: ModelSpec, rows: pl.DataFrame, run: Recording, provenance
         run.artifact(out / DIFF_FILE)
 
 
-def _measure(spec: ModelSpec, parts: Parts, model: FittedModel, facts: Mapping[str, Any], out: Path) -> Measured:
+def _measure(spec: ModelSpec, parts: Parts[Any], model: FittedModel, facts: Mapping[str, Any], out: Path) -> Measured:
     """Export, prove and measure the model; leave its file, its card and its test answers in `out`."""
     onnx = out / ONNX_FILE
     export(model, onnx)
     difference = verify(model, onnx, parts.test.head(_PROVED_ROWS))
-    held_out, checked = (Answered(rows, score(onnx, rows)) for rows in (parts.test, parts.validation))
-    told = held_out_predictions(spec, held_out.rows, held_out.answers)
-    told.write_parquet(out / TEST_PREDICTIONS)
-    evidence = gather(spec, parts, model.encoding, onnx, checked, held_out, told)
+    checked, held_out = (score(onnx, rows) for rows in (parts.validation, parts.test))
+    write_predictions(spec, parts.test, held_out, out / TEST_PREDICTIONS)
+    evidence = gather(spec, parts, model.encoding, onnx, checked, held_out)
     card = make_card(spec, evidence, facts)
-    validation, test = (
-        model.task.evaluate(part.rows[spec.outcome.label], part.answers) for part in (checked, held_out)
-    )
+    validation = model.task.evaluate(parts.validation[spec.outcome.label], checked)
+    test = model.task.evaluate(parts.test[spec.outcome.label], held_out)
     files = (onnx, out / TEST_PREDICTIONS, *card.write(out))
     return Measured(validation, test, difference, evidence.decision, card, files)
 
@@ -193,23 +213,7 @@ def _candidate(made: Measured, model: FittedModel, version: ModelVersion, onnx: 
     )
 
 
-def held_out_predictions(spec: ModelSpec, rows: pl.DataFrame, answers: NDArray[Any]) -> pl.DataFrame:
-    """Return what a later comparison needs of N held-out rows.
-
-    Columns: row_id, prediction_time, label, the answer under the task's name (probability or value), and to
-    slice by: the categorical request fields and, for each local_time field, its hour of the day as <field>_hour.
-    """
-    outcome = spec.outcome
-    return rows.select(
-        pl.col(outcome.row_id).alias("row_id"),
-        pl.col(outcome.prediction_time).alias("prediction_time"),
-        pl.col(outcome.label).alias("label"),
-        pl.Series(task_of(spec).output, answers, dtype=pl.Float32),
-        *slice_columns(spec),
-    )
-
-
-def _describe(parts: Parts) -> str:
+def _describe(parts: Parts[Any]) -> str:
     counts = (parts.train.height, parts.validation.height, parts.test.height, parts.late_labels)
     return "{:,} train, {:,} validation, {:,} test rows; {} left out: label known too late".format(*counts)
 

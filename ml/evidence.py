@@ -14,16 +14,20 @@ from numpy.typing import ArrayLike, NDArray
 from ml.bootstrap import Interval, Scorer, interval
 from ml.encoding import Encoding
 from ml.evaluation import calibration_curve
+from ml.held_out import held_out_predictions
 from ml.importance import permutation_importance
+from ml.rows import Rows, StreamedRows
 from ml.slices import slices
 from ml.spec import ModelSpec
 from ml.split import Parts
 from ml.task import Task, days, task_of
-from ml.threshold import CostCurve, Decision, Rows, decide
+from ml.threshold import CostCurve, Decision, decide
+from ml.threshold import Rows as DecidedRows
 
 RESAMPLES = 200
 IMPORTANCE_ROWS = 10_000  # the card need not be as sure of each input as the gate
 CURVE_POINTS = 200
+CARD_ROWS = 200_000  # of each window, evenly spaced, where rows are not in memory
 
 
 @dataclass(frozen=True)
@@ -57,15 +61,16 @@ class Evidence:
 
 def gather(
     spec: ModelSpec,
-    parts: Parts,
+    parts: Parts[Any],
     encoding: Encoding,
     onnx: Path,
-    validation: Answered,
-    test: Answered,
-    told: pl.DataFrame,
+    checked: NDArray[Any],
+    held_out: NDArray[Any],
 ) -> Evidence:
-    """Measure the model in the file `onnx` for its card; `told` is `ml.candidate.held_out_predictions` of test rows."""
-    task = task_of(spec)
+    """Measure the model in the file `onnx` for its card, by its answers on all validation and test rows."""
+    task, train = task_of(spec), _in_memory(parts.train)[0]
+    validation, test = _answered(parts.validation, checked), _answered(parts.test, held_out)
+    told = held_out_predictions(spec, test.rows, test.answers)
     labels = test.rows[spec.outcome.label].to_numpy()
     decision = None if spec.costs is None else decide(spec.costs, _rows(spec, validation), _rows(spec, test))
     return Evidence(
@@ -76,7 +81,7 @@ def gather(
         parts=_in_parts(spec, task, told),
         calibration=calibration_curve(labels, test.answers),
         importance=permutation_importance(spec, onnx, test.rows, IMPORTANCE_ROWS),
-        missing=_missing(encoding, parts),
+        missing=_missing(encoding, train, test.rows),
         decision=decision,
         curves={} if decision is None else {"validation": _curve(spec, validation), "test": _curve(spec, test)},
         encoding=encoding,
@@ -98,7 +103,20 @@ def _interval(scorer: Scorer, drawn: ArrayLike) -> Interval:
         return Interval(scorer(np.ones(rows)), float("nan"), float("nan"))
 
 
-def _windows(spec: ModelSpec, parts: Parts) -> pl.DataFrame:
+def _in_memory(rows: Rows) -> tuple[pl.DataFrame, int]:
+    """Return the rows, or every n-th of them where they are not in memory, and n."""
+    if isinstance(rows, StreamedRows):
+        return rows.sample(CARD_ROWS), max(-(-rows.height // CARD_ROWS), 1)
+    assert isinstance(rows, pl.DataFrame)
+    return rows, 1
+
+
+def _answered(rows: Rows, answers: NDArray[Any]) -> Answered:
+    kept, step = _in_memory(rows)
+    return Answered(kept, answers[::step])
+
+
+def _windows(spec: ModelSpec, parts: Parts[Any]) -> pl.DataFrame:
     named = (("train", parts.train), ("validation", parts.validation), ("test", parts.test))
     return pl.DataFrame(
         {
@@ -124,17 +142,13 @@ def _in_parts(spec: ModelSpec, task: Task, told: pl.DataFrame) -> pl.DataFrame:
     return pl.concat(found).sort(task.score) if found else pl.DataFrame()
 
 
-def _missing(encoding: Encoding, parts: Parts) -> pl.DataFrame:
+def _missing(encoding: Encoding, train: pl.DataFrame, test: pl.DataFrame) -> pl.DataFrame:
     """Return the share of missing values of each input in train and test rows, the largest first."""
     found = [
-        {"input": entry.name, **{name: _absent(rows[entry.name]) for name, rows in _both(parts)}}
+        {"input": entry.name, "train": _absent(train[entry.name]), "test": _absent(test[entry.name])}
         for entry in encoding.inputs
     ]
     return pl.DataFrame(found).sort(["test", "train", "input"], descending=[True, True, False])
-
-
-def _both(parts: Parts) -> tuple[tuple[str, pl.DataFrame], ...]:
-    return ("train", parts.train), ("test", parts.test)
 
 
 def _absent(values: pl.Series) -> float:
@@ -142,9 +156,9 @@ def _absent(values: pl.Series) -> float:
     return float(values.null_count() + empty) / max(len(values), 1)
 
 
-def _rows(spec: ModelSpec, answered: Answered) -> Rows:
+def _rows(spec: ModelSpec, answered: Answered) -> DecidedRows:
     labels = answered.rows[spec.outcome.label].cast(pl.Float64).to_numpy()
-    return Rows(labels, answered.answers.astype(np.float64), days(spec, answered.rows))
+    return DecidedRows(labels, answered.answers.astype(np.float64), days(spec, answered.rows))
 
 
 def _curve(spec: ModelSpec, answered: Answered) -> NDArray[np.float64]:

@@ -30,6 +30,11 @@ class Objective:
     auxiliary: tuple[tuple[str, float], ...]
     auxiliary_weight: float
 
+    @property
+    def width(self) -> int:
+        """How many outputs are trained: the answer and the auxiliary ones, 1 + A."""
+        return 1 + len(self.auxiliary)
+
     def targets(self, rows: pl.DataFrame) -> NDArray[np.float32]:
         """Return [N, 1 + A] of N rows with training-set columns: the target, then the auxiliary ones (NaN: null)."""
         label = (rows[self.label].cast(pl.Float64).to_numpy() - self.target.center) / self.target.spread

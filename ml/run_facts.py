@@ -32,7 +32,7 @@ class TrainingSet:
     source_type: str = _SOURCE_TYPE
 
 
-def training_set(location: str, version: int, content: str, rows: pl.DataFrame, spec: ModelSpec) -> TrainingSet:
+def training_set(location: str, version: int, content: str, rows: pl.LazyFrame, spec: ModelSpec) -> TrainingSet:
     """Return what is kept of version `version` of the Delta table at `location`, `rows`, with its content hash."""
     names = {
         spec.outcome.label: "label",
@@ -43,17 +43,18 @@ def training_set(location: str, version: int, content: str, rows: pl.DataFrame, 
     names |= {field.name: f"request, {field.kind}" for field in spec.request}
     columns = [
         {"name": name, "type": str(kind), "required": False, "role": names.get(name, "not read")}
-        for name, kind in rows.schema.items()
+        for name, kind in rows.collect_schema().items()
     ]
-    profile = {
-        "num_rows": rows.height,
-        "num_elements": rows.height * rows.width,
-        "labelled_rows": rows.height - rows[spec.outcome.label].null_count(),
-        "label_mean": rows[spec.outcome.label].cast(pl.Float64).mean(),
-        "first_prediction_time": str(rows[spec.outcome.prediction_time].min()),
-        "last_prediction_time": str(rows[spec.outcome.prediction_time].max()),
-        "content_hash": content,
-    }
+    label, asked = pl.col(spec.outcome.label), pl.col(spec.outcome.prediction_time)
+    told = rows.select(
+        num_rows=pl.len(),
+        num_elements=pl.len() * len(columns),
+        labelled_rows=label.count(),
+        label_mean=label.cast(pl.Float64).mean(),
+        first_prediction_time=asked.min(),
+        last_prediction_time=asked.max(),
+    )
+    profile = {**told.collect(engine="streaming").row(0, named=True), "content_hash": content}
     return TrainingSet(
         name="/".join(Path(location).parts[-2:]),
         digest=content[:DIGEST_LENGTH],

@@ -11,6 +11,8 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from ml.rows import Rows
+
 if TYPE_CHECKING:
     from onnxruntime import InferenceSession
 
@@ -34,7 +36,7 @@ def open_session(path: Path, threads: int = 0) -> "InferenceSession":
         raise LookupError(f"model file {path} cannot be opened ({error}); train or register the model again") from error
 
 
-def score(path: Path, rows: pl.DataFrame) -> NDArray[np.float32]:
+def score(path: Path, rows: Rows) -> NDArray[np.float32]:
     """Return the ONNX file's answers [N] of N rows with training-set columns.
 
     Raises LookupError if the file cannot be opened, ValueError that names the columns that the model

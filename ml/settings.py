@@ -40,7 +40,12 @@ class Settings(BaseSettings):
     allow_overrides: bool = Field(
         False, description="Whether a person may let a failed check pass for a while (python -m assets.override)."
     )
-    train_seconds: float = Field(60.0, description="Upper bound on the fitting time of one model, in seconds.")
+    train_seconds: float = Field(
+        3600.0, gt=0, description="Bound on the fitting time of one model over all tries, in seconds; it cuts training."
+    )
+    train_memory_mb: float | None = Field(
+        None, gt=0, description="Memory for encoded training rows, in MiB, else they are on disk; unset: what is free."
+    )
 
     keep_staged_days: float = Field(
         30.0, ge=0, description="Days that replaced versions of raw and feature tables, failed batches too, are kept."

@@ -7,24 +7,28 @@ whoever trained at that instant could not have had them. Test rows keep theirs: 
 
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Generic, TypeVar
 
 import polars as pl
 
+from ml.rows import StreamedRows
 from ml.spec import ModelSpec, Window
 from ml.task import task_of
 
+Some = TypeVar("Some", pl.DataFrame, StreamedRows)
+
 
 @dataclass(frozen=True)
-class Parts:
+class Parts(Generic[Some]):
     """The rows of each window in prediction-time order, and how many labels came too late to be used."""
 
-    train: pl.DataFrame
-    validation: pl.DataFrame
-    test: pl.DataFrame
+    train: Some
+    validation: Some
+    test: Some
     late_labels: int
 
 
-def split_rows(spec: ModelSpec, rows: pl.DataFrame) -> Parts:
+def split_rows(spec: ModelSpec, rows: pl.DataFrame) -> Parts[pl.DataFrame]:
     """Cut `rows` (one a prediction; null labels allowed) by `spec.split`; rows without label are left out.
 
     Raises ValueError that names model and window if a window has no rows or labels that the task cannot learn from.
@@ -33,9 +37,8 @@ def split_rows(spec: ModelSpec, rows: pl.DataFrame) -> Parts:
     labelled = rows.drop_nulls(outcome.label).sort(outcome.prediction_time, outcome.row_id)
     parts = {}
     late = 0
-    deadlines = {"train": spec.split.validation.start, "validation": spec.split.test.start, "test": None}
-    for name, deadline in deadlines.items():
-        parts[name], left_out = window_rows(spec, name, getattr(spec.split, name), labelled, deadline)
+    for name, (window, deadline) in _windows(spec).items():
+        parts[name], left_out = window_rows(spec, name, window, labelled, deadline)
         late += left_out
     return Parts(**parts, late_labels=late)
 
@@ -49,6 +52,39 @@ def window_rows(
     known = inside if deadline is None else inside.filter(_known(outcome.label_timestamp, deadline))
     _require_labels(spec, name, window, known[outcome.label])
     return known, inside.height - known.height
+
+
+def stream_rows(spec: ModelSpec, table: pl.LazyFrame) -> Parts[StreamedRows]:
+    """Cut a table that does not fit in memory as `split_rows` does; rows keep the table's order."""
+    outcome = spec.outcome
+    parts = {}
+    late = 0
+    for name, (window, deadline) in _windows(spec).items():
+        inside = pl.col(outcome.label).is_not_null() & _holds(outcome.prediction_time, window)
+        known = inside if deadline is None else inside & _known(outcome.label_timestamp, deadline)
+        parts[name] = StreamedRows.where(table, known)
+        if deadline is not None:
+            late += StreamedRows.where(table, inside).height - parts[name].height
+        labels = table.filter(known).select(pl.col(outcome.label).unique()).collect(engine="streaming")
+        _require_labels(spec, name, window, labels[outcome.label])
+    return Parts(**parts, late_labels=late)
+
+
+def train_rows(spec: ModelSpec, table: pl.LazyFrame) -> int:
+    """Return how many rows of the table there are to learn from, late labels included; reads two columns."""
+    labelled = pl.col(spec.outcome.label).is_not_null()
+    inside = _holds(spec.outcome.prediction_time, spec.split.train)
+    return int(table.filter(labelled & inside).select(pl.len()).collect(engine="streaming").item())
+
+
+def _windows(spec: ModelSpec) -> dict[str, tuple[Window, datetime | None]]:
+    """Return each part's window, and until when its labels must have been known."""
+    split = spec.split
+    return {
+        "train": (split.train, split.validation.start),
+        "validation": (split.validation, split.test.start),
+        "test": (split.test, None),
+    }
 
 
 def _holds(column: str, window: Window) -> pl.Expr:

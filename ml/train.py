@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     import polars as pl
 
     from ml.candidate import Candidate
+    from ml.running import Running
+    from ml.world import World
 
 RESULT_FILE = "result.json"
 
@@ -42,7 +44,8 @@ def main() -> int:
     end_when_asked()
     end_with_parent()
     arguments = _parse(sys.argv[1:])
-    with _channel() as channel:
+    rank = int(os.environ.get("RANK", "0"))  # torchrun's
+    with _channel(rank) as channel:
         try:
             candidate = _train(arguments, channel.say)
         except (LookupError, ValueError, FloatingPointError, OSError) as error:
@@ -50,43 +53,64 @@ def main() -> int:
                 raise
             print(f"training {arguments.model}: {_one_line(error)}", file=sys.stderr, flush=True)
             return 1
-        (arguments.out / RESULT_FILE).write_text(json.dumps(candidate.as_dict(), indent=2))
-        channel.finish(candidate)
+        if candidate is not None:
+            (arguments.out / RESULT_FILE).write_text(json.dumps(candidate.as_dict(), indent=2))
+            channel.finish(candidate)
     return 0
 
 
-def _train(arguments: argparse.Namespace, say: Callable[[str], None]) -> "Candidate":
+def _train(arguments: argparse.Namespace, say: Callable[[str], None]) -> "Candidate | None":
+    """Return the registered candidate; None in a process that only helps the leading one."""
     from ml.models import model_named
 
     spec = model_named(arguments.model)
-    rows, recorded = _training_set(arguments.training_set, arguments.version)
-    say(f"training set {arguments.training_set} version {arguments.version}: {rows.height:,} rows")
+    rows, count, recorded = _training_set(arguments.training_set, arguments.version)
+    say(f"training set {arguments.training_set} version {arguments.version}: {count:,} rows")
     # The slow imports come after the checks that fail fast.
-    from ml.candidate import make_candidate
+    from ml.candidate import assist, make_candidate
     from ml.device import choose_device
     from ml.registry import Registry
+    from ml.world import joined
 
     arguments.out.mkdir(parents=True, exist_ok=True)
-    return make_candidate(
-        spec,
-        rows,
-        Registry(arguments.tracking_uri, arguments.artifacts),
-        _provenance(arguments, recorded, rows),
-        choose_device(arguments.device),
-        arguments.out,
-        say,
-        arguments.max_seconds,
+    device, provenance = choose_device(arguments.device), _provenance(arguments, recorded, rows)
+    with joined(device.type == "cuda", arguments.wait_seconds) as world:
+        running = _running(arguments, provenance["training_set_hash"], world, say)
+        if not world.leads:
+            assist(spec, rows, device, running)
+            return None
+        registry = Registry(arguments.tracking_uri, arguments.artifacts)
+        return make_candidate(spec, rows, registry, provenance, device, arguments.out, say, running)
+
+
+def _running(
+    arguments: argparse.Namespace, content: str | None, world: "World", say: Callable[[str], None]
+) -> "Running":
+    from ml.running import Running
+
+    return Running(
+        max_seconds=arguments.max_seconds,
+        checkpoint=arguments.checkpoint or arguments.out / "checkpoint",
+        checkpoint_seconds=arguments.checkpoint_seconds,
+        training_set=f"{content or arguments.training_set} version {arguments.version}",
+        memory_mb=arguments.memory_mb,
+        work=(arguments.checkpoint or arguments.out / "checkpoint") / "rows",
+        world=world,
+        say=say,
     )
 
 
-def _training_set(location: str, version: int) -> tuple["pl.DataFrame", dict[str, Any]]:
+def _training_set(location: str, version: int) -> tuple["pl.LazyFrame", int, dict[str, Any]]:
+    import polars as pl
+
     from ml.lake import Lake
 
     lake, table = Lake(Path(location).parent), Path(location).name
-    return lake.read(table, version).collect(), lake.metadata(table, version)
+    rows = lake.read(table, version)
+    return rows, int(rows.select(pl.len()).collect().item()), lake.metadata(table, version)
 
 
-def _provenance(arguments: argparse.Namespace, recorded: Mapping[str, Any], rows: "pl.DataFrame") -> dict[str, Any]:
+def _provenance(arguments: argparse.Namespace, recorded: Mapping[str, Any], rows: "pl.LazyFrame") -> dict[str, Any]:
     """Return what run and version bear as tags: where data, code and packages came from."""
     from ml.fingerprint import content_hash
     from ml.provenance import git_commit, lock_hash, versions
@@ -97,7 +121,7 @@ def _provenance(arguments: argparse.Namespace, recorded: Mapping[str, Any], rows
     return {
         "training_set": arguments.training_set,
         TRAINING_SET_VERSION: arguments.version,
-        "training_set_hash": arguments.training_set_hash or recorded.get("content") or content_hash(rows),
+        "training_set_hash": arguments.training_set_hash or recorded.get("content") or content_hash(rows.collect()),
         "training_set_provenance": json.dumps(given, default=str),
         **origin(given),
         "git_commit": commit["commit"],
@@ -108,8 +132,11 @@ def _provenance(arguments: argparse.Namespace, recorded: Mapping[str, Any], rows
 
 
 @contextmanager
-def _channel() -> Iterator[Channel]:
-    """Open Dagster Pipes if Dagster started this process, else print."""
+def _channel(rank: int) -> Iterator[Channel]:
+    """Open Dagster Pipes if Dagster started this process, else print; of several processes the leading one talks."""
+    if rank > 0:
+        yield Channel(lambda line: None, lambda candidate: None)
+        return
     if _PIPES_VARIABLE not in os.environ:
         yield Channel(lambda line: print(line, flush=True), lambda candidate: None)
         return
@@ -145,7 +172,11 @@ def _parse(words: list[str]) -> argparse.Namespace:
     parser.add_argument("--artifacts", required=True, type=Path, help="folder of MLflow's artifacts")
     parser.add_argument("--out", required=True, type=Path, help="folder for working files and result.json")
     parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
-    parser.add_argument("--max-seconds", type=float, default=60.0, help="bound on the fitting time")
+    parser.add_argument("--max-seconds", type=float, default=3600.0, help="bound on the fitting time of all tries")
+    parser.add_argument("--checkpoint", type=Path, help="folder of the unfinished state (default: checkpoint in --out)")
+    parser.add_argument("--checkpoint-seconds", type=float, default=30.0, help="between checkpoints within an epoch")
+    parser.add_argument("--memory-mb", type=float, help="MiB for encoded training rows (default: what is free)")
+    parser.add_argument("--wait-seconds", type=float, default=600.0, help="how long a process waits for another one")
     return parser.parse_args(words)
 
 

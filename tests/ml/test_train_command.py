@@ -16,9 +16,9 @@ from ml.models.flight_delay import FLIGHT_DELAY
 from ml.registry import Registry
 from ml.scoring import score
 from tests.ml.synthetic import training_rows
+from tests.ml.train_command import TABLE, command
 
 ROWS = training_rows(FLIGHT_DELAY, count=3000)
-TABLE = "flight_delay/training_set"
 RECORDED = {"content": "c0ffee", "rows": ROWS.height}
 
 
@@ -33,26 +33,8 @@ def home(tmp_path_factory) -> Path:
     return folder
 
 
-def _command(home: Path, version: int = 0, **flags: str) -> list[str]:
-    given = {
-        "model": "flight_delay",
-        "training-set": str(home / "lake" / TABLE),
-        "version": str(version),
-        "tracking-uri": f"sqlite:///{home}/mlflow/mlflow.db",
-        "artifacts": str(home / "artifacts"),
-        "out": str(home / "out"),
-        **{name.replace("_", "-"): value for name, value in flags.items()},
-    }
-    return [
-        sys.executable,
-        "-m",
-        "ml.train",
-        *(word for name, value in given.items() for word in (f"--{name}", value)),
-    ]
-
-
 def test_one_command_leaves_a_registered_proved_and_traceable_version(home):
-    done = subprocess.run(_command(home), capture_output=True, text=True, check=True)
+    done = subprocess.run(command(home), capture_output=True, text=True, check=True)
     result = json.loads((home / "out" / "result.json").read_text())
     registry = Registry(f"sqlite:///{home}/mlflow/mlflow.db", home / "artifacts")
     version = registry.newest("flight_delay")
@@ -85,6 +67,19 @@ def test_the_kept_test_predictions_are_those_of_the_registered_file(home):
     assert found.roc_auc == pytest.approx(version.metrics["test_roc_auc"])
 
 
+def test_rows_that_do_not_fit_are_trained_on_from_disk_and_proved_all_the_same(home):
+    done = subprocess.run(command(home, memory_mb="0.05", out=str(home / "disk")), capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert "MiB encoded, 0.05 MiB are allowed: they do not fit and are read from disk" in done.stdout
+    assert "rows to disk, 100%" in done.stdout
+    result = json.loads((home / "disk" / "result.json").read_text())
+    registry = Registry(f"sqlite:///{home}/mlflow/mlflow.db", home / "artifacts")
+    version = registry.version("flight_delay", result["version"])
+    kept = pl.read_parquet(registry.artifact(version, "test_predictions.parquet"))
+    assert evaluate_binary(kept["label"], kept["probability"]).roc_auc == pytest.approx(result["test_roc_auc"])
+    assert not list((home / "disk").glob("checkpoint/*"))
+
+
 @pytest.mark.parametrize(
     ("version", "flags", "message"),
     [
@@ -95,7 +90,7 @@ def test_the_kept_test_predictions_are_those_of_the_registered_file(home):
     ],
 )
 def test_expected_failures_are_one_clear_line(home, version, flags, message):
-    done = subprocess.run(_command(home, version, **flags), capture_output=True, text=True)
+    done = subprocess.run(command(home, version, **flags), capture_output=True, text=True)
     assert done.returncode == 1
     assert len(done.stderr.strip().splitlines()) == 1, done.stderr
     assert re.search(message, done.stderr)
@@ -114,7 +109,7 @@ def _started(command: list[str]) -> subprocess.Popen:
 def test_it_ends_promptly_when_asked_and_registers_nothing(home, number):
     registry = Registry(f"sqlite:///{home}/mlflow/mlflow.db", home / "artifacts")
     before = len(registry.versions("flight_delay"))
-    child = _started(_command(home, version=2))
+    child = _started(command(home, version=2))
     asked = time.monotonic()
     child.send_signal(number)
     child.communicate(timeout=20)
@@ -124,7 +119,7 @@ def test_it_ends_promptly_when_asked_and_registers_nothing(home, number):
 
 
 def test_a_killed_parent_does_not_leave_it_running(home):
-    launch = f"import subprocess; subprocess.run({_command(home, version=2)!r})"
+    launch = f"import subprocess; subprocess.run({command(home, version=2)!r})"
     parent = _started([sys.executable, "-c", launch])
     (child,) = (int(pid) for pid in Path(f"/proc/{parent.pid}/task/{parent.pid}/children").read_text().split())
     parent.kill()
