@@ -105,7 +105,7 @@ class Step:
 class Outputs(nn.Module):
     """The network as what is trained: its outputs [N, 1 + A]; compiled, or as it is and a line if that fails."""
 
-    def __init__(self, network: TabularNetwork, say: Say | None, backend: str = "inductor") -> None:
+    def __init__(self, network: TabularNetwork, say: Say | None, backend: Any = "inductor") -> None:
         super().__init__()
         self.network, self._say = network, say
         self._call: Callable[..., Tensor] = network.outputs
@@ -119,7 +119,7 @@ class Outputs(nn.Module):
         try:
             return self._call(categorical, numeric, times)
         except Exception as error:  # a compiler fails in many ways; what is wrong with the network fails again below
-            reason = str(error).strip().splitlines()[:1]
+            reason = str(error).strip().splitlines()[:2]
             self._say(f"the network is not compiled: {type(error).__name__} {' '.join(reason)}; training goes on as is")
             self._say, self._call = None, self.network.outputs
             return self._call(categorical, numeric, times)

@@ -19,7 +19,7 @@ from tests.serving.conftest import free_ports
 
 ROOT = Path(__file__).parent.parent.parent
 PORTS = ("TRITON_HTTP", "TRITON_GRPC", "TRITON_METRICS", "UI", "REPORTS", "MLFLOW")
-TRAIN_SECONDS = 40
+TRAIN_SECONDS = 600
 
 
 @dataclass

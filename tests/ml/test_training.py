@@ -3,8 +3,12 @@ import polars as pl
 import pytest
 import torch
 
+from ml.batches import encoded
+from ml.encoding import learn_encoding
 from ml.evaluation import evaluate_binary
+from ml.network import TabularNetwork
 from ml.split import split_rows
+from ml.step import Heads
 from ml.training import fit
 from tests.ml.synthetic import SPEC, training_rows
 
@@ -69,3 +73,32 @@ def test_every_epoch_is_reported():
 def test_a_loss_that_is_no_number_is_a_clear_error():
     with pytest.raises(FloatingPointError, match=r"loss of model 'lateness' is (nan|inf).*learning_rate"):
         fit(_with(learning_rate=1e30), PARTS.train, PARTS.validation, CPU)
+
+
+def test_the_same_seed_gives_the_same_model_with_several_threads():
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        spec = _with(batch_size=2000, epochs=8)
+        first, second = (fit(spec, PARTS.train, PARTS.validation, CPU) for _ in range(2))
+    finally:
+        torch.set_num_threads(before)
+    np.testing.assert_allclose(first.predict(PARTS.test), second.predict(PARTS.test), atol=1e-6)
+    assert first.best.validation_loss == pytest.approx(second.best.validation_loss, abs=1e-6)
+
+
+def test_a_network_that_cannot_be_compiled_trains_as_it_is_and_says_so():
+    def broken(graph, inputs):
+        raise RuntimeError("no compiler here")
+
+    encoding, said = learn_encoding(SPEC, PARTS.train), []
+    network = TabularNetwork(encoding, SPEC.network).eval()
+    rows = encoded(encoding, PARTS.train.head(50), PARTS.train["late"].head(50))
+    whole = network.heads(rows.categorical, rows.numeric, rows.times)
+    for backend in ("eager", broken):
+        heads = Heads(network, said.append, backend)
+        assert torch.equal(heads(rows.categorical, rows.numeric, rows.times), whole)
+        assert torch.equal(heads(rows.categorical, rows.numeric, rows.times), whole)
+    assert len(said) == 1
+    assert "the network is not compiled" in said[0]
+    assert "no compiler here" in said[0]
