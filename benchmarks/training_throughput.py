@@ -27,7 +27,7 @@ from ml.network import TabularNetwork
 from ml.objective import Objective, objective_of
 from ml.settings import Settings
 from ml.shares import Shares
-from ml.spec import ModelSpec, NetworkSettings
+from ml.spec import NetworkSettings
 from ml.split import split_rows
 from ml.step import Step
 from ml.world import ALONE
@@ -187,7 +187,7 @@ def _measure(name: str, settings: NetworkSettings, given: Given) -> Found:
             call()
             seconds[kind].append(time.perf_counter() - started)
     medians = {kind: median(times) for kind, times in seconds.items()}
-    found = Found(len(batch), medians["ours"], medians["usual"], medians["data"])
+    found = Found(len(given.rows), medians["ours"], medians["usual"], medians["data"])
     label = f"{name} {'-'.join(map(str, settings.hidden))}"
     speeds = f"{found.rows / found.ours:>14,.0f}{found.rows / found.usual:>14,.0f}"
     print(f"{label:<26}{speeds}{found.ratio:>8.1f}{found.data_share:>12.1%}", flush=True)

@@ -37,7 +37,9 @@ class Room:
 
 def encoded_bytes(spec: ModelSpec, schema: pl.Schema) -> int:
     """Return what one row takes as the network reads it, in bytes. Raises what `model_inputs` raises."""
-    return _TARGET_BYTES * (1 + len(spec.outcome.auxiliary)) + sum(_SLOT_BYTES[entry.kind] for entry in model_inputs(spec, schema))
+    return _TARGET_BYTES * (1 + len(spec.outcome.auxiliary)) + sum(
+        _SLOT_BYTES[entry.kind] for entry in model_inputs(spec, schema)
+    )
 
 
 def raw_bytes(schema: pl.Schema) -> int:

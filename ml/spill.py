@@ -10,13 +10,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import polars as pl
 import torch
 from numpy.typing import NDArray
 
 from ml.batches import BLOCK_ROWS, Batch, encoded, generator
 from ml.encoding import Encoding
 from ml.memory import MIB
+from ml.objective import Objective
 from ml.rows import Rows
 from ml.world import World
 

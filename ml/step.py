@@ -41,7 +41,13 @@ class Step:
     """
 
     def __init__(
-        self, network: TabularNetwork, objective: Objective, settings: TrainingSettings, steps: int, world: World, say: Say
+        self,
+        network: TabularNetwork,
+        objective: Objective,
+        settings: TrainingSettings,
+        steps: int,
+        world: World,
+        say: Say,
     ) -> None:
         self.network, self.objective, self.settings = network, objective, settings
         self.steps, self.world = steps, world

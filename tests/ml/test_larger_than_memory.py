@@ -74,9 +74,7 @@ def spilled(tmp_path, budget, shuffle=True, world=ALONE, say=lambda line: None):
 
 
 def sorted_rows(batch):
-    columns = torch.cat(
-        [batch.times, batch.categorical.double(), batch.numeric.double(), batch.target.double()], dim=1
-    )
+    columns = torch.cat([batch.times, batch.categorical.double(), batch.numeric.double(), batch.target.double()], dim=1)
     return np.array(sorted(map(tuple, columns.nan_to_num(nan=-1e9).tolist())))
 
 
