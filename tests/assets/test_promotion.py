@@ -158,10 +158,10 @@ def test_a_version_deleted_after_training_is_not_replaced_by_an_older_one(platfo
             require_trained(SPEC, platform, instance)
 
 
-def test_a_registry_begun_anew_does_not_inherit_verdicts_on_its_numbers(platform):
+def test_a_registry_begun_anew_does_not_inherit_verdicts_on_its_numbers(platform, tmp_path):
     judge(platform)
-    shutil.rmtree(platform.settings.root / "mlflow")
-    anew = Platform(platform.settings)
+    shutil.copytree(platform.settings.lake, tmp_path / "anew" / "lake")
+    anew = Platform(Settings(home=tmp_path / "anew"))
     assert train(anew, seed=8).version == "1"
     version = anew.registry.version(SPEC.name, "1")
     with pytest.raises(GateClosed, match="passed on another file than the registered one; run the check"):
