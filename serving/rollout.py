@@ -106,10 +106,11 @@ def record_rollback(name: str, settings: Settings, left: str, actor: str) -> Non
         return
     registry.promote(name, plan.champion.version)
     reason = {"summary": f"rolled back to version {plan.champion.version}"}
-    told = {"verdict": "refused", "verdict_reasons": f"{reason['summary']} by {actor}", "verdict_run": ""}
-    registry.tag(registry.version(name, left), told)
     verdict = Verdict(f"{name}/model", int(left), "promotion", False, evidence=reason, actor=actor)
     Verdicts(Lake(settings.lake), open_clock(settings.clock_file)).record([verdict])
+    told = {"verdict": "refused", "verdict_reasons": f"{reason['summary']} by {actor}", "verdict_run": ""}
+    for version in (v for v in registry.versions(name) if v.version == left):
+        registry.tag(version, told)
 
 
 def status(name: str, settings: Settings) -> RolloutStatus:
