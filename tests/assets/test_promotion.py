@@ -74,7 +74,7 @@ def train(platform, **training):
     rows = platform.lake.read(f"{SPEC.name}/training_set").collect()
     out = platform.settings.root / "training"
     out.mkdir(parents=True, exist_ok=True)
-    return make_candidate(spec, rows, platform.registry, {"training_set_version": 0}, torch.device("cpu"), out)
+    return make_candidate(spec, rows.lazy(), platform.registry, {"training_set_version": 0}, torch.device("cpu"), out)
 
 
 def judge(platform, version="1", spec=SPEC):

@@ -40,14 +40,14 @@ def registry(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def candidate(registry, tmp_path_factory):
-    return make_candidate(DECIDING, training_rows(), registry, PROVENANCE, CPU, tmp_path_factory.mktemp("out"))
+    return make_candidate(DECIDING, training_rows().lazy(), registry, PROVENANCE, CPU, tmp_path_factory.mktemp("out"))
 
 
 @pytest.fixture(scope="module")
 def regression(registry, tmp_path_factory):
     noisy = pl.Series([float(n % 7) for n in range(4000)])
     rows = training_rows(MINUTES).with_columns(late=pl.col("late") * 30.0 + noisy)
-    return make_candidate(MINUTES, rows, registry, PROVENANCE, CPU, tmp_path_factory.mktemp("out"))
+    return make_candidate(MINUTES, rows.lazy(), registry, PROVENANCE, CPU, tmp_path_factory.mktemp("out"))
 
 
 def test_the_card_is_with_the_run_as_markdown_pictures_and_one_page_that_needs_nothing_else(registry, candidate):

@@ -33,12 +33,11 @@ def twins(registry, tmp_path_factory):
     return [
         make_candidate(
             DECIDING,
-            training_rows(),
+            training_rows().lazy(),
             registry,
             PROVENANCE,
             torch.device("cpu"),
             tmp_path_factory.mktemp("out"),
-            max_seconds=600,
         )
         for _ in range(2)
     ]

@@ -25,7 +25,7 @@ DISK = 12_000_000
 
 
 def train(registry, out, say=lambda line: None):
-    return make_candidate(SPEC, ROWS, registry, {}, CPU, out, say)
+    return make_candidate(SPEC, ROWS.lazy(), registry, {}, CPU, out, say)
 
 
 def kept_whole(out):

@@ -8,7 +8,7 @@ from ml.encoding import learn_encoding
 from ml.evaluation import evaluate_binary
 from ml.network import TabularNetwork
 from ml.split import split_rows
-from ml.step import Heads
+from ml.step import Outputs
 from ml.training import fit
 from tests.ml.synthetic import SPEC, training_rows
 
@@ -93,10 +93,10 @@ def test_a_network_that_cannot_be_compiled_trains_as_it_is_and_says_so():
 
     encoding, said = learn_encoding(SPEC, PARTS.train), []
     network = TabularNetwork(encoding, SPEC.network).eval()
-    rows = encoded(encoding, PARTS.train.head(50), PARTS.train["late"].head(50))
-    whole = network.heads(rows.categorical, rows.numeric, rows.times)
+    rows = encoded(encoding, PARTS.train.head(50), np.zeros((50, 1), np.float32))
+    whole = network.outputs(rows.categorical, rows.numeric, rows.times)
     for backend in ("eager", broken):
-        heads = Heads(network, said.append, backend)
+        heads = Outputs(network, said.append, backend)
         assert torch.equal(heads(rows.categorical, rows.numeric, rows.times), whole)
         assert torch.equal(heads(rows.categorical, rows.numeric, rows.times), whole)
     assert len(said) == 1
