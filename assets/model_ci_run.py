@@ -62,7 +62,7 @@ def compare(arguments: argparse.Namespace, settings: Settings) -> Report:
     commit = resolve(arguments.base)
     cache = Cache(settings.root / "model-ci")
     say("base", described(commit))
-    with checked_out(commit) as tree, cache.work() as folder, Processes(say) as processes:
+    with cache.work() as folder, checked_out(commit, folder / "base-tree") as tree, Processes(say) as processes:
         logs = cache.root / "logs"
         base = Half(Side("base", tree, processes, logs), task, kept=not arguments.fresh)
         change = Half(Side("change", ROOT, processes, logs), task, kept=False)

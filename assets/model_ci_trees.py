@@ -8,7 +8,6 @@ import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 from ml.fingerprint import json_hash
 from ml.provenance import ROOT
@@ -61,16 +60,14 @@ def resolve(base: str | None) -> str:
 
 
 @contextmanager
-def checked_out(commit: str) -> Iterator[Path]:
-    """Yield a folder that holds the commit's tree. It is gone afterwards, and git has forgotten it."""
-    with TemporaryDirectory(prefix="headwater-base-", ignore_cleanup_errors=True) as folder:
-        tree = Path(folder) / "tree"
-        try:
-            git("-c", NO_HOOKS, "worktree", "add", "--quiet", "--detach", str(tree), commit)
-            yield tree
-        finally:
-            git("worktree", "remove", "--force", str(tree), check=False)
-            git("worktree", "prune", check=False)
+def checked_out(commit: str, tree: Path) -> Iterator[Path]:
+    """Have the commit's files in the folder `tree` for a while. It is gone afterwards, and git has forgotten it."""
+    git("worktree", "prune", check=False)  # the folders of killed runs
+    try:
+        git("-c", NO_HOOKS, "worktree", "add", "--quiet", "--detach", str(tree), commit)
+        yield tree
+    finally:
+        git("worktree", "remove", "--force", str(tree), check=False)
 
 
 def described(commit: str) -> str:

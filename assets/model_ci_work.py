@@ -6,7 +6,7 @@ A world is a scratch home with the window's tables published. Sides whose tables
 import json
 import shutil
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cached_property
@@ -26,6 +26,7 @@ from ml.settings import Settings
 from ml.spec import Split
 
 _ROWS_BY = ("outcome", "features", "request")  # what of a spec its training set is made by
+_LOOK_SECONDS = 0.2
 _NOT_TRAINED_BY = ("description", "owner", "gates", "serving", "costs", "slices", "split")
 
 
@@ -108,7 +109,7 @@ class Work:
             for half in stale:
                 half.side.processes.say(half.side.name, "the source has changed since its world was kept: built anew")
                 self.cache.drop(self._world(half))
-                self._build_world(half)
+            _at_once(self._build_world, stale)
         for half in halves:
             half.world = self._world(half)
             maker = makers[half.world_key]
@@ -165,13 +166,17 @@ class Work:
         if found is None:
             task, out = half.task, self.folder / f"{half.side.name}-{name}"
             asked = {"model": name, "rows": half.rows[name] / ROWS_FILE, "split": task.cut, "seeds": task.seeds}
-            half.side.run("train", out, self.folder / "none", **asked, max_seconds=task.max_seconds)
+            asked |= {"max_seconds": task.max_seconds}
+            _at_once(lambda half: self._train(half, out, asked), [half])
             whole = half.kept and not cut_by_time(read_result(out))
             found = self.cache.put("results", name, key, out) if whole else out
         else:
             half.side.processes.say(half.side.name, f"{name}: kept from an earlier run")
             half.reused.append(f"the kept result of {name}")
         half.results[name] = found
+
+    def _train(self, half: Half, out: Path, asked: Mapping[str, Any]) -> None:
+        half.side.run("train", out, self.folder / "none", **asked)
 
 
 def read_result(folder: Path) -> dict[str, Any]:
@@ -192,9 +197,13 @@ def _span(task: Task) -> str:
 def _at_once(step: Callable[[Half], None], halves: Sequence[Half]) -> None:
     """Do a step of several sides at the same time. Raises what the first of them that failed raised."""
     with ThreadPoolExecutor(max(1, len(halves))) as pool:
-        for done in [pool.submit(step, half) for half in halves]:
-            try:
-                done.result()
-            except BaseException:
-                halves[0].side.processes.stop()
-                raise
+        going = {pool.submit(step, half) for half in halves}
+        try:
+            while going:
+                # Not for ever at a time: polars' handler of Ctrl-C does not wake a thread that waits.
+                done, going = wait(going, timeout=_LOOK_SECONDS, return_when=FIRST_EXCEPTION)
+                for one in done:
+                    one.result()
+        except BaseException:
+            halves[0].side.processes.stop()
+            raise

@@ -26,6 +26,7 @@ from ml.seed_comparison import compare_seeds
 from ml.task import Binary
 
 ROOT = Path(__file__).parent.parent.parent
+pytestmark = pytest.mark.timeout(1800)
 DAYS, A_DAY, SEEDS = 28, 200, 3
 ROWS = DAYS * A_DAY
 
@@ -180,9 +181,9 @@ def test_a_base_that_is_no_commit_is_refused_by_name(base):
         resolve(base)
 
 
-def test_a_base_is_checked_out_for_a_while_only():
+def test_a_base_is_checked_out_for_a_while_only(tmp_path):
     before = git("worktree", "list")
-    with checked_out(resolve("HEAD")) as tree:
+    with checked_out(resolve("HEAD"), tmp_path / "tree") as tree:
         assert (tree / "ml" / "spec.py").exists()
         assert str(tree) in git("worktree", "list")
     assert not tree.exists()
