@@ -27,7 +27,7 @@ class NumericBlock(nn.Module):
 
     column: Tensor
     low: Tensor
-    width: Tensor
+    per_width: Tensor
     mean: Tensor
     std: Tensor
     floor: Tensor
@@ -42,7 +42,7 @@ class NumericBlock(nn.Module):
         ]
         self.register_buffer("column", torch.tensor([piece[0] for piece in pieces], dtype=torch.int64))
         self.register_buffer("low", torch.tensor([piece[1] for piece in pieces]))
-        self.register_buffer("width", torch.tensor([piece[2] for piece in pieces]))
+        self.register_buffer("per_width", torch.tensor([1.0 / piece[2] for piece in pieces]))
         self.register_buffer("mean", torch.tensor([scale.mean for scale in scales]))
         self.register_buffer("std", torch.tensor([scale.std for scale in scales]))
         self.register_buffer("floor", torch.tensor([scale.knots[0] if scale.knots else 0.0 for scale in scales]))
@@ -56,8 +56,9 @@ class NumericBlock(nn.Module):
         clipped = torch.minimum(torch.maximum(filled, self.floor), self.ceiling)
         standard = (clipped - self.mean) / self.std
         present = (~missing).to(values.dtype)
-        pieces = (filled[:, self.column] - self.low) / self.width
-        pieces = pieces.clamp(0.0, 1.0) * present[:, self.column]
+        # A missing value lies at its lowest knot: all its pieces are 0.
+        grounded = torch.where(missing, self.floor, values).index_select(1, self.column)
+        pieces = grounded.sub_(self.low).mul_(self.per_width).clamp_(0.0, 1.0)
         return torch.cat([standard * present, 1.0 - present, pieces], dim=1)
 
 
