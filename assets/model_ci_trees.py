@@ -22,13 +22,17 @@ _WORLD = ("dbt_project", "ml", "checks", "assets")
 _TRAINING = frozenset(
     f"ml/{name}.py"
     for name in (
-        *("bootstrap", "calibration", "candidate", "device", "encoding", "evaluation", "export", "importance"),
-        *("network", "recording", "registry", "scoring", "slices", "spec", "split", "task"),
-        *("train", "training"),
+        *("batches", "bootstrap", "calibration", "candidate", "card", "card_pictures", "card_text", "checkpoint"),
+        *("cost", "device", "encoded_rows", "encoding", "evaluation", "evidence", "export", "fitted", "held_out"),
+        *("importance", "loop", "memory", "network", "objective", "onnx_file", "recording", "registry", "rows"),
+        *("run_facts", "running", "scoring", "shares", "slices", "spec", "spill", "split", "step", "task"),
+        *("threshold", "train", "training", "validation", "weighted", "world"),
     )
 )
 _NEITHER = (
     "ml/models/",
+    "ml/folds.py",
+    "ml/search",
     "ml/seed_comparison.py",
     "assets/model_ci",
     "assets/drill",

@@ -29,4 +29,5 @@ def made_up_rows(spec: ModelSpec, count: int, seed: int = 1) -> pl.DataFrame:
         moment.alias(outcome.prediction_time),
         moment.alias(outcome.label_timestamp),
         pl.Series(outcome.label, (random.random(count) < 0.2).astype(np.int64)),
+        *(pl.Series(name, random.normal(size=count)) for name in outcome.auxiliary),
     )
