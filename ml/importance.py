@@ -7,9 +7,10 @@ from pathlib import Path
 
 import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 
 from ml.scoring import open_session, score
-from ml.spec import ModelSpec
+from ml.spec import ModelSpec, column_of
 from ml.task import task_of
 
 SAMPLE = 20_000
@@ -22,18 +23,31 @@ def permutation_importance(
     """Return one row an input of the ONNX file at `path`, what costs most first: feature, loss, share.
 
     `loss` is by how much the task's score on (at most `sample` of the) `rows` falls when the input is shuffled;
-    `share` is that of all that the score is above no skill, 0 if it is not above it. Raises what `score` raises.
+    `share` is that of all that the score is above no skill, 0 if it is not above it. An instant counts by the time
+    from it to what its `elapsed` is measured to: that is shuffled, for an instant of another month would be like
+    nothing that the model ever saw. What they are measured to is left out: without them it says nothing. Raises what
+    `score` raises.
     """
     task, random = task_of(spec), np.random.default_rng(seed)
     asked = rows.sample(min(sample, rows.height), seed=seed) if rows.height > sample else rows
     labels, even = asked[spec.outcome.label].to_numpy(), np.ones(asked.height)
     whole = task.scorer(labels, score(path, asked))(even)
+    until = {column_of(entry.since): entry.until for entry in spec.elapsed}
     found = []
     for entry in open_session(path).get_inputs():
-        shuffled = asked[entry.name].gather(random.permutation(asked.height))
+        if entry.name in until.values():
+            continue
+        order = random.permutation(asked.height)
+        fixed = asked[until[entry.name]] if entry.name in until else None
+        shuffled = _shuffled(asked[entry.name], fixed, order)
         loss = whole - task.scorer(labels, score(path, asked.with_columns(shuffled)))(even)
         share = loss / (whole - task.no_skill) if whole > task.no_skill else 0.0
         found.append({"feature": entry.name, "loss": loss, "share": share})
     return pl.DataFrame(found, schema={"feature": pl.String, "loss": pl.Float64, "share": pl.Float64}).sort(
         "loss", descending=True
     )
+
+
+def _shuffled(values: pl.Series, fixed: pl.Series | None, order: NDArray[np.int64]) -> pl.Series:
+    """Return values in another order; of instants, what lies between them and the `fixed` ones."""
+    return values.gather(order) if fixed is None else (values - fixed).gather(order) + fixed

@@ -2,7 +2,7 @@
 
 from datetime import UTC, datetime
 
-from ml.spec import Costs, Elapsed, Gates, ModelSpec, Outcome, RequestField, Split, Window
+from ml.spec import Costs, Elapsed, Gates, ModelSpec, Outcome, RequestField, Split, TrainingSettings, Window
 
 
 def _window(start_month: int, end_year: int, end_month: int) -> Window:
@@ -112,6 +112,7 @@ FLIGHT_DELAY = ModelSpec(
         ),
     ),
     split=Split(train=_window(1, 2013, 9), validation=_window(9, 2013, 10), test=_window(10, 2014, 1)),
+    training=TrainingSettings(epochs=4, learning_rate=1.5e-3),
     slices=("origin", "carrier", "scheduled_departure_local"),
     limits=(
         *DATA_LIMITS,
