@@ -12,12 +12,12 @@ from tempfile import TemporaryDirectory
 
 import numpy as np
 import torch
-from ml.cost import row_microseconds
 from numpy.typing import NDArray
 
 from benchmarks._lightgbm_peer import tuned_lightgbm
 from benchmarks.report import conclude
 from ml.bootstrap import Difference, compare, interval
+from ml.cost import row_microseconds
 from ml.export import export
 from ml.lake import Lake
 from ml.models import model_named
