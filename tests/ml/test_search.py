@@ -351,7 +351,7 @@ def test_an_ended_search_leaves_nothing_running_and_goes_on_when_run_again(home)
         child.communicate(timeout=30)
         assert child.returncode == (130 if number == signal.SIGINT else -9)
         while running(worker):
-            assert time.monotonic() - asked < 8
+            assert time.monotonic() - asked < 20
             time.sleep(0.05)
     before = len(study_of(home).complete)
     assert before
@@ -391,4 +391,4 @@ def test_expected_failures_are_one_clear_line(home, words, message):
     assert done.returncode == 1, done.stderr
     assert message in done.stderr
     assert len(done.stderr.strip().splitlines()) == 1, done.stderr
-    assert time.monotonic() - started_at < 90
+    assert time.monotonic() - started_at < 150

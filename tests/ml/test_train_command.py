@@ -114,7 +114,7 @@ def test_it_ends_promptly_when_asked_and_registers_nothing(home, number):
     child.send_signal(number)
     child.communicate(timeout=20)
     assert child.returncode == 128 + number
-    assert time.monotonic() - asked < 6
+    assert time.monotonic() - asked < 15
     assert len(registry.versions("flight_delay")) == before
 
 
