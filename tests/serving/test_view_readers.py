@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from ml.recording import OURS
 from ml.registry import Registry
 from serving.model_repository import ModelRepository
 from serving.plan import Champion
@@ -36,7 +37,7 @@ def register(registry: Registry, name: str, sources: dict[str, int] | None) -> s
     """A version in the registry, with what it learned from."""
     tags = {} if sources is None else {"training_set_provenance": json.dumps({"sources": sources})}
     if name not in registry.names():
-        registry.client.create_registered_model(name)
+        registry.client.create_registered_model(name, tags=OURS)
     with registry.recording(name) as run:
         entry = registry.client.create_model_version(name, "file:///nowhere", run.run_id, tags=tags)
     return str(entry.version)
