@@ -16,6 +16,7 @@ from typing import Any
 import dagster as dg
 import polars as pl
 from dagster_dbt import DagsterDbtTranslator, DbtCliInvocation, DbtCliResource, dbt_assets
+from dagster_dbt.core.dbt_event_iterator import DbtEventIterator
 
 from assets.automation import WHEN_CHECKED
 from assets.expectations import expectations_gate
@@ -125,7 +126,8 @@ def feature_assets(platform: Platform, sources: Sequence[Source]) -> dg.AssetsDe
         build = dbt.cli(["build", "--vars", json.dumps(variables)], context=context, raise_on_error=False)
         # Dagster hears of a table only when its version and verdict are in the lake.
         with chdir("."):  # dagster-dbt's threads leave the process in dbt's folder
-            events = list(build.stream().fetch_row_counts().fetch_column_metadata())
+            built = list(build.stream())  # waiting for dbt inside of the fetching takes a whole core, from dbt itself
+            events = list(DbtEventIterator(iter(built), build).fetch_row_counts().fetch_column_metadata())
         release_warehouse(build)
         export(platform, context.run.run_id, build, months, definitions, raw)
         problems = errors(build.get_artifact("run_results.json"))
