@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 from checks.history_columns import (
     SKEWED,
@@ -57,6 +58,7 @@ class Profile:
         return json.dumps(told, separators=(",", ":"))
 
     @staticmethod
+    @lru_cache(maxsize=32)  # a year is judged month by month, each by all before it
     def from_json(text: str) -> "Profile":
         """Read what `to_json` wrote. Raises ValueError for a profile of another format."""
         told = json.loads(text)

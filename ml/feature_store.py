@@ -46,6 +46,7 @@ def open_feature_store(
         spark: Spark's settings (`ml.spark_session`), if Feast's Spark store joins and not polars in this process.
         memory_mb: Feature history that a join in this process holds at a time, in MiB; None: a month of a view.
     """
+    _import_feast()
     from feast import FeatureStore, RepoConfig
 
     registry.parent.mkdir(parents=True, exist_ok=True)
@@ -64,6 +65,18 @@ def open_feature_store(
     store = FeatureStore(config=config)
     _apply(store, views)
     return store
+
+
+def _import_feast() -> None:
+    """Import Feast without typeguard, which would rewrite its functions one by one: more than half of the time."""
+    import typeguard
+
+    checked = typeguard.typechecked
+    typeguard.typechecked = lambda target=None, **_: target or (lambda it: it)  # type: ignore[assignment]
+    try:
+        import feast  # noqa: F401
+    finally:
+        typeguard.typechecked = checked
 
 
 def published_versions(publications: Publications, views: Sequence[FeatureView]) -> dict[str, int]:

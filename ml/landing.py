@@ -46,7 +46,7 @@ def land(
     Yields a Landing a partition. Raises LookupError if the source or a partition of it is not there
     and ValueError if its rows do not fit the declaration; a partition that fails is not written.
     """
-    frame = _with_times(source, source.read())
+    frame = _read(source, partitions)
     for partition in partitions or [WHOLE]:
         plan = _plan(source, lake, clock, partition, frame, good)
         version = plan.version
@@ -65,7 +65,7 @@ def changed_partitions(
     good: Good = lambda version, partition: True,
 ) -> list[str]:
     """Return those of `partitions` (None: the whole of an unpartitioned one) that landing would write."""
-    frame = _with_times(source, source.read())
+    frame = _read(source, partitions)
     plans = (_plan(source, lake, clock, partition, frame, good) for partition in partitions or [WHOLE])
     return [plan.partition for plan in plans if plan.version is None]
 
@@ -82,11 +82,16 @@ class _Plan:
     version: int | None
 
 
-def _with_times(source: Source, frame: pl.DataFrame) -> pl.DataFrame:
+def _read(source: Source, partitions: Sequence[str] | None) -> pl.DataFrame:
+    """Return the rows of `partitions` with both instants: a rule of a source may cost more than reading it."""
+    frame = source.read()
+    if source.partition is not None:
+        frame = frame.with_columns(source.partition.alias(PARTITION_KEY))
+        frame = frame.filter(pl.col(PARTITION_KEY).is_in(list(partitions or [])))
     known = source.known_at(frame).cast(INSTANT).alias("event_timestamp")
     created = known if source.created_column is None else frame[source.created_column].cast(INSTANT)
-    frame = frame.with_columns(known, created.alias("created_timestamp"))
-    return frame if source.partition is None else frame.with_columns(source.partition.alias(PARTITION_KEY))
+    times = [known, created.alias("created_timestamp")]
+    return frame.select(*frame.columns[: len(source.schema)], *times, *frame.columns[len(source.schema) :])
 
 
 def _plan(source: Source, lake: Lake, clock: Clock, partition: str, frame: pl.DataFrame, good: Good) -> _Plan:
