@@ -7,6 +7,7 @@ import zipfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
+from functools import lru_cache
 from pathlib import Path
 from typing import Protocol
 
@@ -35,8 +36,8 @@ class CsvReader:
         if not path.exists():
             raise LookupError(f"source file {path} is missing; restore it or correct its declaration")
         try:
-            content = _unzipped(path) if path.suffix == ".zip" else path
-            return pl.read_csv(content, schema_overrides=schema, null_values=["NA", ""], infer_schema=False)
+            state = path.stat()
+            return _parsed(path, state.st_mtime_ns, state.st_size, tuple(schema.items()))
         except (pl.exceptions.PolarsError, zipfile.BadZipFile, OSError) as error:
             raise ValueError(f"source file {path} does not fit its declaration: {_first_line(error)}") from error
 
@@ -142,6 +143,12 @@ class Source:
                 f"mistyped {mistyped}; correct the source, or the declaration if the change is meant"
             )
         return frame.select(list(self.schema))
+
+
+@lru_cache(maxsize=1)  # a year lands month by month from one file
+def _parsed(path: Path, changed: int, size: int, schema: tuple[tuple[str, pl.DataType], ...]) -> pl.DataFrame:
+    content = _unzipped(path) if path.suffix == ".zip" else path
+    return pl.read_csv(content, schema_overrides=dict(schema), null_values=["NA", ""], infer_schema=False)
 
 
 def _unzipped(path: Path) -> bytes:

@@ -308,8 +308,9 @@ def test_an_interrupted_run_leaves_no_worktree_no_process_and_nothing_half_done(
         if "landing" in line:
             break
     os.kill(process.pid, signal.SIGINT)
-    assert "interrupted" in process.stderr.read()
-    assert process.wait(60) == 130
+    told = process.stderr.read()
+    assert process.wait(60) == 130, told
+    assert "headwater: interrupted" in told
     assert git("worktree", "list", cwd=clone).count("\n") == 0
     assert list((tmp_path / "model-ci" / "work").iterdir()) == []
     assert not (tmp_path / "model-ci" / "worlds").exists()
