@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: demo ui mlflow search status drift views quarantine overrides drill-bad-data drill-leak model-ci stop vacuum test lint types imports format bench spark setup preflight lock clean help
+.PHONY: demo model ui mlflow search status drift views quarantine overrides drill-bad-data drill-leak model-ci stop vacuum test lint types imports format bench spark setup preflight lock clean help
 
 export HEADWATER_HOME ?= .headwater
 export DAGSTER_HOME := $(abspath $(HEADWATER_HOME))/dagster
@@ -22,6 +22,9 @@ apt = { $(1); } >/dev/null 2>&1 || { apt-get update -qq && apt-get install -y -q
 
 demo: setup ## From raw tables to a prediction served by Triton, on the real year; a second run does only what is out of date
 	@$(PY) -m assets.demo
+
+model: setup ## One model from its training set to Triton, on the tables that make demo published: make model NAME=arrival_delay
+	@$(PY) -m assets.model $(NAME)
 
 ui: setup ## Open the Dagster UI on the same state
 	@$(PY) -m assets.ui
@@ -63,9 +66,7 @@ vacuum: setup ## Remove what the retention settings no longer keep; make vacuum 
 	@$(PY) -m assets.vacuum $(if $(DRY),--dry-run)
 
 test: setup lint types imports .tools/.test-packages .venv/.spark ## Lint, types, import contracts and all tests
-	@echo "tests, in two processes: those on the one demo, and all others"
-	@$(PY) -m pytest -m line & line=$$!; trap "kill $$line" INT TERM; \
-	  $(PY) -m pytest -m "not line"; rest=$$?; wait $$line && exit $$rest
+	@$(PY) -m pytest -n 2 --dist loadgroup --no-loadscope-reorder
 
 lint: setup ## Ruff: rules and formatting
 	.venv/bin/ruff check . && .venv/bin/ruff format --check .

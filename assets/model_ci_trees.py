@@ -37,6 +37,8 @@ _NEITHER = (
     "assets/model_ci",
     "assets/drill",
     "assets/demo.py",
+    "assets/model.py",
+    "assets/stages.py",
     "assets/ui.py",
     "assets/vacuum.py",
 )

@@ -17,10 +17,16 @@ settings.load_profile("noisy")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark what stands on the one demo: `make test` runs it in a process of its own, beside all others."""
+    """Mark what stands on the one demo, and put it first: `make test` keeps it together in one of its processes.
+
+    All else is kept together by its file, for what a file's tests share is made once.
+    """
     for item in items:
         if "line" in getattr(item, "fixturenames", ()):
             item.add_marker("line")
+        group = "line" if item.get_closest_marker("line") else item.location[0]
+        item.add_marker(pytest.mark.xdist_group(group))
+    items.sort(key=lambda item: item.get_closest_marker("line") is None)
 
 
 @pytest.fixture(scope="session")

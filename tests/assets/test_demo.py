@@ -113,3 +113,9 @@ def _processes_of(home):
         except OSError:
             continue
     return found
+
+
+def test_a_model_that_there_is_not_is_refused_with_those_that_there_are(line):
+    done = line.command("make", "model", "NAME=flight_dely")
+    assert done.returncode != 0
+    assert "choose from arrival_delay, cancellation, flight_delay" in done.stderr.replace("'", "")

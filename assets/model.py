@@ -1,0 +1,44 @@
+"""`make model`: one model from its training set to Triton, whatever of it is out of date."""
+
+import argparse
+import sys
+
+from assets.quiet import quiet_exit
+from assets.stages import Stages, run, say
+from ml.models import MODELS, model_named
+from ml.task import task_of
+from serving.server import Server
+
+
+def main() -> int:
+    """Run the command; return its exit status."""
+    parser = argparse.ArgumentParser(
+        prog="python -m assets.model",
+        description="Bring one model up to date on the published tables: training set, training, gates, Triton.",
+    )
+    parser.add_argument("name", choices=sorted(spec.name for spec in MODELS), help="a file in ml/models")
+    name = parser.parse_args().name
+    return run("model", lambda stages: _bring(stages, name))
+
+
+def _bring(stages: Stages, name: str) -> None:
+    platform, spec = stages.platform, model_named(name)
+    stages.model(name)
+    say("triton", "one Triton on loopback, models loaded through its control API")
+    Server(platform.settings).start()
+    champion = platform.registry.champion(name)
+    if champion is None:
+        raise LookupError(f"no champion for {name!r}: deploy a version that passed its gates")
+    metrics, task = champion.metrics, task_of(spec)
+    print(
+        f"\nVersion {champion.version} of {name} serves. {spec.description}\n"
+        f"On test rows: {task.score_title} {metrics[f'test_{task.score}']:.3f}, "
+        f"calibration error {metrics['test_calibration_error']:.4f}.\n"
+        f"  make mlflow      its model card, the verdict with its evidence, provenance\n"
+        f"  ask it           .venv/bin/python -m serving.client {name}   (says which fields it takes)"
+    )
+
+
+if __name__ == "__main__":
+    quiet_exit()
+    sys.exit(main())
