@@ -73,6 +73,7 @@ class Registry:
 
     def __init__(self, tracking_uri: str, artifact_root: Path) -> None:
         self.tracking_uri = tracking_uri
+        self.address = _without_password(tracking_uri)  # for messages
         self.artifact_root = artifact_root
 
     @cached_property
@@ -97,7 +98,7 @@ class Registry:
             client.search_registered_models(max_results=1)
         except (MlflowException, SQLAlchemyError, OSError, ImportError) as error:
             raise LookupError(
-                f"registry {self.tracking_uri} cannot be opened ({_cause(error)}); "
+                f"registry {self.address} cannot be opened ({_cause(error)}); "
                 "check the address and the disk, or restore the database from a copy"
             ) from error
         return client
@@ -141,7 +142,7 @@ class Registry:
             yield
         except (MlflowException, SQLAlchemyError) as error:
             raise LookupError(
-                f"registry {self.tracking_uri} failed ({_cause(error)}); see that it runs and that its disk has room, "
+                f"registry {self.address} failed ({_cause(error)}); see that it runs and that its disk has room, "
                 "then run again"
             ) from error
 
@@ -149,7 +150,7 @@ class Registry:
         """Refuse a name that something that is no model has: MLflow would hide the versions behind it."""
         if self.client.search_prompts(f"name = '{name}'"):
             raise LookupError(
-                f"a prompt has the name {name!r} in the registry {self.tracking_uri}; delete it or name it otherwise"
+                f"a prompt has the name {name!r} in the registry {self.address}; delete it or name it otherwise"
             )
 
     def _require_ours(self, name: str) -> None:
@@ -162,7 +163,7 @@ class Registry:
                 continue
             tags = ", ".join(f"{key}={value}" for key, value in OURS.items())
             raise LookupError(
-                f"the registry {self.tracking_uri} has a model {name!r} that Headwater did not make; rename the model "
+                f"the registry {self.address} has a model {name!r} that Headwater did not make; rename the model "
                 f"in ml/models, or, if it is ours, give it the tag {tags}"
             )
 
@@ -179,9 +180,7 @@ class Registry:
         """Return the newest version. Raises LookupError with the remedy if there is none."""
         numbers = self._numbers(name)
         if not numbers:
-            raise LookupError(
-                f"no version of model {name!r} in the registry {self.tracking_uri}; materialize {name}/model"
-            )
+            raise LookupError(f"no version of model {name!r} in the registry {self.address}; materialize {name}/model")
         return self.version(name, numbers[0])
 
     def names(self) -> tuple[str, ...]:
@@ -308,7 +307,7 @@ class Registry:
                     raise
         known = self._numbers(name)
         remedy = f"it has {', '.join(known)}" if known else f"materialize {name}/model"
-        raise LookupError(f"no version {version} of model {name!r} in the registry {self.tracking_uri}; {remedy}")
+        raise LookupError(f"no version {version} of model {name!r} in the registry {self.address}; {remedy}")
 
     def _experiment(self, name: str) -> str:
         from mlflow.exceptions import MlflowException
@@ -323,6 +322,11 @@ class Registry:
             if found is None:
                 raise
             return found.experiment_id
+
+
+def _without_password(uri: str) -> str:
+    password = urlparse(uri).password
+    return uri.replace(f":{password}@", ":***@") if password else uri
 
 
 def _present(path: Path, version: ModelVersion) -> Path:
