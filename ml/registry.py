@@ -1,14 +1,13 @@
 """The registry of models: versions and the aliases champion, challenger and previous, in MLflow.
 
-Here: finding and promoting versions, opening runs (written to in ml/recording.py), and the MLflow page
-(`python -m ml.registry ui`). Not here: deciding which version is promoted (checks/) or what Triton serves
-(serving/). Two registries live side by side in one process; all that is global is how long MLflow tries a server.
+Here: finding and promoting versions, and opening runs (written to in ml/recording.py). Not here: deciding which
+version is promoted (checks/) or what Triton serves (serving/). Two registries live side by side in one process; all
+that is global is how long MLflow tries a server.
 """
 
 import json
 import logging
 import os
-import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -347,37 +346,3 @@ def _local(uri: str) -> Path:
     if parsed.scheme not in ("", "file"):
         raise LookupError(f"artifacts at {uri} are not on this machine; download them with MLflow first")
     return Path(unquote(parsed.path) if parsed.scheme else uri)
-
-
-def main() -> None:
-    """Serve the MLflow page on loopback until interrupted: `python -m ml.registry ui`."""
-    from ml.settings import Settings
-
-    if sys.argv[1:] != ["ui"]:
-        raise SystemExit("usage: python -m ml.registry ui")
-    settings = Settings()
-    Registry(settings.tracking_uri, settings.artifacts).client.search_registered_models(max_results=1)
-    print(f"MLflow: http://127.0.0.1:{settings.mlflow_port} (Ctrl-C ends it)", flush=True)
-    command = [
-        sys.executable,
-        "-m",
-        "mlflow",
-        "server",
-        "--host",
-        "127.0.0.1",
-        "--port",
-        str(settings.mlflow_port),
-    ]
-    command += [
-        "--backend-store-uri",
-        settings.tracking_uri,
-        "--artifacts-destination",
-        str(settings.artifacts),
-    ]
-    # MLflow's own job queue is not used here; its consumers would only keep the cores busy.
-    environment = {**os.environ, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
-    os.execve(sys.executable, [*command, "--workers", "1"], environment)
-
-
-if __name__ == "__main__":
-    main()
