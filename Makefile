@@ -66,7 +66,7 @@ vacuum: setup ## Remove what the retention settings no longer keep; make vacuum 
 	@$(PY) -m assets.vacuum $(if $(DRY),--dry-run)
 
 test: setup lint types imports .tools/.test-packages .venv/.spark ## Lint, types, import contracts and all tests
-	@$(PY) -m pytest -n 2 --dist loadgroup --no-loadscope-reorder
+	@$(PY) -m pytest -n 2 --no-loadscope-reorder
 
 lint: setup ## Ruff: rules and formatting
 	.venv/bin/ruff check . && .venv/bin/ruff format --check .

@@ -1,17 +1,16 @@
 """A small picture of a column's two distributions, drawn only where a drift check shows something."""
 
-from io import BytesIO
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from checks.drift_profile import Numbers, Profile
 from checks.drift_statistics import by_value
+from ml.pictures import picture
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-SIZE, DOTS = (5.2, 2.6), 90  # inches, dots an inch
 BINS, BARS = 40, 12
 OUTLIERS = 0.005  # beyond these quantiles of both sides values are counted into the last bins
 COLOURS = ("#8a8f98", "#d1495b")
@@ -19,24 +18,18 @@ COLOURS = ("#8a8f98", "#d1495b")
 
 def plot(column: str, title: str, names: tuple[str, str], reference: Profile, current: Profile) -> bytes:
     """Return a PNG: shares of values by bin, or by name for the names that moved most."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
 
-    figure = Figure(figsize=SIZE, dpi=DOTS, layout="tight")
-    FigureCanvasAgg(figure)
-    axes = figure.add_subplot()
-    if isinstance(reference, Numbers) and isinstance(current, Numbers) and reference.present and current.present:
-        _bins(axes, names, reference, current)
-    else:
-        _bars(axes, names, reference, current)
-    axes.set_title(title, fontsize=8)
-    axes.set_xlabel(column, fontsize=8)
-    axes.set_ylabel("share of values", fontsize=8)
-    axes.tick_params(labelsize=7)
-    axes.legend(fontsize=7)
-    picture = BytesIO()
-    figure.savefig(picture, format="png")
-    return picture.getvalue()
+    def draw(axes: "Axes") -> None:
+        if isinstance(reference, Numbers) and isinstance(current, Numbers) and reference.present and current.present:
+            _bins(axes, names, reference, current)
+        else:
+            _bars(axes, names, reference, current)
+        axes.set_title(title)
+        axes.set_xlabel(column)
+        axes.set_ylabel("share of values")
+        axes.legend(fontsize=7)
+
+    return picture(draw)
 
 
 def _bins(axes: "Axes", names: tuple[str, str], reference: Numbers, current: Numbers) -> None:

@@ -8,10 +8,10 @@ from collections.abc import Mapping
 
 import polars as pl
 
+from checks.column_picture import picture_of
 from checks.expectation_evidence import evidence_of, failing_rows, summary_of, table_of, worst_first
 from checks.expectation_run import Result, run
 from checks.outcome import Outcome
-from checks.pictures import picture_of
 from checks.suite import Expectation, Suite, columns_of, kind_of, roots_of
 
 CHECK = "expectations"

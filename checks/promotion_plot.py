@@ -1,6 +1,5 @@
 """The promotion gate's picture: what happened against what was answered, and the slices against the champion."""
 
-from io import BytesIO
 from typing import TYPE_CHECKING, Any
 
 import polars as pl
@@ -8,32 +7,24 @@ from numpy.typing import NDArray
 
 from checks.contest import Contest
 from ml.evaluation import calibration_curve
+from ml.pictures import picture
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-SIZE, DOTS = (9.0, 4.2), 80  # inches, dots an inch
+SIZE = (9.0, 4.2)  # inches
 SHOWN = 24
 GREY, BLUE, RED = "#8a8f98", "tab:blue", "#d1495b"
 
 
 def draw(contest: Contest, slices: pl.DataFrame) -> bytes:
     """Return a PNG: the reliability curve, and (at most 24 of) the slices that `judge_slices` found, worst on top."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
 
-    figure = Figure(figsize=SIZE, dpi=DOTS, layout="constrained")
-    FigureCanvasAgg(figure)
-    left, right = figure.subplots(1, 2)
-    _reliability(left, contest)
-    _slices(right, contest, slices.head(SHOWN))
-    for axes in (left, right):
-        axes.tick_params(labelsize=7)
-        axes.xaxis.label.set_size(8)
-        axes.yaxis.label.set_size(8)
-    picture = BytesIO()
-    figure.savefig(picture, format="png")
-    return picture.getvalue()
+    def panels(left: "Axes", right: "Axes") -> None:
+        _reliability(left, contest)
+        _slices(right, contest, slices.head(SHOWN))
+
+    return picture(panels, SIZE, panels=2)
 
 
 def _reliability(axes: "Axes", contest: Contest) -> None:

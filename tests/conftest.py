@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -11,22 +12,28 @@ from tests.redis_server import RedisServer
 
 quiet_exit()
 
+LINE = "tests/line/"
+
 # Machines are noisy: a slow draw is not a failure.
 settings.register_profile("noisy", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("noisy")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark what stands on the one demo, and put it first: `make test` keeps it together in one of its processes.
+    """Put what stands on the one demo first: it takes longest."""
+    items.sort(key=lambda item: not item.nodeid.startswith(LINE))
 
-    All else is kept together by its file, for what a file's tests share is made once.
-    """
-    for item in items:
-        if "line" in getattr(item, "fixturenames", ()):
-            item.add_marker("line")
-        group = "line" if item.get_closest_marker("line") else item.location[0]
-        item.add_marker(pytest.mark.xdist_group(group))
-    items.sort(key=lambda item: item.get_closest_marker("line") is None)
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """Keep in one process what a file's tests share, and what stands on the one demo."""
+    from xdist.scheduler import LoadFileScheduling
+
+    class ByFile(LoadFileScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            return LINE if nodeid.startswith(LINE) else super()._split_scope(nodeid)
+
+    return ByFile(config, log)
 
 
 @pytest.fixture(scope="session")

@@ -12,7 +12,7 @@ import pytest
 
 from assets.failures import one_line
 from serving.server import Server
-from tests.assets.conftest import interrupt
+from tests.line.conftest import interrupt
 
 pytestmark = pytest.mark.timeout(1200)
 

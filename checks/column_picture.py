@@ -1,7 +1,6 @@
 """Small pictures of a column for the UI, as PNG. Drawn only when something is wrong."""
 
 from collections.abc import Sequence
-from io import BytesIO
 from typing import Any
 
 import polars as pl
@@ -9,6 +8,7 @@ import polars as pl
 from checks.expectation_evidence import rule
 from checks.expectation_run import Result
 from checks.suite import columns_of
+from ml.pictures import picture
 
 TOP_VALUES = 12
 BINS = 60
@@ -32,24 +32,18 @@ def picture_of(rows: pl.DataFrame, broken: Sequence[Result], table: str, partiti
 
 
 def _draw(values: pl.Series, result: Result, title: str) -> bytes:
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(6, 2.8), dpi=80, layout="constrained")
-    FigureCanvasAgg(figure)
-    axes = figure.add_subplot()
     missing = f", {values.null_count():,} null" if values.null_count() else ""
     found = f"{title}: {values.name} of {len(values):,} rows{missing}"
-    axes.set_title(f"{found}\nexpected {rule(result.expectation)}"[:160], fontsize=8)
-    axes.tick_params(labelsize=8)
-    if values.dtype.is_numeric():
-        finite = values.cast(pl.Float64).drop_nulls()
-        _histogram(axes, finite.filter(finite.is_finite()), result)
-    else:
-        _bars(axes, values, set(values.gather(list(result.rows)).cast(pl.String)))
-    png = BytesIO()
-    figure.savefig(png, format="png")
-    return png.getvalue()
+
+    def draw(axes: Any) -> None:
+        axes.set_title(f"{found}\nexpected {rule(result.expectation)}"[:160])
+        if values.dtype.is_numeric():
+            finite = values.cast(pl.Float64).drop_nulls()
+            _histogram(axes, finite.filter(finite.is_finite()), result)
+        else:
+            _bars(axes, values, set(values.gather(list(result.rows)).cast(pl.String)))
+
+    return picture(draw, (6, 2.8))
 
 
 def _histogram(axes: Any, values: pl.Series, result: Result) -> None:
@@ -64,12 +58,12 @@ def _histogram(axes: Any, values: pl.Series, result: Result) -> None:
         axes.axvspan(start, end, color="tab:green", alpha=0.15)
     axes.hist(values.clip(low, high).to_numpy(), bins=BINS, color="tab:blue")
     axes.set_yscale("log")
-    axes.set_ylabel("rows", fontsize=8)
-    axes.set_xlabel("green: allowed; the edges hold all beyond them" if judges_values else "", fontsize=8)
+    axes.set_ylabel("rows")
+    axes.set_xlabel("green: allowed; the edges hold all beyond them" if judges_values else "")
 
 
 def _bars(axes: Any, values: pl.Series, wrong: set[str | None]) -> None:
     counts = values.cast(pl.String).fill_null("(null)").value_counts(sort=True).head(TOP_VALUES).reverse()
     labels, heights = counts[values.name].to_list(), counts["count"].to_list()
     axes.barh(labels, heights, color=["tab:red" if label in wrong else "tab:blue" for label in labels])
-    axes.set_xlabel("rows; red: not allowed", fontsize=8)
+    axes.set_xlabel("rows; red: not allowed")
