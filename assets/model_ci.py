@@ -28,7 +28,8 @@ def main(words: Sequence[str] | None = None) -> int:
     warnings.simplefilter("ignore")
     logging.getLogger().setLevel(logging.ERROR)
     arguments = _parse(words)
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    for number in (signal.SIGINT, signal.SIGTERM):  # a shell starts what runs in its background with SIGINT ignored
+        signal.signal(number, signal.default_int_handler)
     try:
         # A change that breaks what is imported here is an error (2), not one that makes models worse (1).
         from assets.model_ci_run import compare
