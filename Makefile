@@ -65,7 +65,8 @@ stop: setup ## Stop Triton
 vacuum: setup ## Remove what the retention settings no longer keep; make vacuum DRY=1 only tells
 	@$(PY) -m assets.vacuum $(if $(DRY),--dry-run)
 
-test: setup lint types imports .tools/.test-packages .venv/.spark ## Lint, types, import contracts and all tests
+test: setup ## Lint, types, import contracts and all tests
+	@$(MAKE) --no-print-directory --output-sync=target -j2 lint types imports .tools/.test-packages .venv/.spark
 	@$(PY) -m pytest -n 2 --no-loadscope-reorder
 
 lint: setup ## Ruff: rules and formatting

@@ -9,7 +9,7 @@ import argparse
 import logging
 import sys
 import warnings
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -164,14 +164,14 @@ def run(platform: Platform, dry_run: bool) -> Iterator[Gone]:
         yield from vacuum_runs(platform, instance, checks, dry_run)
 
 
-def main() -> int:
+def main(words: Sequence[str] | None = None) -> int:
     """Run the command; return 1 after one line on what failed."""
     parser = argparse.ArgumentParser(
         prog="python -m assets.vacuum",
         description="Remove what the retention settings (docs/settings.md) no longer keep; nothing in use goes.",
     )
     parser.add_argument("--dry-run", action="store_true", help="tell what would go, and remove nothing")
-    dry_run = parser.parse_args().dry_run
+    dry_run = parser.parse_args(words).dry_run
     warnings.simplefilter("ignore")
     logging.getLogger().setLevel(logging.ERROR)
     platform, size = platform_for(Settings()), 0

@@ -1,12 +1,12 @@
-"""Faulty months do not get through, whatever starts the run: the library by the cheapest path, each path with three.
+"""Faulty months do not get through, whatever starts the run: a third of the library lands, a path gets three.
 
-`make bench NAME=fault_matrix` plays more of it, with a clean month on every path first.
+`make bench NAME=fault_matrix` plays all of it on every path, with a clean month first.
 """
 
 import pytest
 
 from benchmarks._fault_outcome import Result
-from benchmarks._fault_paths import IN_PROCESS, SERVED
+from benchmarks._fault_paths import IN_PROCESS
 from benchmarks._fault_play import Play
 from benchmarks._fault_pool import landed
 from benchmarks._fault_server import serving
@@ -14,6 +14,7 @@ from benchmarks._fault_world import open_world
 from benchmarks.faults import FAULTS, fault_named
 
 MONTH = "2013-03"
+LANDED = FAULTS[::3]  # they are listed by kind, so of each kind some
 # One a source, refused each in its own way: by a rule of values, by a rule of keys, by the source that does not fit.
 THREE = [fault_named(name) for name in ("delays_in_seconds", "weather_duplicates", "renamed_seats")]
 
@@ -27,7 +28,7 @@ def play(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def fates(play):
-    return {fault.name: (fault, result) for fault, result in landed(play.world, FAULTS)}
+    return {fault.name: (fault, result) for fault, result in landed(play.world, LANDED)}
 
 
 def test_a_faulty_month_is_refused_where_it_lands_or_makes_no_difference(fates):
@@ -49,9 +50,9 @@ def server(play):
         yield started
 
 
-@pytest.mark.parametrize("path", SERVED)
-def test_a_path_of_the_server_publishes_nothing_of_a_faulty_month(play, server, path):
-    refused_each_in_its_own_table(play.path(path, THREE, server))
+def test_a_backfill_of_the_server_publishes_nothing_of_a_faulty_month(play, server):
+    """The one of the server's paths that is many runs; a button or a sensor starts one, as the command line does."""
+    refused_each_in_its_own_table(play.path("backfill", THREE, server))
 
 
 def refused_each_in_its_own_table(result: Result):

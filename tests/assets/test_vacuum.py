@@ -3,7 +3,6 @@
 import multiprocessing
 import os
 import subprocess
-import sys
 import time
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -16,7 +15,7 @@ from dagster._core.loader import LoadingContextForTest
 from assets import old_runs
 from assets.resources import Platform
 from assets.rollback import roll_back, versions
-from assets.vacuum import vacuum_files, vacuum_table, vacuum_tables
+from assets.vacuum import main, vacuum_files, vacuum_table, vacuum_tables
 from ml.retention import InUse
 from ml.settings import Settings
 from tests.ml.publishing_child import MONTHS, NAME, broken, online_numbers, publish, publish_for_ever, read_until
@@ -122,20 +121,20 @@ def test_old_logs_and_reports_go_but_not_those_in_use(tmp_path):
     logs, reports = tmp_path / "serving/predictions/flight_delay", tmp_path / "reports/drift"
     for folder in (logs, reports, tmp_path / "logs", tmp_path / "training/left"):
         folder.mkdir(parents=True)
-    landed, unlanded, opened = (logs / f"{name}.jsonl" for name in ("landed", "unlanded", "opened"))
+    landed, unlanded, filled = (logs / f"{name}.frames" for name in ("landed", "unlanded", "filled"))
+    ring, schema = logs / "filled.spool", logs / "0123456789abcdef.schema.json"
     shown, superseded = reports / f"{NAME}-2013-07-v0.html", reports / f"{NAME}-2013-07-v7.html"
     old, new, work = tmp_path / "logs/old.log", tmp_path / "logs/new.log", tmp_path / "training/left/model.onnx"
-    for path in (landed, unlanded, opened, shown, superseded, old, new, work):
+    for path in (landed, unlanded, filled, ring, schema, shown, superseded, old, new, work):
         path.write_text("line\n")
-    cursor = {"landed.jsonl": 5, "unlanded.jsonl": 2, "opened.jsonl": 5}
+    cursor = {"landed.frames": 5, "unlanded.frames": 2, "filled.frames": 5}
     platform.lake.append("flight_delay/predictions", rows_of_one(), {"cursor": cursor})
-    months_ago(landed, unlanded, opened, shown, superseded, old, work)
-    with opened.open("a"):
-        list(vacuum_files(platform, dry_run=True))
-        assert all(path.exists() for path in (landed, superseded, old, work))
-        list(vacuum_files(platform, dry_run=False))
+    months_ago(landed, unlanded, filled, ring, schema, shown, superseded, old, work)
+    list(vacuum_files(platform, dry_run=True))
+    assert all(path.exists() for path in (landed, superseded, old, work))
+    list(vacuum_files(platform, dry_run=False))
     assert [p.exists() for p in (landed, superseded, old, work)] == [False] * 4
-    assert [p.exists() for p in (unlanded, opened, shown, new)] == [True] * 4
+    assert [p.exists() for p in (unlanded, filled, ring, schema, shown, new)] == [True] * 6
 
 
 def rows_of_one():
@@ -208,26 +207,27 @@ def test_the_run_that_a_fresh_partition_was_made_from_stays(tmp_path):
     assert status() == StaleStatus.FRESH
 
 
-def test_the_command_tells_first_and_removes_then(tmp_path):
+def test_the_command_tells_first_and_removes_then(tmp_path, monkeypatch, capsys):
     for number in range(3):
         publish(tmp_path, MONTHS, number)
     kept = {f"HEADWATER_{name.upper()}": str(value) for name, value in NOTHING_KEPT.items()}
-    environment = {**os.environ, **kept, "HEADWATER_HOME": str(tmp_path), "DAGSTER_HOME": str(tmp_path / "dagster")}
-    environment["HEADWATER_KEEP_ROLLBACKS"] = "0"
+    environment = {**kept, "HEADWATER_HOME": str(tmp_path), "DAGSTER_HOME": str(tmp_path / "dagster")}
+    for name, value in {**environment, "HEADWATER_KEEP_ROLLBACKS": "0"}.items():
+        monkeypatch.setenv(name, value)
     (tmp_path / "dagster").mkdir()
-    made = subprocess.run(["make", f"{tmp_path}/dbt/manifest.json"], cwd=ROOT, env=environment, capture_output=True)
+    made = subprocess.run(["make", f"{tmp_path}/dbt/manifest.json"], cwd=ROOT, env=os.environ, capture_output=True)
     assert made.returncode == 0, made.stderr
-    command = [sys.executable, "-m", "assets.vacuum"]
-    told, done, again = (
-        subprocess.run([*command, *more], cwd=ROOT, env=environment, capture_output=True, text=True, timeout=120)
-        for more in (["--dry-run"], [], [])
-    )
-    assert (told.returncode, done.returncode, again.returncode) == (0, 0, 0), told.stderr + done.stderr + again.stderr
-    assert "published/gauge_state" in told.stdout
-    assert "2 versions (0, 1)" in told.stdout
-    assert "nothing was removed" in told.stdout
-    assert told.stdout.splitlines()[1:-1] == done.stdout.splitlines()[1:-1]
-    assert "published" not in again.stdout
+
+    def run(*words):
+        assert main(words) == 0, capsys.readouterr().err
+        return capsys.readouterr().out
+
+    told, done, again = run("--dry-run"), run(), run()
+    assert "published/gauge_state" in told
+    assert "2 versions (0, 1)" in told
+    assert "nothing was removed" in told
+    assert told.splitlines()[1:-1] == done.splitlines()[1:-1]
+    assert "published" not in again
     assert broken(tmp_path) is None
 
 

@@ -74,7 +74,7 @@ def test_an_interrupted_demo_leaves_no_process_behind(line, copied):
 
 
 def test_a_busy_port_is_one_clear_line(line, tmp_path):
-    line.command("make", "stop")
+    line.command(sys.executable, "-m", "serving.server", "stop")
     try:
         with socket.create_server(("127.0.0.1", line.ports["TRITON_GRPC"])):
             done = line.command("make", "demo")
@@ -82,7 +82,7 @@ def test_a_busy_port_is_one_clear_line(line, tmp_path):
         assert "HEADWATER_TRITON_GRPC_PORT" in done.stderr
         assert "Traceback" not in done.stderr
     finally:
-        assert line.command("make", "demo").returncode == 0
+        assert line.command(sys.executable, "-m", "serving.server", "start").returncode == 0
 
 
 def test_a_full_disk_is_one_clear_line():
