@@ -6,10 +6,10 @@ from pathlib import Path
 
 from assets.resources import Platform
 from ml.models import MODELS
-from ml.process import held_open
 from ml.recipe import RAW
 from ml.registry import TRAINING_SET_VERSION
 from ml.retention import InUse
+from serving.log_spool import LOG_SUFFIX, SUFFIX
 from serving.model_repository import ModelRepository
 
 
@@ -40,12 +40,16 @@ def last_dbt_build(platform: Platform) -> Path | None:
 
 
 def prediction_logs_in_use(platform: Platform, model: str) -> set[Path]:
-    """Return the prediction logs of a model that have not landed to the last byte, or that a process holds open."""
+    """Return the files of a model's prediction log that have not landed to the last byte, or that a writer fills.
+
+    The schemas, by which the log is read, are always in use.
+    """
     commits = platform.lake.history(f"{model}/predictions")
     landed: dict[str, int] = commits[0]["metadata"].get("cursor", {}) if commits else {}
-    opened = held_open()
-    logs = (platform.settings.serving_home / "predictions" / model).glob("*.jsonl")
-    return {path for path in logs if path in opened or path.stat().st_size > landed.get(path.name, -1)}
+    folder = platform.settings.serving_home / "predictions" / model
+    filled = {path for path in folder.glob(f"*{LOG_SUFFIX}") if path.with_suffix(SUFFIX).exists()}
+    unread = {path for path in folder.glob(f"*{LOG_SUFFIX}") if path.stat().st_size > landed.get(path.name, -1)}
+    return {*filled, *unread, *folder.glob(f"*{SUFFIX}"), *folder.glob("*.schema.json")}
 
 
 def _training_sets(platform: Platform, model: str) -> set[int]:

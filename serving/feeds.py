@@ -1,12 +1,12 @@
-"""Turns a request's tensors into rows and rows into the ONNX graph's feeds. Runs inside Triton.
+"""Turns a request's tensors into columns and columns into the ONNX graph's feeds. Runs inside Triton.
 
 The graph's contract: one input [N, 1] a raw value; FLOAT with NaN for missing numbers, STRING with "" for
 missing categories, DOUBLE seconds with NaN for missing times.
 """
 
-import math
 from collections.abc import Mapping, Sequence
-from typing import Any
+from itertools import chain
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -19,47 +19,60 @@ ONNX_TYPES: dict[InputKind, str] = {
     "time": "tensor(double)",
 }
 
-RequestRow = dict[str, str | float | None]
-
 _EXACT = 2**53  # integers beyond it do not survive FP64
+
+Texts = list[str | None]
 
 
 class RequestError(ValueError):
     """A request that cannot be answered; the message names the input."""
 
 
-def request_rows(plan: Plan, tensors: Mapping[str, np.ndarray]) -> list[RequestRow]:
-    """Return one dict a row from tensors [N, 1] (BYTES or FP64); None where "" or NaN was sent.
+class RequestColumns(NamedTuple):
+    """A request of N rows by field: texts [N], None where "" was sent, and numbers float64 [N], NaN where missing."""
+
+    rows: int
+    texts: dict[str, Texts]
+    numbers: dict[str, np.ndarray]
+
+
+def request_columns(plan: Plan, tensors: Mapping[str, np.ndarray]) -> RequestColumns:
+    """Return the columns of a request's tensors [N, 1] (BYTES or FP64).
 
     Raises RequestError naming the input that is missing, of a wrong shape, not UTF-8 or infinite.
     """
-    columns = {field.name: _column(field.name, field.dtype, tensors) for field in plan.request}
-    sizes = {name: len(values) for name, values in columns.items()}
+    texts = {f.name: _texts(f.name, tensors) for f in plan.request if f.dtype == "BYTES"}
+    numbers = {f.name: _numbers(f.name, tensors) for f in plan.request if f.dtype == "FP64"}
+    sizes = {n: len(v) for n, v in texts.items()} | {n: len(v) for n, v in numbers.items()}
     if len(set(sizes.values())) != 1:
         raise RequestError(f"inputs of model {plan.model!r} differ in their number of rows: {sizes}")
-    rows = [dict(zip(columns, values, strict=True)) for values in zip(*columns.values(), strict=True)]
     for key in (key for view in plan.views for key in view.join_keys if key.kind == "int"):
-        for row in rows:
-            _check_integer(key.name, row[key.name])
-    return rows
+        _check_whole(key.name, numbers[key.name])
+    return RequestColumns(next(iter(sizes.values())), texts, numbers)
 
 
-def key_columns(plan: Plan, rows: Sequence[RequestRow]) -> dict[str, list[Key]]:
-    """Return the join keys of all views as columns, one entry a row; numbers are whole (`request_rows` saw to it)."""
-    columns: dict[str, list[Key]] = {}
+def joined(requests: Sequence[RequestColumns]) -> RequestColumns:
+    """Return the rows of several requests as those of one."""
+    if len(requests) == 1:
+        return requests[0]
+    first = requests[0]
+    texts = {name: list(chain.from_iterable(r.texts[name] for r in requests)) for name in first.texts}
+    numbers = {name: np.concatenate([r.numbers[name] for r in requests]) for name in first.numbers}
+    return RequestColumns(sum(r.rows for r in requests), texts, numbers)
+
+
+def key_columns(plan: Plan, request: RequestColumns) -> dict[str, Sequence[Key]]:
+    """Return the join keys of all views as columns [N]; numbers are whole (`request_columns` saw to it)."""
+    columns: dict[str, Sequence[Key]] = {}
     for key in (key for view in plan.views for key in view.join_keys):
         if key.name not in columns:
-            values: list[Any] = [row[key.name] for row in rows]
-            columns[key.name] = [None if v is None else int(v) for v in values] if key.kind == "int" else values
+            columns[key.name] = request.texts[key.name] if key.kind == "string" else _whole(request.numbers[key.name])
     return columns
 
 
-def feed(kind: InputKind, values: Sequence[Value]) -> np.ndarray:
-    """Return one graph input [N, 1] from raw values, None for missing."""
-    if kind == "categorical":
-        return np.array([["" if value is None else str(value)] for value in values], dtype=object)
-    dtype = np.float64 if kind == "time" else np.float32
-    return np.array([[math.nan if value is None else float(value)] for value in values], dtype=dtype)
+def text_feed(values: Sequence[Value]) -> np.ndarray:
+    """Return one graph input [N, 1] of texts, None for missing."""
+    return np.array(["" if value is None else value for value in values], dtype=object).reshape(-1, 1)
 
 
 def check_graph(plan: Plan, inputs: Mapping[str, str], outputs: Sequence[str]) -> None:
@@ -73,20 +86,32 @@ def check_graph(plan: Plan, inputs: Mapping[str, str], outputs: Sequence[str]) -
         raise ValueError(f"{plan.champion.onnx} has no output {plan.output!r} but {list(outputs)}; export it again")
 
 
-def _column(name: str, dtype: str, tensors: Mapping[str, np.ndarray]) -> list[str | float | None]:
+def _values(name: str, tensors: Mapping[str, np.ndarray]) -> np.ndarray:
     if name not in tensors:
         raise RequestError(f"input {name!r} is missing")
-    values: list[Any] = tensors[name].reshape(-1).tolist()
+    return tensors[name].reshape(-1)
+
+
+def _texts(name: str, tensors: Mapping[str, np.ndarray]) -> Texts:
+    values: list[Any] = _values(name, tensors).tolist()
     try:
-        if dtype == "BYTES":
-            return [(value.decode() if isinstance(value, bytes) else value) or None for value in values]
+        return [(value.decode() if isinstance(value, bytes) else value) or None for value in values]
     except UnicodeDecodeError as error:
         raise RequestError(f"input {name!r} is not UTF-8: {error}") from error
-    if any(math.isinf(value) for value in values):
+
+
+def _numbers(name: str, tensors: Mapping[str, np.ndarray]) -> np.ndarray:
+    values = _values(name, tensors)
+    if np.isinf(values).any():
         raise RequestError(f"input {name!r} is infinite; send NaN for a missing number")
-    return [None if math.isnan(value) else value for value in values]
+    return values
 
 
-def _check_integer(name: str, value: str | float | None) -> None:
-    if isinstance(value, float) and (not value.is_integer() or abs(value) > _EXACT):
-        raise RequestError(f"input {name!r} is {value}; the join key is a whole number up to 2**53")
+def _check_whole(name: str, values: np.ndarray) -> None:
+    wrong = values[(values != np.trunc(values)) & ~np.isnan(values) | (np.abs(values) > _EXACT)]
+    if len(wrong):
+        raise RequestError(f"input {name!r} is {wrong[0]}; the join key is a whole number up to 2**53")
+
+
+def _whole(values: np.ndarray) -> list[Key]:
+    return [None if value != value else int(value) for value in values.tolist()]

@@ -6,13 +6,15 @@ is, are `ml`'s part. Runs in the serving environment.
 
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, get_args
 
 from ml.online_rows import open_online_rows
 from ml.packed import Columns, Key, Layout, Value, encode_keys, layout_of
 from serving.plan import View
 
 Status = Literal["present", "not_found", "outside_max_age", "never_written", "not_read"]
+STATUSES: tuple[Status, ...] = get_args(Status)  # the prediction log keeps their places
+NOT_READ = STATUSES.index("not_read")
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)

@@ -1,6 +1,6 @@
 """The deployed plan: all that the router needs to answer for one model, as data, kept as plan.json.
 
-Standard library only. Making a plan from a ModelSpec is in `build_plan`; keeping plans is in
+Runs in the serving environment. Making a plan from a ModelSpec is in `build_plan`; keeping plans is in
 `model_repository`.
 """
 
@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from ml.packed import Field
+from serving.log_frames import LogSchema
 
 MAX_BATCH = 256  # rows that one request may hold
 PROBE = "headwater_probe"  # request parameter: answer, but do not log
@@ -68,14 +69,6 @@ class RequestInput:
 
 
 @dataclass(frozen=True)
-class LogSettings:
-    """What the prediction log keeps besides id, time, version, keys, request fields and probability."""
-
-    enabled: bool = True
-    features: bool = True
-
-
-@dataclass(frozen=True)
 class Plan:
     """One revision of one served model. Immutable: a change is a new revision.
 
@@ -83,7 +76,7 @@ class Plan:
 
     `deadline_ms` bounds the reading of online features; `online_store` is the store's address
     (`ml.online_rows.open_online_rows`), `clock_file` exists only while time is replayed, `prediction_log` is
-    the folder of the JSON-lines log.
+    the folder of the prediction log.
     """
 
     model: str
@@ -97,7 +90,6 @@ class Plan:
     prediction_log: str
     deadline_ms: int
     output: Output = "probability"
-    log: LogSettings = LogSettings()
 
     def __post_init__(self) -> None:
         problem = next(_problems(self), None)
@@ -107,6 +99,23 @@ class Plan:
     def to_json(self) -> str:
         """Return the plan as JSON text, fields in order."""
         return json.dumps(dataclasses.asdict(self), indent=1) + "\n"
+
+    def log_schema(self) -> LogSchema:
+        """Return what the prediction log keeps of an answer."""
+        whole = {key.name for view in self.views for key in view.join_keys if key.kind == "int"}
+        kinds = {(view.name, field.name): field.kind for view in self.views for field in view.fields}
+        features = [(i.column, kinds[i.view, i.source]) for i in self.inputs if i.view is not None]
+        return LogSchema(
+            model=self.model,
+            revision=self.revision,
+            model_version=self.champion.version,
+            output=self.output,
+            views=tuple(view.name for view in self.views),
+            numbers=tuple((r.name, "int" if r.name in whole else "float") for r in self.request if r.dtype == "FP64"),
+            texts=tuple(r.name for r in self.request if r.dtype == "BYTES"),
+            features=tuple((name, kind) for name, kind in features if kind != "string"),
+            text_features=tuple(name for name, kind in features if kind == "string"),
+        )
 
 
 def parse_plan(text: str) -> Plan:

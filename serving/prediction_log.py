@@ -1,88 +1,91 @@
-"""The prediction log's writer: JSON lines, written by a thread behind a bounded queue.
+"""The prediction log's writer: frames go into a ring, and a thread drains it into files. Runs inside Triton.
 
-Standard library only; runs inside Triton. Reading the lines into the lake is in `log_reader`. What a
-line holds is the router's business.
+What a frame holds is in `log_frames`, the ring in `log_spool`; reading the files into the lake is in `log_reader`.
 """
 
-import json
-import queue
 import sys
 import threading
 import uuid
-from collections.abc import Mapping
-from io import FileIO
 from pathlib import Path
-from typing import Any
 
-CAPACITY = 10_000  # lines that may wait; at about 2 kB each, 20 MB
+from serving.log_frames import LogSchema, write_schema
+from serving.log_spool import CAPACITY, SUFFIX, Spool, recover
 
-_STOP = object()
+DRAIN_SECONDS = 0.05
+ROTATE_BYTES = 64 * 2**20
+_REST_SECONDS = 1.0  # after the disk refused
 
 
 class PredictionLog:
-    """A log folder with one file a writer, so that no two processes share a file.
+    """A log folder with one ring and one file a writer, so that no two processes share a file.
 
-    A line that does not fit the queue, or that the disk refuses, is dropped and counted: an answer never
-    waits for the log. Lines still queued when the process is killed are lost.
+    An answer never waits for the disk. The ring outlives its process: what a killed one had not drained, the next
+    writer or reader of the folder drains. Lost is only what does not fit the ring while the disk refuses: that is
+    counted. Where there is no room for a ring on the disk, it is in memory, and told.
     """
 
-    def __init__(self, folder: Path, prefix: str, capacity: int = CAPACITY) -> None:
-        self.dropped = 0
-        self._folder = folder
-        self._prefix = prefix
-        self._queue: queue.Queue[Any] = queue.Queue(maxsize=capacity)
-        self._file: FileIO | None = None
+    def __init__(self, folder: Path, prefix: str, schema: LogSchema, capacity: int = CAPACITY) -> None:
+        self._folder, self._prefix, self._capacity, self._schema = folder, prefix, capacity, schema
+        self._told, self._dropped = "", 0
+        self._spool = self._open()
+        self._swapping, self._stop = threading.Lock(), threading.Event()
         self._thread = threading.Thread(target=self._run, name="prediction-log", daemon=True)
         self._thread.start()
 
-    def append(self, line: Mapping[str, Any]) -> None:
-        """Queue one line without waiting."""
-        try:
-            self._queue.put_nowait(line)
-        except queue.Full:
-            self.dropped += 1
+    @property
+    def dropped(self) -> int:
+        """Frames that found no room."""
+        return self._dropped + self._spool.refused
 
-    def close(self, timeout: float = 10.0) -> None:
-        """Write what is queued and stop, within `timeout` seconds."""
+    def append(self, frame: bytes) -> None:
+        """Put in one frame without waiting for the disk. One thread only."""
+        with self._swapping:
+            self._spool.put(frame)
+
+    def close(self) -> None:
+        """Drain what waits, and stop. What the disk refuses stays in the ring for the next writer."""
+        self._stop.set()
+        self._thread.join()
         try:
-            self._queue.put(_STOP, timeout=timeout)
-        except queue.Full:
-            return
-        self._thread.join(timeout)
+            write_schema(self._folder, self._schema)
+            self._spool.close()
+        except OSError as error:
+            self._tell(error)
 
     def _run(self) -> None:
-        stopping = False
-        while not stopping:
-            batch = [self._queue.get()]
-            while not self._queue.empty() and len(batch) < 1000:
-                batch.append(self._queue.get_nowait())
-            lines = [line for line in batch if line is not _STOP]
-            stopping = len(lines) < len(batch)
-            self._write(lines)
-        self._reset()
+        while not self._stop.wait(DRAIN_SECONDS):
+            try:
+                self._drain()
+                self._told = ""
+            except OSError as error:
+                self._tell(error)
+                self._stop.wait(_REST_SECONDS)
 
-    def _write(self, lines: list[Mapping[str, Any]]) -> None:
+    def _drain(self) -> None:
+        if self._told:  # the schema may be what the disk refused
+            write_schema(self._folder, self._schema)
+        if self._spool.drain() and self._spool.log.stat().st_size > ROTATE_BYTES:
+            full, fresh = self._spool, Spool.create(self._path(), self._capacity)
+            with self._swapping:
+                self._spool = fresh
+            self._dropped += full.refused
+            full.close()
+
+    def _open(self) -> Spool:
+        path = self._path()
         try:
-            rest = memoryview(b"".join(json.dumps(line, allow_nan=False).encode() + b"\n" for line in lines))
-            while rest:
-                rest = rest[self._open().write(rest) :]
-        except (OSError, ValueError, TypeError) as error:
-            self.dropped += len(lines)
-            print(
-                f"prediction log {self._folder}: {len(lines)} lines dropped: {error}",
-                file=sys.stderr,
-                flush=True,
-            )
-            self._reset()
+            write_schema(self._folder, self._schema)
+            recover(self._folder)
+            return Spool.create(path, self._capacity)
+        except OSError as error:
+            self._tell(error)
+            return Spool.in_memory(path, self._capacity)
 
-    def _open(self) -> FileIO:
-        if self._file is None:
-            self._folder.mkdir(parents=True, exist_ok=True)
-            self._file = FileIO(self._folder / f"{self._prefix}-{uuid.uuid4().hex[:12]}.jsonl", "a")
-        return self._file
+    def _path(self) -> Path:
+        return self._folder / f"{self._prefix}-{uuid.uuid4().hex[:12]}{SUFFIX}"
 
-    def _reset(self) -> None:
-        # After a refused write the file may end in half a line: the next lines go to a new one.
-        if self._file is not None:
-            self._file.close()
-            self._file = None
+    def _tell(self, error: OSError) -> None:
+        """Say once what the disk refuses, until it takes something again."""
+        if str(error) != self._told:
+            self._told = str(error)
+            print(f"prediction log {self._folder}: {error}; predictions wait in memory", file=sys.stderr, flush=True)

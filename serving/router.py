@@ -1,17 +1,18 @@
 """The router: answers batched requests of one model by its plan. Runs inside Triton, and testable outside.
 
 Online features are read, the ONNX graph is fed and scored, the decision is logged. What Triton's Python
-backend wants of us is in `triton_model`; the shapes of the feeds are in `feeds`.
+backend wants of us is in `triton_model`; the shapes of the feeds are in `feeds`, of the log in `log_frames`.
 """
 
+import json
+import os
 import sys
 import time
-import uuid
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
-from itertools import chain
+from functools import lru_cache
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import onnxruntime as ort
@@ -19,12 +20,22 @@ import onnxruntime as ort
 from ml.clock import Clock, ReplayClock, open_clock
 from ml.online_rows import OnlineStoreError
 from ml.packed import Key, Value
-from serving.feeds import RequestError, RequestRow, check_graph, feed, key_columns, request_rows
-from serving.online_features import OnlineFeatures, Status, ViewRows
+from serving.feeds import (
+    RequestColumns,
+    RequestError,
+    check_graph,
+    joined,
+    key_columns,
+    request_columns,
+    text_feed,
+)
+from serving.log_frames import ID_BYTES, NEVER, Batch, encode
+from serving.online_features import NOT_READ, STATUSES, OnlineFeatures, Status, ViewRows
 from serving.plan import Plan
 from serving.prediction_log import PredictionLog
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_CODES = {status: code for code, status in enumerate(STATUSES)}
 
 
 class Request(NamedTuple):
@@ -37,15 +48,15 @@ class Request(NamedTuple):
 class Answer(NamedTuple):
     """The answer to one request of N rows.
 
-    `value` [N, 1] is the plan's output, float32. `degraded` marks rows answered without some view, because reading
-    took longer than the deadline or the store was down. `status` says of each row, per view, whether its features
-    were there, and why not.
+    `value` [N, 1] is the plan's output, float32. `degraded` [N] marks rows answered without some view, because reading
+    took longer than the deadline or the store was down. `status` says of each row, as a JSON object by view, whether
+    its features were there, and why not.
     """
 
     value: np.ndarray
     prediction_ids: list[str]
-    degraded: list[bool]
-    status: list[dict[str, Status]]
+    degraded: np.ndarray
+    status: list[str]
 
 
 class Router:
@@ -55,13 +66,13 @@ class Router:
         """Open everything. Raises LookupError or ValueError if a file is missing or does not fit the plan."""
         self.plan = plan
         self._session = _open_session(plan)
+        self._inputs = _Inputs(plan)
         self._features = OnlineFeatures(plan.online_store, plan.views)
         self._features.require()
         self._store_trouble = ""
         self._clock: Clock = open_clock(Path(plan.clock_file))
-        self.log: PredictionLog | None = None
-        if plan.log.enabled:
-            self.log = PredictionLog(Path(plan.prediction_log), f"{plan.revision:06d}")
+        self._log_schema = plan.log_schema()
+        self.log = PredictionLog(Path(plan.prediction_log), f"{plan.revision:06d}", self._log_schema)
 
     def self_test(self) -> None:
         """Answer one row in which everything is missing. Raises whatever keeps the model from answering."""
@@ -75,49 +86,52 @@ class Router:
 
     def answer(self, requests: Sequence[Request]) -> list[Answer | Exception]:
         """Return an answer or the error for each request; one bad request does not spoil its batch."""
+        started = time.perf_counter()
         parsed = [self._parse(request) for request in requests]
-        rows = list(chain.from_iterable(rows for rows in parsed if not isinstance(rows, Exception)))
+        asked = [columns for columns in parsed if isinstance(columns, RequestColumns)]
+        if not asked:
+            return [columns for columns in parsed if isinstance(columns, Exception)]
         try:
-            scored = self._score(rows) if rows else _Scored({}, {}, {}, np.empty(0), 0)
+            scored = self._score(joined(asked))
         except Exception as error:
-            return [rows if isinstance(rows, Exception) else error for rows in parsed]
+            return [error if isinstance(columns, RequestColumns) else columns for columns in parsed]
         answers: list[Answer | Exception] = []
+        logged = np.zeros(len(scored.value), dtype=bool)
         start = 0
-        for request, parsed_rows in zip(requests, parsed, strict=True):
-            if isinstance(parsed_rows, Exception):
-                answers.append(parsed_rows)
+        for request, columns in zip(requests, parsed, strict=True):
+            if not isinstance(columns, RequestColumns):
+                answers.append(columns)
                 continue
-            part = slice(start, start + len(parsed_rows))
-            start = part.stop
-            answers.append(self._finish(request, parsed_rows, scored, part))
+            part = slice(start, start := start + columns.rows)
+            answers.append(self._finish(scored, part))
+            logged[part] = not request.probe and not isinstance(answers[-1], Exception)
+        self._log(scored, logged, started)
         return answers
 
     def close(self) -> None:
         """Write out the log and close the online store."""
-        if self.log is not None:
-            self.log.close()
+        self.log.close()
         self._features.close()
 
-    def _parse(self, request: Request) -> list[RequestRow] | Exception:
+    def _parse(self, request: Request) -> RequestColumns | Exception:
         try:
-            return request_rows(self.plan, request.tensors)
+            return request_columns(self.plan, request.tensors)
         except RequestError as error:
             return error
 
-    def _score(self, rows: Sequence[RequestRow]) -> "_Scored":
-        now, keys = self._now(), key_columns(self.plan, rows)
-        reads = self._read(keys, now, len(rows))
-        places = {(view.name, f.name): place for view in self.plan.views for place, f in enumerate(view.fields)}
-        features = {i.column: reads[i.view].values[places[i.view, i.source]] for i in self.plan.inputs if i.view}
-        values = {i.column: features[i.column] if i.view else [row[i.source] for row in rows] for i in self.plan.inputs}
-        feeds = {i.column: feed(i.kind, values[i.column]) for i in self.plan.inputs}
-        (value,) = self._session.run([self.plan.output], feeds)
-        if value.shape != (len(rows), 1):
-            raise ValueError(f"{self.plan.champion.onnx} gave shape {value.shape} for {len(rows)} rows")
+    def _score(self, request: RequestColumns) -> "_Scored":
+        now = self._now()
+        reads = self._read(key_columns(self.plan, request), now, request.rows)
+        features = self._inputs.of_views(reads, request.rows)
+        (value,) = self._session.run([self.plan.output], self._inputs.feeds(request, features))
+        if value.shape != (request.rows, 1):
+            raise ValueError(f"{self.plan.champion.onnx} gave shape {value.shape} for {request.rows} rows")
+        ids = os.urandom(ID_BYTES * request.rows)
+        status = _codes([reads[view.name].status for view in self.plan.views], request.rows)
         time_us = (now - _EPOCH) // timedelta(microseconds=1)
-        return _Scored(keys, reads, features, value.reshape(-1), time_us)
+        return _Scored(request, reads, features, value.reshape(-1), ids, status, time_us)
 
-    def _read(self, keys: Mapping[str, Sequence[Key]], now: datetime, size: int) -> dict[str, ViewRows]:
+    def _read(self, keys: Mapping[str, Sequence[Key]], now: datetime, size: int) -> Mapping[str, ViewRows]:
         """Read the features, or go without them while the store is down; say once that it is, and that it is back."""
         if not keys:
             return {}
@@ -132,9 +146,7 @@ class Router:
         self._store_trouble = trouble
         return reads
 
-    def _finish(
-        self, request: Request, rows: Sequence[RequestRow], scored: "_Scored", part: slice
-    ) -> Answer | Exception:
+    def _finish(self, scored: "_Scored", part: slice) -> Answer | Exception:
         value = scored.value[part]
         if not _answers(self.plan.output, value):
             kind = "probabilities" if self.plan.output == "probability" else "numbers"
@@ -142,38 +154,32 @@ class Router:
                 f"version {self.plan.champion.version} of {self.plan.model!r} gave {value.tolist()}, "
                 f"which are no {kind}; roll it back"
             )
-        status = [
-            {name: read.status[index] for name, read in scored.reads.items()} for index in range(part.start, part.stop)
-        ]
-        answer = Answer(
-            value.astype(np.float32).reshape(-1, 1),
-            [uuid.uuid4().hex for _ in rows],
-            ["not_read" in views.values() for views in status],
-            status,
-        )
-        if self.log is not None and not request.probe:
-            for index, row in enumerate(rows):
-                self.log.append(self._line(answer, index, row, scored, part.start + index))
-        return answer
+        text = scored.ids[ID_BYTES * part.start : ID_BYTES * part.stop].hex()
+        ids = [text[place : place + 2 * ID_BYTES] for place in range(0, len(text), 2 * ID_BYTES)]
+        status = scored.status[:, part]
+        names = tuple(view.name for view in self.plan.views)
+        told = [_as_json(names, codes) for codes in zip(*status.tolist(), strict=True)] if names else ["{}"] * len(ids)
+        return Answer(value.reshape(-1, 1).astype(np.float32), ids, (status == NOT_READ).any(axis=0), told)
 
-    def _line(self, answer: Answer, index: int, row: RequestRow, scored: "_Scored", place: int) -> dict[str, Any]:
-        """One line of the log: row `index` of the answer, row `place` of what was scored."""
-        return {
-            "prediction_id": answer.prediction_ids[index],
-            "time_us": scored.time_us,
-            "model": self.plan.model,
-            "model_version": self.plan.champion.version,
-            "revision": self.plan.revision,
-            "keys": {name: column[place] for name, column in scored.keys.items()},
-            "request": {name: value for name, value in row.items() if name not in scored.keys},
-            "features": {name: _without_nan(column[place]) for name, column in scored.features.items()}
-            if self.plan.log.features
-            else {},
-            "event_us": {name: read.event_us[place] for name, read in scored.reads.items()},
-            "status": answer.status[index],
-            self.plan.output: float(answer.value[index, 0]),
-            "degraded": answer.degraded[index],
-        }
+    def _log(self, scored: "_Scored", logged: np.ndarray, started: float) -> None:
+        """Keep what was answered, and what it was answered from."""
+        if not logged.any():
+            return
+        request, reads = scored.request, scored.reads
+        events = [_events(reads[view.name].event_us) for view in self.plan.views]
+        taken_us = round((time.perf_counter() - started) * 1e6)
+        batch = Batch(
+            scored.time_us,
+            taken_us,
+            scored.ids,
+            scored.value,
+            np.array(events, dtype=np.int64).reshape(len(events), request.rows),
+            scored.status,
+            np.array([request.numbers[name] for name, _ in self._log_schema.numbers]).reshape(-1, request.rows),
+            scored.features.numbers,
+            [*(request.texts[name] for name in self._log_schema.texts), *scored.features.texts],
+        )
+        self.log.append(encode(self._log_schema, batch if logged.all() else batch.only(logged)))
 
     def _now(self) -> datetime:
         path = Path(self.plan.clock_file)
@@ -182,13 +188,56 @@ class Router:
         return self._clock.now()
 
 
-class _Scored(NamedTuple):
-    """What a batch was answered from: join keys and features by column, reads by view, one entry a row."""
+class _Features(NamedTuple):
+    """The graph's inputs from views: numbers float64 [columns, N], NaN where missing; texts, N a column."""
 
-    keys: Mapping[str, Sequence[Key]]
+    numbers: np.ndarray
+    texts: list[Sequence[Value]]
+
+
+class _Inputs:
+    """What the graph's inputs are made of, worked out once for a plan."""
+
+    def __init__(self, plan: Plan) -> None:
+        kinds = {(view.name, field.name): field.kind for view in plan.views for field in view.fields}
+        places = {(view.name, f.name): place for view in plan.views for place, f in enumerate(view.fields)}
+        of_views = [(i, i.view, places[i.view, i.source]) for i in plan.inputs if i.view is not None]
+        self._numbers = [(i, v, place) for i, v, place in of_views if kinds[v, i.source] != "string"]
+        self._texts = [(i, v, place) for i, v, place in of_views if kinds[v, i.source] == "string"]
+        self._request = [i for i in plan.inputs if i.view is None]
+
+    def of_views(self, reads: Mapping[str, ViewRows], rows: int) -> _Features:
+        """Return what was read, in the order of the prediction log."""
+        numbers = np.array([reads[view].values[place] for _, view, place in self._numbers], dtype=np.float64)
+        texts = [reads[view].values[place] for _, view, place in self._texts]
+        return _Features(numbers.reshape(len(self._numbers), rows), texts)
+
+    def feeds(self, request: RequestColumns, features: _Features) -> dict[str, np.ndarray]:
+        """Return the graph's inputs, each [N, 1]."""
+        single = features.numbers.astype(np.float32)
+        feeds = {
+            i.column: (features.numbers if i.kind == "time" else single)[row].reshape(-1, 1)
+            for row, (i, _, _) in enumerate(self._numbers)
+        }
+        feeds |= {i.column: text_feed(column) for (i, _, _), column in zip(self._texts, features.texts, strict=True)}
+        for i in self._request:
+            if i.kind == "categorical":
+                feeds[i.column] = text_feed(request.texts[i.source])
+            else:
+                dtype = np.float64 if i.kind == "time" else np.float32
+                feeds[i.column] = request.numbers[i.source].astype(dtype).reshape(-1, 1)
+        return feeds
+
+
+class _Scored(NamedTuple):
+    """What a batch was answered from, and the answers [N]; `status` are places in STATUSES [views, N]."""
+
+    request: RequestColumns
     reads: Mapping[str, ViewRows]
-    features: Mapping[str, Sequence[Value]]
+    features: _Features
     value: np.ndarray
+    ids: bytes
+    status: np.ndarray
     time_us: int
 
 
@@ -198,8 +247,21 @@ def _answers(output: str, value: np.ndarray) -> bool:
     return bool(np.isfinite(value).all())
 
 
-def _without_nan(value: Value) -> Value:
-    return None if value != value else value
+def _codes(columns: Sequence[Sequence[Status]], rows: int) -> np.ndarray:
+    codes = np.zeros((len(columns), rows), dtype=np.uint8)  # 0: present
+    for row, column in enumerate(columns):
+        if column.count("present") < rows:
+            codes[row] = [_CODES[status] for status in column]
+    return codes
+
+
+@lru_cache(maxsize=4096)
+def _as_json(names: tuple[str, ...], codes: tuple[int, ...]) -> str:
+    return json.dumps({name: STATUSES[code] for name, code in zip(names, codes, strict=True)})
+
+
+def _events(events: Sequence[int | None]) -> Sequence[int]:
+    return [NEVER if event is None else event for event in events] if None in events else events  # type: ignore[return-value]
 
 
 def _open_session(plan: Plan) -> ort.InferenceSession:

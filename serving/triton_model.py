@@ -3,7 +3,7 @@
 Tensors come in and go out here; answering is in `router`.
 """
 
-import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -35,8 +35,8 @@ class TritonPythonModel:
     def finalize(self) -> None:
         """Write out the log."""
         self.router.close()
-        if self.router.log is not None and self.router.log.dropped:
-            pb_utils.Logger.log_warn(f"prediction log dropped {self.router.log.dropped} lines")
+        if self.router.log.dropped:
+            pb_utils.Logger.log_warn(f"the prediction log had no room for {self.router.log.dropped} batches")
 
     def _response(self, answer: Answer | Exception) -> Any:
         if isinstance(answer, Exception):
@@ -51,7 +51,7 @@ class TritonPythonModel:
                 pb_utils.Tensor("model_version", _column(versions, object)),
                 pb_utils.Tensor("prediction_id", _column(answer.prediction_ids, object)),
                 pb_utils.Tensor("degraded", _column(answer.degraded, bool)),
-                pb_utils.Tensor("feature_status", _column([json.dumps(views) for views in answer.status], object)),
+                pb_utils.Tensor("feature_status", _column(answer.status, object)),
             ]
         )
 
@@ -61,5 +61,5 @@ def _request(request: Any) -> Request:
     return Request(tensors, probe=PROBE in (request.parameters() or ""))
 
 
-def _column(values: list[Any], dtype: Any) -> np.ndarray:
+def _column(values: Sequence[Any] | np.ndarray, dtype: Any) -> np.ndarray:
     return np.array(values, dtype=dtype).reshape(-1, 1)

@@ -69,7 +69,7 @@ SPEC = ModelSpec.model_validate(
         "elapsed": ({"name": "rest", "since": "aircraft:last_arrived_at", "until": "departure"},),
         "split": _WINDOWS,
         "gates": {"min_score": 0.5, "max_score": 0.9},
-        "serving": {"deadline_ms": 500},
+        "serving": {"deadline_ms": 500, "slo": {"p99_ms": 2000}},  # machines are noisy
     }
 )
 

@@ -6,9 +6,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import polars as pl
 import pytest
 
 from ml.clock import ReplayClock
+from serving.log_reader import log_schema, read_new
 from serving.plan import Plan
 from serving.router import Answer, Request, Router
 from tests.redis_server import RedisServer
@@ -47,8 +49,37 @@ def answer(router: Router) -> Answer:
     return answer
 
 
+def statuses(found: Answer) -> list[dict[str, str]]:
+    return [json.loads(text) for text in found.status]
+
+
+def logged(plan: Plan) -> pl.DataFrame:
+    return read_new(Path(plan.prediction_log), log_schema(plan))[0]
+
+
 def expected(plan: Plan, raw: dict[str, Any]) -> float:
     return score_directly(Path(plan.champion.onnx), plan.inputs, raw)
+
+
+def test_what_is_logged_is_what_the_graph_was_given_and_answered(router: Router, plan: Plan) -> None:
+    many = {name: np.resize(column, (40, 1)) for name, column in REQUEST.tensors.items()}
+    many["distance"] = np.arange(40.0).reshape(-1, 1)
+    bad = {**REQUEST.tensors, "distance": np.array([[np.inf]])}
+    requests = [REQUEST, Request(bad), Request(many, probe=True), Request(many), REQUEST]
+    answers = router.answer(requests)
+    router.close()
+    found = logged(plan)
+    assert found.height == 42
+    kept = [answer for answer, request in zip(answers, requests, strict=True) if not request.probe]
+    ids = [name for answer in kept if isinstance(answer, Answer) for name in answer.prediction_ids]
+    assert found["prediction_id"].to_list() == ids
+    assert len(set(ids)) == 42
+    for row in (found.row(0, named=True), found.row(17, named=True)):
+        raw = {name: row[name] for name in RAW}
+        assert raw == {**RAW, "distance": row["distance"]}
+        assert row["probability"] == expected(plan, raw)
+    assert found["distance"].to_list() == [1400.0, *range(40), 1400.0]
+    assert found["taken_ms"].min() > 0  # type: ignore[operator]
 
 
 def test_features_not_read_in_time_are_missing_and_the_answer_says_so(plan: Plan) -> None:
@@ -56,24 +87,25 @@ def test_features_not_read_in_time_are_missing_and_the_answer_says_so(plan: Plan
     late = hurried._features.read
     hurried._features.read = lambda keys, now, deadline: late(keys, now, deadline - 1)  # type: ignore[method-assign]
     degraded = answer(hurried)
-    assert degraded.degraded == [True]
-    assert degraded.status == [{"aircraft": "not_read", "runway": "not_read"}]
+    assert degraded.degraded.tolist() == [True]
+    assert statuses(degraded) == [{"aircraft": "not_read", "runway": "not_read"}]
+    hurried.close()
+    assert logged(plan)["degraded"].to_list() == [True]
     assert degraded.value[0, 0] == expected(plan, WITHOUT_FEATURES)
 
 
 def test_the_answer_says_of_each_view_why_its_features_are_null(router: Router, plan: Plan) -> None:
-    assert answer(router).status == [{"aircraft": "present", "runway": "present"}]
+    assert statuses(answer(router)) == [{"aircraft": "present", "runway": "present"}]
     tensors = {**REQUEST.tensors, "tailnum": np.array([[b"N2"], [b"N1"]], dtype=object)}
     tensors = {name: np.resize(column, (2, 1)) for name, column in tensors.items()}
     ReplayClock(Path(plan.clock_file)).set(NOW + timedelta(hours=12))
     (two,) = router.answer([Request(tensors)])
-    assert two.status == [  # type: ignore[union-attr]
+    assert statuses(two) == [  # type: ignore[arg-type]
         {"aircraft": "not_found", "runway": "outside_max_age"},
         {"aircraft": "present", "runway": "outside_max_age"},
     ]
     router.close()
-    lines = [json.loads(x) for f in Path(plan.prediction_log).iterdir() for x in f.read_text().splitlines()]
-    assert [line["status"]["aircraft"] for line in lines] == ["present", "not_found", "present"]
+    assert logged(plan)["aircraft__status"].to_list() == ["present", "not_found", "present"]
 
 
 def test_features_age_by_the_replayed_clock(router: Router, plan: Plan) -> None:
@@ -90,9 +122,9 @@ def test_while_the_store_is_away_answers_are_degraded_and_logged_and_recover_whe
     Path(plan.online_store).rename(tmp_path / "away.db")
     for _ in range(2):
         away = answer(router)
-        assert (away.degraded, away.value[0, 0]) == ([True], expected(plan, WITHOUT_FEATURES))
+        assert (away.degraded.tolist(), away.value[0, 0]) == ([True], expected(plan, WITHOUT_FEATURES))
     Path(tmp_path / "away.db").rename(plan.online_store)
-    assert (answer(router).degraded, answer(router).value[0, 0]) == ([False], expected(plan, RAW))
+    assert (answer(router).degraded.tolist(), answer(router).value[0, 0]) == ([False], expected(plan, RAW))
     said = capfd.readouterr().err.splitlines()
     assert len(said) == 2
     assert "answers go without features: no online store at" in said[0]
@@ -110,13 +142,12 @@ def test_a_killed_redis_degrades_answers_and_they_recover_without_a_restart(
     redis_server.kill()
     for _ in range(2):
         away = answer(router)
-        assert (away.degraded, away.value[0, 0]) == ([True], expected(plan, WITHOUT_FEATURES))
+        assert (away.degraded.tolist(), away.value[0, 0]) == ([True], expected(plan, WITHOUT_FEATURES))
     redis_server.start()
     write_world(tmp_path, online_store=redis_server.address)
-    assert (answer(router).degraded, answer(router).value[0, 0]) == ([False], expected(plan, RAW))
+    assert (answer(router).degraded.tolist(), answer(router).value[0, 0]) == ([False], expected(plan, RAW))
     router.close()
-    lines = [json.loads(x) for f in Path(plan.prediction_log).iterdir() for x in f.read_text().splitlines()]
-    assert [line["degraded"] for line in lines] == [False, True, True, False, False]
+    assert logged(plan)["degraded"].to_list() == [False, True, True, False, False]
 
 
 def test_a_revision_whose_store_is_not_there_does_not_load(plan: Plan, tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from ml.settings import Settings
+from serving.log_reader import log_schema, read_new
 from tests.redis_server import RedisServer
 from tests.serving.example import RAW, example_plan, score_directly, write_graph, write_world
 
@@ -63,9 +64,9 @@ def outcome(
         timeout=60,
     )
     assert run.returncode == 0, run.stderr
-    lines = [text for file in Path(plan.prediction_log).iterdir() for text in file.read_text().splitlines()]
+    lines, _ = read_new(Path(plan.prediction_log), log_schema(plan))
     expected = score_directly(Path(plan.champion.onnx), plan.inputs, RAW)
-    return {**json.loads(run.stdout), "log": [json.loads(text) for text in lines], "expected": expected}
+    return {**json.loads(run.stdout), "log": lines.to_dicts(), "expected": expected}
 
 
 def test_the_router_runs_on_numpy_1_without_the_platform_s_packages(outcome: dict[str, object]) -> None:
@@ -87,6 +88,6 @@ def test_a_bad_request_gets_its_own_error_and_its_batch_answers(outcome: dict[st
 
 def test_a_logged_line_traces_the_answer_back_to_its_inputs(outcome: dict[str, object]) -> None:
     (line,) = outcome["log"]  # type: ignore[misc]
-    assert {**line["keys"], **line["request"], **line["features"]} == {**RAW, "tailnum": "N1", "runway": 4}
+    assert {name: line[name] for name in (*RAW, "tailnum", "runway")} == {**RAW, "tailnum": "N1", "runway": 4}
     assert line["probability"] == outcome["expected"]
     assert len(line["prediction_id"]) == 32
