@@ -48,7 +48,7 @@ def deployment_asset(spec: ModelSpec) -> dg.AssetsDefinition:
         measured: list[Latency] = []
         rows = _requests(platform, spec, candidate.training_set_version)
         views = platform.feature_views
-        plan = deploy(spec, candidate.version, onnx, views, settings, rows, measured.append)
+        plan = deploy(spec, candidate.version, onnx, views, settings, rows, measured.append, candidate.threshold)
         registry.tag(candidate, {APPROVED_BY: approved_by, "deployed_run": context.run.run_id})
         registry.promote(spec.name, candidate.version)
         (latency,) = measured

@@ -48,8 +48,15 @@ class TritonPythonModel:
         """Return a response a request."""
         import triton_python_backend_utils as pb_utils
 
-        tensors = [{tensor.name(): tensor.as_numpy() for tensor in request.inputs()} for request in requests]
+        tensors = [{tensor.name(): _plain(tensor.as_numpy()) for tensor in request.inputs()} for request in requests]
         feeds = tensors[0] if len(tensors) == 1 else {n: np.concatenate([t[n] for t in tensors]) for n in tensors[0]}
         (value,) = self.session.run([self.output], feeds)
         ends = np.cumsum([len(next(iter(t.values()))) for t in tensors])[:-1]
         return [pb_utils.InferenceResponse([pb_utils.Tensor(self.output, part)]) for part in np.split(value, ends)]
+
+
+def _plain(column: Any) -> Any:
+    """Return texts as onnxruntime takes them; bytes would be other texts to it."""
+    if column.dtype != object:
+        return column
+    return np.array([value.decode() for value in column.reshape(-1)], dtype=object).reshape(column.shape)

@@ -56,7 +56,7 @@ def mlflow_server(world: World, folder: Path) -> Iterator[Peer]:
     words = ["-m", "mlflow", "models", "serve", "-m", str(model), "--env-manager", "local", "-p", str(port), "-w", "1"]
     with _started([sys.executable, *words], folder / "mlflow.log"):
         url = f"http://127.0.0.1:{port}/invocations"
-        peer = Peer("MLflow's server", url, world.bare, _dataframe, lambda told: _flat(told["predictions"], world))
+        peer = Peer("MLflow's server", url, world.bare, _named_tensors, lambda told: _flat(told["predictions"], world))
         yield _ready(peer, folder / "mlflow.log")
 
 
@@ -83,7 +83,8 @@ def _started(words: list[str], log: Path) -> Iterator[None]:
 
 
 def _environment() -> dict[str, str]:
-    return {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "DO_NOT_TRACK": "true"}
+    path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"  # MLflow starts uvicorn by its name
+    return {**os.environ, "PATH": path, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "DO_NOT_TRACK": "true"}
 
 
 def _ready(peer: Peer, log: Path) -> Peer:
@@ -112,11 +113,13 @@ def _value(value: Any) -> Any:
     return None if value != value else value
 
 
-def _dataframe(tensors: Tensors) -> bytes:
-    columns = _plain(tensors)
-    return json.dumps(
-        {"dataframe_split": {"columns": list(columns), "data": list(zip(*columns.values(), strict=True))}}
-    ).encode()
+def _named_tensors(tensors: Tensors) -> bytes:
+    """The one of MLflow's forms in which a graph's inputs keep their shape [N, 1]; Python's JSON has NaN."""
+    inputs = {
+        name: [[value.decode() if isinstance(value, bytes) else value] for value in column[:, 0].tolist()]
+        for name, column in tensors.items()
+    }
+    return json.dumps({"inputs": inputs}).encode()
 
 
 def _columns(tensors: Tensors) -> bytes:

@@ -22,7 +22,7 @@ from ml.held_out import TEST_PREDICTIONS, write_predictions
 from ml.memory import room_for
 from ml.provenance import DIFF_FILE, uncommitted
 from ml.recording import ONNX_FILE, Recording
-from ml.registry import TRAINING_SET_VERSION, ModelVersion, Registry
+from ml.registry import THRESHOLD_TAG, TRAINING_SET_VERSION, ModelVersion, Registry
 from ml.run_facts import SPEC_FILE, parameters, training_set
 from ml.running import PLAIN, Running
 from ml.scoring import example_feed, score
@@ -31,8 +31,6 @@ from ml.split import Parts, split_rows, stream_rows, train_rows
 from ml.task import Metrics, Task, task_of
 from ml.threshold import Decision
 from ml.training import Epoch, FittedModel, fit
-
-THRESHOLD_TAG = "decision_threshold"  # tag of a version: the probability from which to act
 
 _PROVED_ROWS = 2000
 _EXAMPLE_ROWS = 3

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 CHAMPION, CHALLENGER, PREVIOUS = "champion", "challenger", "previous"
 TRAINING_SET_VERSION = "training_set_version"  # tag of a version: the Delta version it learned from
+THRESHOLD_TAG = "decision_threshold"  # tag of a version: the probability from which to act
 PARENT_RUN = "mlflow.parentRunId"  # MLflow's own tag, by which its page nests runs
 _CARD_BELOW = "\n\n---\n\n"  # in a version's description: the verdict above, the card below
 _PROVENANCE = "training_set_provenance"  # tag of a version: what its training set was made from, as JSON
@@ -54,6 +55,12 @@ class ModelVersion:
                 "register versions through ml.train"
             )
         return int(self.tags[TRAINING_SET_VERSION])
+
+    @property
+    def threshold(self) -> float | None:
+        """The probability from which one acts by the costs in its spec; None if it has none."""
+        told = self.tags.get(THRESHOLD_TAG, "")
+        return float(told) if told else None
 
     @property
     def source_tables(self) -> tuple[str, ...]:

@@ -30,17 +30,19 @@ def build_plan(
     version: str,
     onnx: Path,
     settings: Settings,
+    threshold: float | None = None,
 ) -> Plan:
     """Return the plan that serves `version` of the model, whose ONNX file is `onnx`, as `revision`.
 
-    Of `views` those are kept that the spec names. Raises LookupError if a view or a feature is missing
-    and ValueError if a view is not online or a join key and a request field of one name differ in type.
+    Of `views` those are kept that the spec names. `threshold` is the version's decision threshold. Raises LookupError
+    if a view or a feature is missing and ValueError if a view is not online or a join key and a request field of one
+    name differ in type.
     """
     chosen = tuple(plan_view(name, views) for name in spec.views)
     return Plan(
         model=spec.name,
         revision=revision,
-        champion=Champion(version, str(onnx.absolute())),
+        champion=Champion(version, str(onnx.absolute()), threshold),
         views=chosen,
         inputs=(*_feature_inputs(spec, chosen), *(_request_input(field) for field in spec.request)),
         request=_request(spec, chosen),

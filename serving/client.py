@@ -30,7 +30,9 @@ class Prediction(NamedTuple):
     `output` says what the value is: a probability, or a value in the unit of the model's label.
 
     `degraded` marks an answer given without some features, because reading them took too long or their store was
-    down. `feature_status` says of each view whether its features were there, and why not (docs/serving.md).
+    down. `feature_status` says of each view whether its features were there, and why not (docs/serving.md);
+    `feature_age_seconds` how long ago each view's row became known. `decision`: whether the value reaches the
+    version's threshold; None if it has none.
     """
 
     value: float
@@ -39,6 +41,8 @@ class Prediction(NamedTuple):
     degraded: bool
     feature_status: dict[str, str]
     output: str = "probability"
+    decision: bool | None = None
+    feature_age_seconds: dict[str, float] = {}
 
     @property
     def probability(self) -> float:
@@ -115,10 +119,22 @@ class HeadwaterClient:
         for output in outputs:
             if output is None or output.size != rows:
                 raise RuntimeError(_EMPTY.format(got=0 if output is None else output.size, rows=rows))
-        return [
+        found = [
             Prediction(float(value), version.decode(), identity.decode(), bool(degraded), json.loads(status), answer)
             for value, version, identity, degraded, status in zip(*(o.reshape(-1) for o in outputs), strict=True)
         ]
+        decisions, ages = result.as_numpy("decision"), result.as_numpy("feature_age_seconds")
+        if decisions is not None:
+            found = [p._replace(decision=bool(d)) for p, d in zip(found, decisions.reshape(-1), strict=True)]
+        if ages is not None:
+            found = [p._replace(feature_age_seconds=_ages(p, row)) for p, row in zip(found, ages, strict=True)]
+        return found
+
+
+def _ages(prediction: Prediction, row: np.ndarray) -> dict[str, float]:
+    """Return the ages that are known, by view; they come in the order of the statuses."""
+    named = zip(prediction.feature_status, row.tolist(), strict=True)
+    return {view: age for view, age in named if not math.isnan(age)}
 
 
 def _columns(model: str, fields: Mapping[str, str], rows: Sequence[Mapping[str, Any]]) -> dict[str, np.ndarray]:
@@ -179,6 +195,8 @@ def _print(model: str, row: Mapping[str, str], prediction: Prediction) -> None:
     for name, value in row.items():
         table.add_row(name, value, style="dim")
     table.add_row(prediction.output, f"{prediction.value:.4f}" + (" (degraded)" if prediction.degraded else ""))
+    if prediction.decision is not None:
+        table.add_row("decision", "act" if prediction.decision else "do not act")
     table.add_row("model_version", prediction.model_version)
     table.add_row("prediction_id", prediction.prediction_id)
     Console().print(table)

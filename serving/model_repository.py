@@ -18,6 +18,7 @@ from serving.plan import MAX_BATCH, Plan, load_plan
 
 _MODEL = '"""A deployed revision."""\n\nfrom serving.triton_model import TritonPythonModel as TritonPythonModel\n'
 _OUTPUTS = {
+    "decision": "TYPE_BOOL",
     "model_version": "TYPE_STRING",
     "prediction_id": "TYPE_STRING",
     "degraded": "TYPE_BOOL",
@@ -153,6 +154,10 @@ def config_pbtxt(plan: Plan) -> str:
     types = {"BYTES": "TYPE_STRING", "FP64": "TYPE_FP64"}
     inputs = [_tensor(field.name, types[field.dtype]) for field in plan.request]
     outputs = [_tensor(name, dtype) for name, dtype in {plan.output: "TYPE_FP32", **_OUTPUTS}.items()]
+    if plan.champion.threshold is None:
+        outputs.remove(_tensor("decision", _OUTPUTS["decision"]))
+    if plan.views:
+        outputs.append(_tensor("feature_age_seconds", "TYPE_FP32", len(plan.views)))
     return "\n".join(
         [
             f'name: "{plan.model}"',
@@ -168,8 +173,8 @@ def config_pbtxt(plan: Plan) -> str:
     )
 
 
-def _tensor(name: str, dtype: str) -> str:
-    return f'  {{ name: "{name}", data_type: {dtype}, dims: [ 1 ] }}'
+def _tensor(name: str, dtype: str, size: int = 1) -> str:
+    return f'  {{ name: "{name}", data_type: {dtype}, dims: [ {size} ] }}'
 
 
 def _joined(tensors: list[str]) -> str:

@@ -26,10 +26,11 @@ Output = Literal["probability", "value"]
 
 @dataclass(frozen=True)
 class Champion:
-    """The model version that answers, and the absolute path of its ONNX file."""
+    """The model version that answers, the absolute path of its ONNX file, the probability from which one acts."""
 
     version: str
     onnx: str
+    threshold: float | None = None
 
 
 @dataclass(frozen=True)

@@ -49,11 +49,13 @@ def deploy(
     settings: Settings,
     rows: "Sequence[Mapping[str, Any]]" = (),
     measured: Callable[[Latency], None] = lambda latency: None,
+    threshold: float | None = None,
 ) -> Plan:
     """Serve `version` of the model, whose graph is `onnx`, and return its plan once it has answered, and fast enough.
 
     How fast is measured with requests taken from `rows` (columns of which the request's fields are used; none: all
-    fields missing), which are not logged; `measured` is told. Raises ConnectionError if Triton does not run,
+    fields missing), which are not logged; `measured` is told. `threshold` is the probability from which the version's
+    answers say to act (None: they do not say). Raises ConnectionError if Triton does not run,
     LookupError or ValueError if spec, views and file do not fit together, DeploymentError if Triton refuses the
     revision, or it does not answer, or its p99 is above spec.serving.slo.p99_ms.
     """
@@ -68,7 +70,7 @@ def deploy(
 
         def plan(revision: int) -> Plan:
             artifact = repository.write_artifact(spec.name, version, onnx)
-            return build_plan(spec, views, revision, version, artifact, settings)
+            return build_plan(spec, views, revision, version, artifact, settings, threshold)
 
         return _switch(repository, _control(settings), spec.name, plan, prove)
 

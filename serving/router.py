@@ -50,13 +50,16 @@ class Answer(NamedTuple):
 
     `value` [N, 1] is the plan's output, float32. `degraded` [N] marks rows answered without some view, because reading
     took longer than the deadline or the store was down. `status` says of each row, as a JSON object by view, whether
-    its features were there, and why not.
+    its features were there, and why not. `ages` [N, views] are seconds since each view's row became known, NaN where
+    there is none. `decision` [N]: whether the value reaches the version's threshold, None if it has none.
     """
 
     value: np.ndarray
     prediction_ids: list[str]
     degraded: np.ndarray
     status: list[str]
+    ages: np.ndarray
+    decision: np.ndarray | None
 
 
 class Router:
@@ -129,7 +132,9 @@ class Router:
         ids = os.urandom(ID_BYTES * request.rows)
         status = _codes([reads[view.name].status for view in self.plan.views], request.rows)
         time_us = (now - _EPOCH) // timedelta(microseconds=1)
-        return _Scored(request, reads, features, value.reshape(-1), ids, status, time_us)
+        events = [_events(reads[view.name].event_us) for view in self.plan.views]
+        event_us = np.array(events, dtype=np.int64).reshape(len(events), request.rows)
+        return _Scored(request, features, value.reshape(-1), ids, event_us, status, time_us)
 
     def _read(self, keys: Mapping[str, Sequence[Key]], now: datetime, size: int) -> Mapping[str, ViewRows]:
         """Read the features, or go without them while the store is down; say once that it is, and that it is back."""
@@ -159,21 +164,25 @@ class Router:
         status = scored.status[:, part]
         names = tuple(view.name for view in self.plan.views)
         told = [_as_json(names, codes) for codes in zip(*status.tolist(), strict=True)] if names else ["{}"] * len(ids)
-        return Answer(value.reshape(-1, 1).astype(np.float32), ids, (status == NOT_READ).any(axis=0), told)
+        events = scored.event_us[:, part].T
+        ages = np.where(events == NEVER, np.nan, (scored.time_us - events) / 1e6).astype(np.float32)
+        threshold = self.plan.champion.threshold
+        decision = None if threshold is None else value >= threshold
+        degraded = (status == NOT_READ).any(axis=0)
+        return Answer(value.reshape(-1, 1).astype(np.float32), ids, degraded, told, ages, decision)
 
     def _log(self, scored: "_Scored", logged: np.ndarray, started: float) -> None:
         """Keep what was answered, and what it was answered from."""
         if not logged.any():
             return
-        request, reads = scored.request, scored.reads
-        events = [_events(reads[view.name].event_us) for view in self.plan.views]
+        request = scored.request
         taken_us = round((time.perf_counter() - started) * 1e6)
         batch = Batch(
             scored.time_us,
             taken_us,
             scored.ids,
             scored.value,
-            np.array(events, dtype=np.int64).reshape(len(events), request.rows),
+            scored.event_us,
             scored.status,
             np.array([request.numbers[name] for name, _ in self._log_schema.numbers]).reshape(-1, request.rows),
             scored.features.numbers,
@@ -230,13 +239,16 @@ class _Inputs:
 
 
 class _Scored(NamedTuple):
-    """What a batch was answered from, and the answers [N]; `status` are places in STATUSES [views, N]."""
+    """What a batch was answered from, and the answers [N].
+
+    `event_us` [views, N] and `status` [views, N], places in STATUSES, are as in the log.
+    """
 
     request: RequestColumns
-    reads: Mapping[str, ViewRows]
     features: _Features
     value: np.ndarray
     ids: bytes
+    event_us: np.ndarray
     status: np.ndarray
     time_us: int
 

@@ -44,6 +44,11 @@ class TritonPythonModel:
                 pb_utils.TritonError.INVALID_ARG if isinstance(answer, RequestError) else pb_utils.TritonError.INTERNAL
             )
             return pb_utils.InferenceResponse(error=pb_utils.TritonError(str(answer), code))
+        optional = []
+        if answer.decision is not None:
+            optional.append(pb_utils.Tensor("decision", _column(answer.decision, bool)))
+        if self.router.plan.views:
+            optional.append(pb_utils.Tensor("feature_age_seconds", answer.ages))
         versions = [self.router.plan.champion.version] * len(answer.prediction_ids)
         return pb_utils.InferenceResponse(
             output_tensors=[
@@ -52,6 +57,7 @@ class TritonPythonModel:
                 pb_utils.Tensor("prediction_id", _column(answer.prediction_ids, object)),
                 pb_utils.Tensor("degraded", _column(answer.degraded, bool)),
                 pb_utils.Tensor("feature_status", _column(answer.status, object)),
+                *optional,
             ]
         )
 

@@ -82,6 +82,20 @@ def test_what_is_logged_is_what_the_graph_was_given_and_answered(router: Router,
     assert found["taken_ms"].min() > 0  # type: ignore[operator]
 
 
+def test_an_answer_says_how_old_its_features_are_and_whether_to_act(router: Router, plan: Plan) -> None:
+    assert answer(router).ages.tolist() == [[3600.0, 3600.0]]
+    assert answer(router).decision is None
+    unknown = {**REQUEST.tensors, "tailnum": np.array([[b"N2"]], dtype=object)}
+    (found,) = router.answer([Request(unknown)])
+    assert isinstance(found, Answer)
+    assert np.isnan(found.ages[0, 0])
+    value = float(answer(router).value[0, 0])
+    for threshold, act in ((value, True), (value + 1e-6, False), (0.0, True), (1.0001, False)):
+        decided = Router(replace(plan, champion=replace(plan.champion, threshold=threshold)))
+        assert answer(decided).decision == [act]
+        decided.close()
+
+
 def test_features_not_read_in_time_are_missing_and_the_answer_says_so(plan: Plan) -> None:
     hurried = Router(replace(plan, deadline_ms=1))
     late = hurried._features.read

@@ -18,7 +18,7 @@ from serving.log_reader import log_schema, read_new
 from serving.process import recall
 from serving.rollout import DeploymentError, deploy, rollback
 from tests.serving.conftest import Served
-from tests.serving.example import RAW, ROW, SPEC, VIEWS, score_directly, write_graph
+from tests.serving.example import RAW, ROW, SPEC, VIEWS, example_plan, score_directly, write_graph
 
 pytestmark = pytest.mark.server
 
@@ -52,6 +52,40 @@ def test_unknown_aircraft_and_missing_numbers_are_answered_as_missing(running: S
     (prediction,) = running.client().predict("example", [row])
     assert prediction.probability == score_directly(running.graphs[plan.champion.version], plan.inputs, raw)
     assert prediction.feature_status == {"aircraft": "not_found", "runway": "not_found"}
+
+
+def test_an_answer_says_whether_to_act_and_how_old_its_features_are(running: Served) -> None:
+    version, graph = running.graph(-2.5)
+    threshold = score_directly(graph, example_plan(running.settings.home).inputs, RAW)
+    deploy(SPEC, version, graph, VIEWS, running.settings, threshold=threshold)
+    known, unknown = running.client().predict("example", [ROW, {**ROW, "tailnum": "NEVER"}])
+    assert known.decision is True
+    assert unknown.decision is (unknown.probability >= threshold)
+    assert known.feature_age_seconds == {"aircraft": 3600.0, "runway": 3600.0}
+    assert unknown.feature_age_seconds == {"runway": 3600.0}
+    running.deploy()
+    assert running.client().predict("example", [ROW])[0].decision is None
+
+
+@pytest.mark.parametrize("killed", ["server", "stub"])
+def test_a_kill_loses_no_prediction_that_was_answered(running: Served, killed: str) -> None:
+    plan = running.deploy()
+    answered: list[str] = []
+    client = running.client(timeout=2.0)
+    until = time.monotonic() + 1.0
+    while time.monotonic() < until:
+        answered += [p.prediction_id for p in client.predict("example", [ROW, ROW])]
+    os.kill(leader(running) if killed == "server" else stubs(running)[0], signal.SIGKILL)
+    if killed == "server":
+        time.sleep(1)  # its stub ends by itself
+        running.server.stop()
+    running.server.start()
+    answered += [p.prediction_id for p in running.client().predict("example", [ROW])]
+    running.deploy()
+    frame, _ = read_new(Path(plan.prediction_log), log_schema(plan))
+    logged = frame.filter(revision=plan.revision)["prediction_id"].to_list()
+    assert set(answered) <= set(logged)
+    assert len(logged) == len(set(logged))
 
 
 def test_more_rows_than_a_batch_come_back_in_order(running: Served) -> None:
