@@ -13,7 +13,7 @@ from typing import Any
 
 from ml.online_rows import open_online_rows
 from ml.packed import Field, entity_keys
-from serving.online_features import OnlineFeatures
+from serving.online_features import OnlineFeatures, ViewArrays
 from serving.plan import JoinKey, View
 
 Columns = dict[str, list[Any]]
@@ -65,7 +65,7 @@ def readers(spec: dict[str, Any]) -> dict[str, Callable[[Columns], Callable[[], 
 
     def lean(address: str) -> Callable[[Columns], Callable[[], Any]]:
         features = OnlineFeatures(address, views)
-        return lambda request: lambda: features.read(request, now, time.perf_counter() + 10)
+        return lambda request: lambda: features.arrays(request, now, time.perf_counter() + 10)
 
     return {
         "bare SELECT, our SQLite": select,
@@ -76,6 +76,11 @@ def readers(spec: dict[str, Any]) -> dict[str, Callable[[Columns], Callable[[], 
     }
 
 
+def _plain(rows: ViewArrays) -> dict[str, Any]:
+    """Return the values as JSON has them, null for NaN."""
+    return {"values": [[None if value != value else value for value in column] for column in rows.values]}
+
+
 def main() -> None:
     """Answer {"reader", "requests"} with times in milliseconds, {"reader", "values"} with what a lean reader reads."""
     known = readers(json.loads(sys.stdin.readline()))
@@ -84,7 +89,7 @@ def main() -> None:
         asked = json.loads(line)
         prepare = known[asked["reader"]]
         if "values" in asked:
-            answer: Any = {name: rows._asdict() for name, rows in prepare(asked["values"])().items()}
+            answer: Any = {name: _plain(rows) for name, rows in prepare(asked["values"])().items()}
         else:
             answer = timed(prepare, asked["requests"])
         print(json.dumps(answer), flush=True)

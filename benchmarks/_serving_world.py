@@ -5,7 +5,7 @@ In a scratch home, on the online rows of the user's home; the user's Triton and 
 
 import socket
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -38,13 +38,16 @@ Tensors = Mapping[str, NDArray[Any]]
 
 @dataclass(frozen=True)
 class World:
-    """Two models of the Triton at `url`, and the same rows as the inputs [N, 1] of each."""
+    """What the Triton at `url` serves: the router, the `others` (two processes; and keeping rows), and the bare model.
+
+    The same rows as the inputs [N, 1] of the routers and of the bare model.
+    """
 
     platform: Platform
     settings: Settings
     plan: Plan
+    others: Sequence[Plan]
     url: str
-    rows: pl.DataFrame
     router: Tensors
     bare: Tensors
 
@@ -65,16 +68,24 @@ def served(platform: Platform, spec: ModelSpec, home: Path, rows: int) -> Iterat
     try:
         server.start()
         onnx = Path(deployed.champion.onnx)
-        plan = deploy(spec, deployed.champion.version, onnx, platform.feature_views, settings)
+        plan, *others = (
+            deploy(one, deployed.champion.version, onnx, platform.feature_views, settings)
+            for one in (spec, _with(spec, "two", processes=2), _with(spec, "kept", processes=2, feature_cache_ms=1000))
+        )
         asked = split_rows(spec, platform.lake.read(f"{spec.name}/training_set").collect()).test
         asked = asked.sample(min(asked.height, rows), seed=7).select(field.name for field in plan.request)
         router = _request(plan, asked)
         bare = _logged_features(plan, server.url, router)
         _load_bare(settings, plan, server.url, bare)
         _require_same(plan, server.url, router, bare)
-        yield World(platform, settings, plan, server.url, asked, router, bare)
+        yield World(platform, settings, plan, others, server.url, router, bare)
     finally:
         server.stop()
+
+
+def _with(spec: ModelSpec, name: str, **settings: int) -> ModelSpec:
+    serving = spec.serving.model_copy(update=settings)
+    return spec.model_copy(update={"name": f"{spec.name}_{name}", "serving": serving})
 
 
 def _request(plan: Plan, rows: pl.DataFrame) -> dict[str, NDArray[Any]]:

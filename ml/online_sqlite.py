@@ -30,6 +30,7 @@ _CACHE = "PRAGMA cache_size = -65536"  # KiB; SQLite's 2 MiB hold less than one 
 _MOST_KEYS = 2**14  # in one statement; SQLite takes 32,766
 _STEPS = 1000  # SQLite instructions between two looks at the deadline
 _WAIT_S = 30.0  # for another writer
+_LOCKED_S = 5.0  # that a reader without a deadline waits
 
 
 class SqliteRows:
@@ -70,10 +71,10 @@ class SqliteRows:
         return [list(map(found.get, keys)) for keys in named]
 
     def written(self, views: Sequence[str], deadline: float | None = None) -> set[str] | None:
-        """Return those of `views` that have any row; one look each, so the deadline does not matter."""
+        """Return those of `views` that have any row; one look each, so the deadline bounds only waiting."""
         with self._named:
             query = f"SELECT 1 FROM packed_rows WHERE {_OF_VIEW} LIMIT 1"
-            return {view for view in views if self._connection().execute(query, _bounds(view)).fetchone()}
+            return {view for view in views if self._patiently(query, _bounds(view), deadline).fetchone()}
 
     def summary(self, view: str) -> ViewSummary:
         """Return how much there is of `view`."""
@@ -116,12 +117,16 @@ class SqliteRows:
         # Sizes in sixteenths of a power of two, the last key repeated: few statements, all of them kept prepared.
         step = 1 << max((len(keys) - 1).bit_length() - 4, 0)
         padded = keys + keys[-1:] * (-len(keys) % step)
+        return self._patiently(_query(len(padded)), padded, deadline)
+
+    def _patiently(self, query: str, values: Sequence[str], deadline: float | None) -> sqlite3.Cursor:
+        """Ask again while another process recovers the file or swaps its log: only then is a reader locked out."""
+        until = time.perf_counter() + _LOCKED_S if deadline is None else deadline
         while True:
             try:
-                return connection.execute(_query(len(padded)), padded)
+                return self._connection().execute(query, values)
             except sqlite3.OperationalError as error:
-                # Only while another process recovers the file or swaps its log is a reader locked out.
-                if "locked" not in str(error) or deadline is None or time.perf_counter() > deadline:
+                if "locked" not in str(error) or time.perf_counter() > until:
                     raise
                 time.sleep(0.0005)
 

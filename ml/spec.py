@@ -173,6 +173,10 @@ class ServingSettings(Frozen):
 
     mode: Literal["pooled", "own"] = Field("pooled", description="Inside the router, or a Triton model of its own.")
     deadline_ms: int = Field(100, gt=0, description="Deadline for reading online features, in milliseconds.")
+    processes: int = Field(1, ge=1, description="Processes of the router that share the requests, one a busy core.")
+    feature_cache_ms: int = Field(
+        0, ge=0, description="Age up to which online rows that were read before may answer again; 0: they never do."
+    )
     max_row_us: float = Field(
         20.0,
         gt=0,

@@ -51,6 +51,8 @@ def build_plan(
         prediction_log=str(prediction_log(settings, spec.name)),
         deadline_ms=spec.serving.deadline_ms,
         output=task_of(spec).output,
+        feature_cache_ms=spec.serving.feature_cache_ms,
+        processes=spec.serving.processes,
     )
 
 

@@ -70,7 +70,7 @@ def key_columns(plan: Plan, request: RequestColumns) -> dict[str, Sequence[Key]]
     return columns
 
 
-def text_feed(values: Sequence[Value]) -> np.ndarray:
+def text_feed(values: Sequence[Value] | np.ndarray) -> np.ndarray:
     """Return one graph input [N, 1] of texts, None for missing."""
     return np.array(["" if value is None else value for value in values], dtype=object).reshape(-1, 1)
 

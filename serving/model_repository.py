@@ -150,7 +150,7 @@ class ModelRepository:
 
 
 def config_pbtxt(plan: Plan) -> str:
-    """Return Triton's configuration of the model: one process, dynamic batching, the newest revision only."""
+    """Return Triton's configuration of the model: its processes, dynamic batching, the newest revision only."""
     types = {"BYTES": "TYPE_STRING", "FP64": "TYPE_FP64"}
     inputs = [_tensor(field.name, types[field.dtype]) for field in plan.request]
     outputs = [_tensor(name, dtype) for name, dtype in {plan.output: "TYPE_FP32", **_OUTPUTS}.items()]
@@ -165,7 +165,7 @@ def config_pbtxt(plan: Plan) -> str:
             f"max_batch_size: {MAX_BATCH}",
             f"input [\n{_joined(inputs)}\n]",
             f"output [\n{_joined(outputs)}\n]",
-            "instance_group [ { count: 1, kind: KIND_CPU } ]",
+            f"instance_group [ {{ count: {plan.processes}, kind: KIND_CPU }} ]",
             "dynamic_batching { }",
             "version_policy { latest { num_versions: 1 } }",
             "",

@@ -75,7 +75,8 @@ class Plan:
 
     `output` is the graph's output and what the answer is called: a probability, or a value in the label's unit.
 
-    `deadline_ms` bounds the reading of online features; `online_store` is the store's address
+    `deadline_ms` bounds the reading of online features, `feature_cache_ms` how long a row that was read may answer
+    again; `processes` of the router share the requests. `online_store` is the store's address
     (`ml.online_rows.open_online_rows`), `clock_file` exists only while time is replayed, `prediction_log` is
     the folder of the prediction log.
     """
@@ -91,6 +92,8 @@ class Plan:
     prediction_log: str
     deadline_ms: int
     output: Output = "probability"
+    feature_cache_ms: int = 0
+    processes: int = 1
 
     def __post_init__(self) -> None:
         problem = next(_problems(self), None)

@@ -30,12 +30,11 @@ from serving.feeds import (
     text_feed,
 )
 from serving.log_frames import ID_BYTES, NEVER, Batch, encode
-from serving.online_features import NOT_READ, STATUSES, OnlineFeatures, Status, ViewRows
+from serving.online_features import NOT_READ, STATUSES, OnlineFeatures, ViewArrays
 from serving.plan import Plan
 from serving.prediction_log import PredictionLog
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_CODES = {status: code for code, status in enumerate(STATUSES)}
 
 
 class Request(NamedTuple):
@@ -70,7 +69,7 @@ class Router:
         self.plan = plan
         self._session = _open_session(plan)
         self._inputs = _Inputs(plan)
-        self._features = OnlineFeatures(plan.online_store, plan.views)
+        self._features = OnlineFeatures(plan.online_store, plan.views, plan.feature_cache_ms / 1000)
         self._features.require()
         self._store_trouble = ""
         self._clock: Clock = open_clock(Path(plan.clock_file))
@@ -130,21 +129,20 @@ class Router:
         if value.shape != (request.rows, 1):
             raise ValueError(f"{self.plan.champion.onnx} gave shape {value.shape} for {request.rows} rows")
         ids = os.urandom(ID_BYTES * request.rows)
-        status = _codes([reads[view.name].status for view in self.plan.views], request.rows)
+        status = _stacked([reads[view.name].status for view in self.plan.views], request.rows, np.uint8)
         time_us = (now - _EPOCH) // timedelta(microseconds=1)
-        events = [_events(reads[view.name].event_us) for view in self.plan.views]
-        event_us = np.array(events, dtype=np.int64).reshape(len(events), request.rows)
+        event_us = _stacked([reads[view.name].event_us for view in self.plan.views], request.rows, np.int64)
         return _Scored(request, features, value.reshape(-1), ids, event_us, status, time_us)
 
-    def _read(self, keys: Mapping[str, Sequence[Key]], now: datetime, size: int) -> Mapping[str, ViewRows]:
+    def _read(self, keys: Mapping[str, Sequence[Key]], now: datetime, size: int) -> Mapping[str, ViewArrays]:
         """Read the features, or go without them while the store is down; say once that it is, and that it is back."""
         if not keys:
             return {}
         try:
-            reads = self._features.read(keys, now, time.perf_counter() + self.plan.deadline_ms / 1000)
+            reads = self._features.arrays(keys, now, time.perf_counter() + self.plan.deadline_ms / 1000)
             trouble = ""
         except OnlineStoreError as error:
-            reads, trouble = self._features.unread(size), str(error)
+            reads, trouble = self._features.unread_arrays(size), str(error)
         if bool(trouble) != bool(self._store_trouble):
             text = f"answers go without features: {trouble}" if trouble else "the online store is read again"
             print(f"model {self.plan.model!r}: {text}", file=sys.stderr, flush=True)
@@ -201,7 +199,7 @@ class _Features(NamedTuple):
     """The graph's inputs from views: numbers float64 [columns, N], NaN where missing; texts, N a column."""
 
     numbers: np.ndarray
-    texts: list[Sequence[Value]]
+    texts: list[Sequence[Value] | np.ndarray]
 
 
 class _Inputs:
@@ -215,7 +213,7 @@ class _Inputs:
         self._texts = [(i, v, place) for i, v, place in of_views if kinds[v, i.source] == "string"]
         self._request = [i for i in plan.inputs if i.view is None]
 
-    def of_views(self, reads: Mapping[str, ViewRows], rows: int) -> _Features:
+    def of_views(self, reads: Mapping[str, ViewArrays], rows: int) -> _Features:
         """Return what was read, in the order of the prediction log."""
         numbers = np.array([reads[view].values[place] for _, view, place in self._numbers], dtype=np.float64)
         texts = [reads[view].values[place] for _, view, place in self._texts]
@@ -259,21 +257,13 @@ def _answers(output: str, value: np.ndarray) -> bool:
     return bool(np.isfinite(value).all())
 
 
-def _codes(columns: Sequence[Sequence[Status]], rows: int) -> np.ndarray:
-    codes = np.zeros((len(columns), rows), dtype=np.uint8)  # 0: present
-    for row, column in enumerate(columns):
-        if column.count("present") < rows:
-            codes[row] = [_CODES[status] for status in column]
-    return codes
+def _stacked(columns: Sequence[Sequence[int] | np.ndarray], rows: int, dtype: type[np.generic]) -> np.ndarray:
+    return np.array(columns, dtype=dtype).reshape(len(columns), rows)
 
 
 @lru_cache(maxsize=4096)
 def _as_json(names: tuple[str, ...], codes: tuple[int, ...]) -> str:
     return json.dumps({name: STATUSES[code] for name, code in zip(names, codes, strict=True)})
-
-
-def _events(events: Sequence[int | None]) -> Sequence[int]:
-    return [NEVER if event is None else event for event in events] if None in events else events  # type: ignore[return-value]
 
 
 def _open_session(plan: Plan) -> ort.InferenceSession:

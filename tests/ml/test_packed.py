@@ -46,11 +46,28 @@ def test_many_rows_come_back_as_columns(rows):
         assert list(columns.event_us) == list(range(len(many)))
 
 
+@given(st.lists(FIELD_AND_VALUE, min_size=1, max_size=70), st.integers(1, 40))
+def test_arrays_hold_the_same_numbers_with_nan_for_null(columns, count):
+    layout = layout_of([Field(f"f{i}", kind) for i, (kind, _) in enumerate(columns)])
+    values = [value for _, value in columns]
+    rows = [layout.pack(values if n % 2 else [None] * len(values), n, n + 1) for n in range(count)]
+    arrays = layout.arrays(rows)
+    assert (arrays.event_us.tolist(), arrays.created_us.tolist()) == (list(range(count)), list(range(1, count + 1)))
+    for (kind, value), found in zip(columns, arrays.values, strict=True):
+        for n in range(count):
+            expected = value if n % 2 else None
+            if kind == "string":
+                assert found[n] == expected
+            else:
+                assert (found[n] != found[n]) if expected is None else found[n] == float(expected)
+
+
 def test_one_row_of_another_layout_among_many_is_refused():
     ours, theirs = layout_of([Field("a", "float")]), layout_of([Field("a", "float"), Field("b", "string")])
     for rows in ([ours.pack([1.0], 1, 1), theirs.pack([1.0, "x"], 1, 1)], [theirs.pack([1.0, ""], 1, 1)] * 2):
-        with pytest.raises(ValueError, match="another layout"):
-            ours.columns(rows)
+        for decode in (ours.columns, ours.arrays):
+            with pytest.raises(ValueError, match="another layout"):
+                decode(rows)
 
 
 @pytest.mark.parametrize(("kind", "value"), [("int", 1.5), ("float", "x"), ("string", 7), ("int", 2**63)])

@@ -101,4 +101,5 @@ def test_the_configuration_serves_only_the_newest_revision_in_batches(tmp_path: 
     config = config_pbtxt(example_plan(tmp_path))
     for wanted in ('backend: "python"', "latest { num_versions: 1 }", "dynamic_batching", "count: 1"):
         assert wanted in config
+    assert "count: 3" in config_pbtxt(replace(example_plan(tmp_path), processes=3))
     assert '{ name: "runway", data_type: TYPE_FP64, dims: [ 1 ] }' in config

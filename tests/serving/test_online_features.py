@@ -1,13 +1,14 @@
 import socket
 import sqlite3
 import time
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
 
 from ml.online_rows import OnlineStoreError, open_online_rows
-from serving.online_features import OnlineFeatures
+from serving.log_frames import NEVER
+from serving.online_features import STATUSES, OnlineFeatures
 from serving.plan import View
 from tests.redis_server import RedisServer
 from tests.serving.example import AIRCRAFT, NOW, RUNWAY, example_plan, write_online_rows
@@ -102,6 +103,45 @@ def test_thousands_of_entities_are_read_whole_and_in_order(store: str, views: tu
     rows = OnlineFeatures(store, views[:1]).read({"tailnum": tails}, NOW, soon())["aircraft"]
     assert list(rows.values[0]) == list(range(5000))
     assert set(rows.values[1]) == {None}
+
+
+def test_kept_rows_answer_again_until_they_are_too_old_and_age_meanwhile(
+    store: str, views: tuple[View, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seconds = [100.0]
+    monkeypatch.setattr("serving.online_features.time.perf_counter", lambda: seconds[0])
+    features = OnlineFeatures(store, views[:1], cache_seconds=1.0)
+
+    def read(*tails: str, now: datetime = NOW) -> list[tuple[object, str]]:
+        rows = features.read({"tailnum": tails}, now, seconds[0] + 60)["aircraft"]
+        return list(zip(rows.values[1], rows.status, strict=True))
+
+    assert read("FRESH", "LATER") == [(2.5, "present"), (None, "not_found")]
+    news = [({"tailnum": tail}, (1, 7.5, "MIA"), NOW) for tail in ("FRESH", "LATER", "OTHER")]
+    write_online_rows(store, AIRCRAFT, news)
+    assert read("FRESH", "LATER", "OTHER") == [(2.5, "present"), (None, "not_found"), (7.5, "present")]
+    assert read("FRESH", now=NOW + AIRCRAFT.ttl) == [(None, "outside_max_age")]
+    seconds[0] += 1.0
+    assert read("FRESH", "LATER") == [(7.5, "present")] * 2
+
+
+def test_arrays_hold_what_lists_hold(store: str, views: tuple[View, ...]) -> None:
+    write_online_rows(store, RUNWAY, [({"origin": "EWR", "runway": n}, (n, n > 3), NOW) for n in range(5)])
+    write_online_rows(store, AIRCRAFT, [({"tailnum": "NULLS"}, (None, None, None), NOW)])
+    tails = ["NEVER", "FRESH", None, "OLD", "NULLS", "AHEAD"]
+    features = OnlineFeatures(store, views)
+    for rows in (6, 60):  # few rows are read in another way than many
+        keys = {
+            "tailnum": [tails[n % 6] for n in range(rows)],
+            "origin": ["EWR" if n % 7 else None for n in range(rows)],
+            "runway": [n % 9 for n in range(rows)],
+        }
+        lists, arrays = features.read(keys, NOW, soon()), features.arrays(keys, NOW, soon())
+        for name in ("aircraft", "runway"):
+            assert [STATUSES[code] for code in arrays[name].status] == list(lists[name].status)
+            assert [None if e == NEVER else e for e in arrays[name].event_us] == list(lists[name].event_us)
+            for ours, theirs in zip(arrays[name].values, lists[name].values, strict=True):
+                assert [None if v != v else v for v in ours] == list(theirs)
 
 
 def test_past_the_deadline_rows_are_not_read(store: str, views: tuple[View, ...]) -> None:

@@ -98,8 +98,8 @@ def test_an_answer_says_how_old_its_features_are_and_whether_to_act(router: Rout
 
 def test_features_not_read_in_time_are_missing_and_the_answer_says_so(plan: Plan) -> None:
     hurried = Router(replace(plan, deadline_ms=1))
-    late = hurried._features.read
-    hurried._features.read = lambda keys, now, deadline: late(keys, now, deadline - 1)  # type: ignore[method-assign]
+    late = hurried._features.arrays
+    hurried._features.arrays = lambda keys, now, deadline: late(keys, now, deadline - 1)  # type: ignore[method-assign]
     degraded = answer(hurried)
     assert degraded.degraded.tolist() == [True]
     assert statuses(degraded) == [{"aircraft": "not_read", "runway": "not_read"}]
