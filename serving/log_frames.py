@@ -82,7 +82,7 @@ class Batch(NamedTuple):
     status: Any
     numbers: Any
     features: Any
-    texts: Sequence[Sequence[Any]]
+    texts: Sequence[Any]
 
     def only(self, chosen: Any) -> "Batch":
         """Return the rows where `chosen`, bool [N], is true."""
