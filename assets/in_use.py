@@ -48,7 +48,8 @@ def prediction_logs_in_use(platform: Platform, model: str) -> set[Path]:
     landed: dict[str, int] = commits[0]["metadata"].get("cursor", {}) if commits else {}
     folder = platform.settings.serving_home / "predictions" / model
     filled = {path for path in folder.glob(f"*{LOG_SUFFIX}") if path.with_suffix(SUFFIX).exists()}
-    unread = {path for path in folder.glob(f"*{LOG_SUFFIX}") if path.stat().st_size > landed.get(path.name, -1)}
+    logs = (*folder.glob(f"*{LOG_SUFFIX}"), *folder.glob("*.jsonl"))  # these of routers of before
+    unread = {path for path in logs if path.stat().st_size > landed.get(path.name, -1)}
     return {*filled, *unread, *folder.glob(f"*{SUFFIX}"), *folder.glob("*.schema.json")}
 
 

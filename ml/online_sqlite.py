@@ -74,7 +74,12 @@ class SqliteRows:
         """Return those of `views` that have any row; one look each, so the deadline bounds only waiting."""
         with self._named:
             query = f"SELECT 1 FROM packed_rows WHERE {_OF_VIEW} LIMIT 1"
-            return {view for view in views if self._patiently(query, _bounds(view), deadline).fetchone()}
+            try:
+                return {view for view in views if self._patiently(query, _bounds(view), deadline).fetchone()}
+            except sqlite3.OperationalError:
+                if deadline is not None and time.perf_counter() > deadline:
+                    return None
+                raise
 
     def summary(self, view: str) -> ViewSummary:
         """Return how much there is of `view`."""
@@ -107,13 +112,6 @@ class SqliteRows:
             return self.summary(view).rows if clear else changed
 
     def _select(self, keys: list[str], deadline: float | None) -> sqlite3.Cursor:
-        connection = self._connection()
-        if deadline is None:
-            connection.set_progress_handler(None, 0)
-        else:
-            if time.perf_counter() > deadline:
-                raise sqlite3.OperationalError("the deadline has passed")
-            connection.set_progress_handler(lambda: time.perf_counter() > deadline, _STEPS)
         # Sizes in sixteenths of a power of two, the last key repeated: few statements, all of them kept prepared.
         step = 1 << max((len(keys) - 1).bit_length() - 4, 0)
         padded = keys + keys[-1:] * (-len(keys) % step)
@@ -124,7 +122,14 @@ class SqliteRows:
         until = time.perf_counter() + _LOCKED_S if deadline is None else deadline
         while True:
             try:
-                return self._connection().execute(query, values)
+                connection = self._connection()
+                if deadline is None:
+                    connection.set_progress_handler(None, 0)
+                elif time.perf_counter() > deadline:
+                    raise sqlite3.OperationalError("the deadline has passed")
+                else:
+                    connection.set_progress_handler(lambda: time.perf_counter() > deadline, _STEPS)
+                return connection.execute(query, values)
             except sqlite3.OperationalError as error:
                 if "locked" not in str(error) or time.perf_counter() > until:
                     raise

@@ -31,7 +31,7 @@ class Prediction(NamedTuple):
 
     `degraded` marks an answer given without some features, because reading them took too long or their store was
     down. `feature_status` says of each view whether its features were there, and why not (docs/serving.md);
-    `feature_age_seconds` how long ago each view's row became known. `decision`: whether the value reaches the
+    `feature_age_seconds` how long ago the event of each view's row was. `decision`: whether the value reaches the
     version's threshold; None if it has none.
     """
 

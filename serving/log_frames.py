@@ -6,7 +6,9 @@ names its schema by a digest; the schema is a JSON file beside the log, so that 
 
 import hashlib
 import json
+import os
 import struct
+import uuid
 import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
@@ -22,7 +24,8 @@ NEVER = np.iinfo(np.int64).min  # the event time of a row that is not there
 ID_BYTES = 16
 
 _HEAD = struct.Struct("<4sIII8sqq")  # magic, length, checksum of what follows it, rows, schema, time, time taken
-_CHECKED = 12  # bytes of the head that the checksum does not cover
+_CHECKED = 12  # bytes of the head before what the checksum goes on with after the length
+_LONGEST = 2**28  # bytes; a ring holds less
 
 
 @dataclass(frozen=True)
@@ -117,7 +120,7 @@ def encode(schema: LogSchema, batch: Batch) -> bytes:
     )
     length = _HEAD.size + len(body)
     head = _HEAD.pack(MAGIC, length, 0, rows, schema.digest, batch.time_us, batch.taken_us)
-    checksum = zlib.crc32(body, zlib.crc32(head[_CHECKED:]))
+    checksum = zlib.crc32(body, zlib.crc32(head[_CHECKED:], zlib.crc32(head[:8])))
     return head[:8] + checksum.to_bytes(4, "little") + head[_CHECKED:] + body
 
 
@@ -137,12 +140,12 @@ def frames(data: bytes, start: int, name: str) -> Iterator[Frame]:
     place, view = 0, memoryview(data)
     while len(data) - place >= _HEAD.size:
         magic, length, checksum, _, digest, _, _ = _HEAD.unpack_from(data, place)
-        if magic != MAGIC or length < _HEAD.size:
+        if magic != MAGIC or not _HEAD.size <= length <= _LONGEST:
             raise ValueError(f"{name} holds no prediction at byte {start + place}; move the file away")
         if place + length > len(data):
             return
         frame = view[place : place + length]
-        if zlib.crc32(frame[_CHECKED:]) != checksum:
+        if zlib.crc32(frame[_CHECKED:], zlib.crc32(frame[:8])) != checksum:
             raise ValueError(f"{name} holds a damaged prediction at byte {start + place}; move the file away")
         yield Frame(start + place, digest, frame)
         place += length
@@ -192,6 +195,6 @@ def write_schema(folder: Path, schema: LogSchema) -> None:
     path = folder / schema.file
     if not path.exists():
         folder.mkdir(parents=True, exist_ok=True)
-        new = path.with_suffix(".new")
+        new = path.with_suffix(f".{uuid.uuid4().hex[:8]}.new")  # several processes of a router start at once
         new.write_text(schema.to_json())
-        new.rename(path)
+        os.replace(new, path)

@@ -125,7 +125,7 @@ def _typed(frame: pl.DataFrame, types: Mapping[str, Any]) -> pl.DataFrame:
         if kind == INSTANT:
             known = pl.when(column != NEVER).then(column)
             column = pl.from_epoch(known, "us").dt.replace_time_zone("UTC")
-        exprs.append(column.cast(kind).alias(name))
+        exprs.append(column.cast(kind, strict=kind != pl.Int64).alias(name))
     return frame.select(exprs)
 
 

@@ -1,7 +1,8 @@
 """A ring of bytes in a mapped file, between who answers and the log's files: bounded, and it outlives its process.
 
-Putting bytes in costs a copy in memory. Draining appends them to a file beside the ring; whoever opens the ring of a
-process that was killed finds what it had not drained, and neither loses nor repeats a byte. Standard library only.
+Putting bytes in costs a copy in memory. Draining appends them to a file beside the ring, which is the ring's alone: as
+many bytes as were drained are its length. So one number says what is done, and whoever opens the ring of a process that
+was killed cuts off half a write and goes on, and neither loses nor repeats a byte. Standard library only.
 """
 
 import fcntl
@@ -9,7 +10,6 @@ import mmap
 import os
 import struct
 from collections.abc import Iterator
-from contextlib import suppress
 from pathlib import Path
 from typing import Self
 
@@ -18,9 +18,8 @@ SUFFIX, LOG_SUFFIX = ".spool", ".frames"
 
 _MAGIC = b"HWSPOOL1"
 _HEADER = 4096  # so that the ring begins on a page
-_FIELDS = struct.Struct("<8sQQQQq")  # magic, capacity, bytes put, bytes drained, refused, file size before a write
-_PUT, _DRAINED, _REFUSED, _BEFORE = 16, 24, 32, 40
-_NO_WRITE = -1
+_FIELDS = struct.Struct("<8sQQQQ")  # magic, capacity, bytes put, bytes drained, times refused
+_PUT, _DRAINED, _REFUSED = 16, 24, 32
 
 
 class Spool:
@@ -31,7 +30,7 @@ class Spool:
         self.path = path
         self.log = path.with_suffix(LOG_SUFFIX)
         self._descriptor, self._ring = descriptor, ring
-        _, self._capacity, self._put, self._drained, self._refused, _ = _FIELDS.unpack_from(ring)
+        _, self._capacity, self._put, self._drained, self._refused = _FIELDS.unpack_from(ring)
 
     @classmethod
     def create(cls, path: Path, capacity: int = CAPACITY) -> Self:
@@ -43,7 +42,7 @@ class Spool:
             fcntl.flock(descriptor, fcntl.LOCK_EX)
             os.posix_fallocate(descriptor, 0, _HEADER + capacity)  # a hole would be a bus error on a full disk
             ring = mmap.mmap(descriptor, _HEADER + capacity)
-            _FIELDS.pack_into(ring, 0, _MAGIC, capacity, 0, 0, 0, _NO_WRITE)
+            _FIELDS.pack_into(ring, 0, _MAGIC, capacity, 0, 0, 0)
             new.rename(path)  # whole, and locked
         except OSError:
             new.unlink(missing_ok=True)
@@ -55,7 +54,7 @@ class Spool:
     def in_memory(cls, path: Path, capacity: int = CAPACITY) -> Self:
         """Make a ring that ends with its process, for where no file can be had; its log is still that of `path`."""
         ring = mmap.mmap(-1, _HEADER + capacity)
-        _FIELDS.pack_into(ring, 0, _MAGIC, capacity, 0, 0, 0, _NO_WRITE)
+        _FIELDS.pack_into(ring, 0, _MAGIC, capacity, 0, 0, 0)
         return cls(path, -1, ring)
 
     @property
@@ -72,7 +71,7 @@ class Spool:
         """Copy bytes in; False, and counted, if there is no room. One thread only."""
         if len(data) > self._capacity - self.waiting:
             self._refused += 1
-            struct.pack_into("<Q", self._ring, _REFUSED, self._refused)
+            self._keep(_REFUSED, self._refused)
             return False
         place = self._put % self._capacity
         first = min(len(data), self._capacity - place)
@@ -80,13 +79,13 @@ class Spool:
         if first < len(data):
             self._ring[_HEADER : _HEADER + len(data) - first] = data[first:]
         self._put += len(data)
-        struct.pack_into("<Q", self._ring, _PUT, self._put)  # last: what is not whole was never put
+        self._keep(_PUT, self._put)  # last: what is not whole was never put
         return True
 
     def drain(self) -> int:
         """Append what waits to the log file and return how many bytes. One thread only.
 
-        Raises OSError if the disk refuses; then nothing is lost, and the file is as before.
+        Raises OSError if the disk refuses; then nothing is lost, and the next call writes it again.
         """
         end = self._put
         if end == self._drained:
@@ -95,19 +94,13 @@ class Spool:
         parts = [(begin, stop)] if begin < stop else [(begin, self._capacity), (0, stop)]
         log = os.open(self.log, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o644)
         try:
-            before = os.fstat(log).st_size
-            struct.pack_into("<q", self._ring, _BEFORE, before)
-            try:
-                for first, last in parts:
-                    _write(log, memoryview(self._ring)[_HEADER + first : _HEADER + last])
-            except OSError:
-                with suppress(OSError):
-                    os.ftruncate(log, before)
-                raise
+            if os.fstat(log).st_size > self._drained:  # half a write, of one that was killed or refused
+                os.ftruncate(log, self._drained)
+            for first, last in parts:
+                _write(log, memoryview(self._ring)[_HEADER + first : _HEADER + last])
             drained = end - self._drained
             self._drained = end
-            struct.pack_into("<Q", self._ring, _DRAINED, end)
-            struct.pack_into("<q", self._ring, _BEFORE, _NO_WRITE)
+            self._keep(_DRAINED, end)  # from now on it is done
             return drained
         finally:
             os.close(log)
@@ -123,11 +116,9 @@ class Spool:
             if self._descriptor >= 0:
                 os.close(self._descriptor)
 
-    def undo_half_write(self) -> None:
-        """Cut off what a process had written when it was killed while draining: it still waits in the ring."""
-        (before,) = struct.unpack_from("<q", self._ring, _BEFORE)
-        if before != _NO_WRITE and self.log.exists():
-            os.truncate(self.log, before)
+    def _keep(self, place: int, number: int) -> None:
+        """Store a number at once: `struct.pack_into` would first write zeros, which a kill could leave."""
+        self._ring[place : place + 8] = number.to_bytes(8, "little")
 
 
 def orphans(folder: Path) -> Iterator[Spool]:
@@ -146,9 +137,7 @@ def orphans(folder: Path) -> Iterator[Spool]:
         except (OSError, ValueError, struct.error):  # in use, drained meanwhile, or no ring
             os.close(descriptor)
             continue
-        spool = Spool(path, descriptor, ring)
-        spool.undo_half_write()
-        yield spool
+        yield Spool(path, descriptor, ring)
 
 
 def recover(folder: Path) -> int:

@@ -128,6 +128,8 @@ def parse_plan(text: str) -> Plan:
         data = json.loads(text)
     except ValueError as error:
         raise ValueError(f"plan is not JSON: {error}") from error
+    if isinstance(data, dict):
+        data.pop("log", None)  # of plans made when one could switch the log off
     return _decode(Plan, data, "plan")
 
 

@@ -13,6 +13,7 @@ from serving.log_spool import CAPACITY, SUFFIX, Spool, recover
 
 DRAIN_SECONDS = 0.05
 ROTATE_BYTES = 64 * 2**20
+_PATIENCE_SECONDS = 10.0
 _REST_SECONDS = 1.0  # after the disk refused
 
 
@@ -45,7 +46,9 @@ class PredictionLog:
     def close(self) -> None:
         """Drain what waits, and stop. What the disk refuses stays in the ring for the next writer."""
         self._stop.set()
-        self._thread.join()
+        self._thread.join(_PATIENCE_SECONDS)
+        if self._thread.is_alive():  # the disk hangs; the ring stays
+            return
         try:
             write_schema(self._folder, self._schema)
             self._spool.close()
@@ -75,11 +78,15 @@ class PredictionLog:
         path = self._path()
         try:
             write_schema(self._folder, self._schema)
-            recover(self._folder)
-            return Spool.create(path, self._capacity)
+            spool = Spool.create(path, self._capacity)
         except OSError as error:
             self._tell(error)
             return Spool.in_memory(path, self._capacity)
+        try:
+            recover(self._folder)
+        except OSError as error:  # what others left waits for the next one to come
+            self._tell(error)
+        return spool
 
     def _path(self) -> Path:
         return self._folder / f"{self._prefix}-{uuid.uuid4().hex[:12]}{SUFFIX}"

@@ -49,7 +49,7 @@ class Answer(NamedTuple):
 
     `value` [N, 1] is the plan's output, float32. `degraded` [N] marks rows answered without some view, because reading
     took longer than the deadline or the store was down. `status` says of each row, as a JSON object by view, whether
-    its features were there, and why not. `ages` [N, views] are seconds since each view's row became known, NaN where
+    its features were there, and why not. `ages` [N, views] are seconds since the event of each view's row, NaN where
     there is none. `decision` [N]: whether the value reaches the version's threshold, None if it has none.
     """
 

@@ -19,6 +19,7 @@ import sys, time
 from ml.online_rows import open_online_rows
 store = open_online_rows(sys.argv[1], read_only=True)
 while time.time() < float(sys.argv[2]): pass
+assert store.fetch([("gauges", ["s1"])], time.perf_counter() + 10)[0][0]
 assert store.written(["gauges"]) == {"gauges"}
 """
 

@@ -92,17 +92,36 @@ def test_a_writer_killed_at_any_moment_loses_nothing_and_repeats_nothing(tmp_pat
     assert not path.exists()
 
 
-def test_a_kill_in_the_middle_of_a_drain_leaves_no_half_behind(tmp_path: Path) -> None:
-    """A ring whose file got half of what waits, as after a kill between two writes."""
+@pytest.mark.parametrize("moment", ["half written", "written, not recorded"])
+def test_a_kill_in_the_middle_of_a_drain_neither_loses_nor_repeats(tmp_path: Path, moment: str) -> None:
     path, log = tmp_path / f"a{SUFFIX}", tmp_path / f"a{LOG_SUFFIX}"
-    log.write_bytes(b"old\n")
+    kill = {
+        "half written": "s._write = lambda log, data: (os.write(log, data[:8]), os.kill(os.getpid(), 9))",
+        "written, not recorded": "s.Spool._keep = lambda self, place, number: os.kill(os.getpid(), 9)",
+    }[moment]
     code = (
         "import os, sys, serving.log_spool as s; from pathlib import Path\n"
-        "spool = s.Spool.create(Path(sys.argv[1]), 1000); spool.put(b'first\\nsecond\\n')\n"
-        "s._write = lambda log, data: (os.write(log, data[:8]), os.kill(os.getpid(), 9))\n"
-        "spool.drain()"
+        "spool = s.Spool.create(Path(sys.argv[1]), 1000); spool.put(b'old\\n'); spool.drain()\n"
+        f"spool.put(b'first\\nsecond\\n')\n{kill}\nspool.drain()"
     )
     subprocess.run([sys.executable, "-c", code, path], env={**os.environ, "PYTHONPATH": os.getcwd()})
-    assert log.read_bytes() == b"old\nfirst\nse"
+    assert log.read_bytes() == (b"old\nfirst\nse" if moment == "half written" else b"old\nfirst\nsecond\n")
     recover(tmp_path)
     assert log.read_bytes() == b"old\nfirst\nsecond\n"
+
+
+def test_a_refused_write_is_made_again_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    spool = Spool.create(tmp_path / f"a{SUFFIX}", 100)
+    spool.put(b"one")
+
+    def refuse(log: int, data: memoryview) -> None:
+        os.write(log, data[:2])
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patched:
+        patched.setattr("serving.log_spool._write", refuse)
+        with pytest.raises(OSError, match="No space"):
+            spool.drain()
+    spool.put(b"two")
+    spool.close()
+    assert (tmp_path / f"a{LOG_SUFFIX}").read_bytes() == b"onetwo"

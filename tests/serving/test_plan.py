@@ -74,3 +74,9 @@ def test_views_that_do_not_fit_the_spec_are_refused(tmp_path: Path) -> None:
         build(AIRCRAFT, replace(RUNWAY, fields=RUNWAY.fields[:1]))
     with pytest.raises(ValueError, match="both a string and a number"):
         build(AIRCRAFT, replace(RUNWAY, join_key_kinds=("int", "int")))
+
+
+def test_a_plan_made_when_the_log_could_be_switched_off_is_read(tmp_path: Path) -> None:
+    plan = example_plan(tmp_path)
+    old = {**json.loads(plan.to_json()), "log": {"enabled": True, "features": True}}
+    assert parse_plan(json.dumps(old)) == plan

@@ -199,7 +199,7 @@ def test_no_log_yet_is_an_empty_table_with_all_columns(tmp_path: Path, columns: 
     assert found.schema == pl.Schema(columns)
 
 
-@pytest.mark.parametrize("byte", [0, 9, 60, -1])
+@pytest.mark.parametrize("byte", [0, 7, 9, 60, -1])
 def test_a_damaged_frame_is_named_with_file_and_byte(
     tmp_path: Path, schema: LogSchema, columns: dict[str, Any], byte: int
 ) -> None:
