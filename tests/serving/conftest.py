@@ -8,6 +8,7 @@ import pytest
 from ml.settings import Settings
 from serving.client import HeadwaterClient
 from serving.plan import Plan
+from serving.process import recall
 from serving.rollout import deploy
 from serving.server import Server
 from tests.serving.example import SPEC, VIEWS, settings_at, write_graph, write_world
@@ -33,6 +34,18 @@ class Served:
 
     def client(self, timeout: float = 5.0) -> HeadwaterClient:
         return HeadwaterClient(self.server.url, timeout)
+
+
+def leader(served: Served) -> int:
+    pid = served.server.status().pid
+    assert pid is not None
+    return pid
+
+
+def stubs(served: Served) -> list[int]:
+    process = recall(served.settings.serving_home / "server" / "triton.json")
+    assert process is not None
+    return [pid for pid in process.members(served.settings.triton_root) if pid != process.pid]
 
 
 def free_ports(count: int) -> list[int]:

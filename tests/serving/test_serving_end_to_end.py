@@ -15,24 +15,11 @@ from serving import rollout, triton_files
 from serving.build_plan import build_plan
 from serving.latency import Latency
 from serving.log_reader import log_schema, read_new
-from serving.process import recall
 from serving.rollout import DeploymentError, deploy, rollback
-from tests.serving.conftest import Served
+from tests.serving.conftest import Served, leader, stubs
 from tests.serving.example import RAW, ROW, SPEC, VIEWS, example_plan, score_directly, write_graph
 
 pytestmark = pytest.mark.server
-
-
-def leader(served: Served) -> int:
-    pid = served.server.status().pid
-    assert pid is not None
-    return pid
-
-
-def stubs(served: Served) -> list[int]:
-    process = recall(served.settings.serving_home / "server" / "triton.json")
-    assert process is not None
-    return [pid for pid in process.members(served.settings.triton_root) if pid != process.pid]
 
 
 def test_served_probability_is_the_graph_s_on_the_same_row(running: Served) -> None:
