@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: demo model ui mlflow search status drift views quarantine overrides drill-bad-data drill-leak model-ci stop vacuum test lint types imports format bench spark setup preflight lock clean help
+.PHONY: supervise demo model ui mlflow search status drift views quarantine overrides drill-bad-data drill-leak model-ci stop vacuum test lint types imports format bench spark setup preflight lock clean help
 
 export HEADWATER_HOME ?= .headwater
 export DAGSTER_HOME := $(abspath $(HEADWATER_HOME))/dagster
@@ -58,6 +58,9 @@ drill-leak: setup ## Drill: a feature that knows the answer, on a scratch copy o
 
 model-ci: setup ## Train with the change and with its base on three months: better, worse or noise; make model-ci NAME=flight_delay BASE=main WINDOW=2013-01..2013-03
 	@$(PY) -m assets.model_ci $(NAME) $(if $(BASE),--base="$(BASE)") $(if $(WINDOW),--window="$(WINDOW)") $(if $(OUT),--out="$(OUT)") $(if $(ALL),--all) $(if $(ALLOW_WORSE),--allow-worse)
+
+supervise: setup ## Keep what is deployed answering: probe every second, recover what fails, until Ctrl-C
+	@$(PY) -m serving.supervisor
 
 stop: setup ## Stop Triton
 	@$(PY) -m serving.server stop

@@ -45,6 +45,11 @@ class Server:
         self.repository = ModelRepository(settings.serving_home)
         self.url = f"127.0.0.1:{settings.triton_grpc_port}"
 
+    @property
+    def wanted(self) -> bool:
+        """Whether Triton was started and not stopped since; it may have been killed."""
+        return self._pid_file.exists()
+
     def start(self) -> ServerStatus:
         """Start Triton unless it runs, load every deployed model, probe each and return when all were asked.
 
