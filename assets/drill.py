@@ -19,7 +19,9 @@ from assets.failures import one_line
 from assets.resources import Platform, platform_for
 from ml.settings import Settings
 
-_LEFT_OUT = shutil.ignore_patterns("lake", "drills", "logs", "reports", "training", "dagster", "server", "*-shm")
+_LEFT_OUT = shutil.ignore_patterns(
+    "lake", "drills", "logs", "reports", "training", "dagster", "server", "*-shm", "*.spool"
+)
 
 
 class PromiseBroken(Exception):
