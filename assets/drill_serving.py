@@ -4,7 +4,6 @@ The user's Triton, if one runs, is neither asked nor touched.
 """
 
 import re
-import socket
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -16,6 +15,7 @@ from ml.online_rows import open_online_rows
 from ml.settings import Settings
 from serving.client import HeadwaterClient
 from serving.server import Server
+from serving.triton_files import free_ports
 
 PORTS = ("triton_http_port", "triton_grpc_port", "triton_metrics_port")
 
@@ -27,7 +27,7 @@ def served(original: Platform, copy: Platform) -> Iterator[Platform]:
     The copy's online rows are made anew from what is published, as of its clock, wherever the original keeps its own.
     Raises LookupError if nothing is deployed or a model cannot be served.
     """
-    ports = dict(zip(PORTS, _free_ports(len(PORTS)), strict=True))
+    ports = dict(zip(PORTS, free_ports(len(PORTS)), strict=True))
     copy = replace(copy, settings=copy.settings.model_copy(update=ports))
     _move_plans(original.settings, copy.settings)
     online = open_online_rows(copy.settings.online_store)
@@ -62,11 +62,3 @@ def _move_plans(old: Settings, new: Settings) -> None:
     address = re.compile("|".join(re.escape(known) for known in sorted(moves, key=len, reverse=True)))
     for plan in new.serving_home.rglob("*.json"):
         plan.write_text(address.sub(lambda found: moves[found.group()], plan.read_text()))
-
-
-def _free_ports(count: int) -> list[int]:
-    probes = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
-    ports = [probe.getsockname()[1] for probe in probes]
-    for probe in probes:
-        probe.close()
-    return ports

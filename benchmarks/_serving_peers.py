@@ -21,7 +21,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks._serving_world import Tensors, World, free_ports
+from benchmarks._serving_world import Tensors, World
+from serving.triton_files import free_ports
 
 PATIENCE_SECONDS = 90.0
 ROOT = Path(__file__).parent.parent

@@ -3,7 +3,6 @@
 In a scratch home, on the online rows of the user's home; the user's Triton and prediction log are not touched.
 """
 
-import socket
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -30,6 +29,7 @@ from serving.model_repository import ModelRepository
 from serving.plan import MAX_BATCH, Plan
 from serving.rollout import deploy
 from serving.server import Server
+from serving.triton_files import free_ports
 
 _PORTS = ("triton_http_port", "triton_grpc_port", "triton_metrics_port")
 
@@ -161,15 +161,6 @@ def in_parts(tensors: Tensors, rows: int) -> Iterator[dict[str, NDArray[Any]]]:
 def triton_type(column: NDArray[Any]) -> str:
     """Return Triton's name of an array's type."""
     return {"object": "BYTES", "float32": "FP32", "float64": "FP64"}[str(column.dtype)]
-
-
-def free_ports(count: int) -> list[int]:
-    """Return ports of loopback that nothing listens on."""
-    probes = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
-    ports = [probe.getsockname()[1] for probe in probes]
-    for probe in probes:
-        probe.close()
-    return ports
 
 
 def _encoded(tensors: Tensors) -> dict[str, NDArray[Any]]:

@@ -5,10 +5,10 @@ is, are `ml`'s part. Runs in the serving environment.
 """
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
-from typing import Literal, NamedTuple, get_args
+from typing import Literal, NamedTuple, TypeVar, get_args
 
 import numpy as np
 
@@ -57,6 +57,9 @@ class ViewArrays(NamedTuple):
     status: Sequence[int] | np.ndarray
 
 
+_Rows = TypeVar("_Rows", ViewRows, ViewArrays)
+
+
 class OnlineFeatures:
     """The online rows of `views` in the store at `address`. Opened again by itself after it was away.
 
@@ -85,23 +88,27 @@ class OnlineFeatures:
         `deadline` is an instant of `time.perf_counter`. Raises OnlineStoreError if the store cannot be read,
         ValueError if a row does not fit its view.
         """
-        found = self._fetch(join_keys, deadline)
-        if found is None:
-            return self.unread(len(next(iter(join_keys.values()))))
-        now_us = (now - _EPOCH) // _MICROSECOND
-        return {
-            view.view.name: view.decode(rows, now_us, absent)
-            for view, (rows, absent) in zip(self._views, found, strict=True)
-        }
+        found = self._decoded(join_keys, now, deadline, _Prepared.decode)
+        return self.unread(len(next(iter(join_keys.values())))) if found is None else found
 
     def arrays(self, join_keys: Mapping[str, Sequence[Key]], now: datetime, deadline: float) -> dict[str, ViewArrays]:
         """Do the same as `read`, into arrays."""
+        found = self._decoded(join_keys, now, deadline, _Prepared.arrays)
+        return self.unread_arrays(len(next(iter(join_keys.values())))) if found is None else found
+
+    def _decoded(
+        self,
+        join_keys: Mapping[str, Sequence[Key]],
+        now: datetime,
+        deadline: float,
+        decode: "Callable[[_Prepared, Sequence[bytes | None], int, Status], _Rows]",
+    ) -> "dict[str, _Rows] | None":
         found = self._fetch(join_keys, deadline)
         if found is None:
-            return self.unread_arrays(len(next(iter(join_keys.values()))))
+            return None
         now_us = (now - _EPOCH) // _MICROSECOND
         return {
-            view.view.name: view.arrays(rows, now_us, absent)
+            view.view.name: decode(view, rows, now_us, absent)
             for view, (rows, absent) in zip(self._views, found, strict=True)
         }
 

@@ -20,7 +20,7 @@ _REST_SECONDS = 1.0  # after the disk refused
 class PredictionLog:
     """A log folder with one ring and one file a writer, so that no two processes share a file.
 
-    An answer never waits for the disk. The ring outlives its process: what a killed one had not drained, the next
+    An answer waits for no write. The ring outlives its process: what a killed one had not drained, the next
     writer or reader of the folder drains. Lost is only what does not fit the ring while the disk refuses: that is
     counted. Where there is no room for a ring on the disk, it is in memory, and told.
     """

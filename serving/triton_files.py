@@ -53,6 +53,15 @@ def require_ports(settings: Settings) -> None:
                 ) from None
 
 
+def free_ports(count: int) -> list[int]:
+    """Return ports of loopback that nothing listens on."""
+    probes = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
+    ports = [probe.getsockname()[1] for probe in probes]
+    for probe in probes:
+        probe.close()
+    return ports
+
+
 def command(settings: Settings, shared_memory: str) -> list[str]:
     """Return Triton's command line: loopback only, models loaded on request only."""
     home = triton_home(settings)

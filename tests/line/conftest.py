@@ -15,7 +15,7 @@ from dagster._core.instance.ref import InstanceRef
 
 from assets.resources import Platform
 from ml.settings import Settings
-from tests.serving.conftest import free_ports
+from serving.triton_files import free_ports
 
 ROOT = Path(__file__).parent.parent.parent
 PORTS = ("TRITON_HTTP", "TRITON_GRPC", "TRITON_METRICS", "UI", "REPORTS", "MLFLOW")

@@ -1,4 +1,3 @@
-import socket
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,6 +10,7 @@ from serving.plan import Plan
 from serving.process import recall
 from serving.rollout import deploy
 from serving.server import Server
+from serving.triton_files import free_ports
 from tests.serving.example import SPEC, VIEWS, settings_at, write_graph, write_world
 
 
@@ -46,14 +46,6 @@ def stubs(served: Served) -> list[int]:
     process = recall(served.settings.serving_home / "server" / "triton.json")
     assert process is not None
     return [pid for pid in process.members(served.settings.triton_root) if pid != process.pid]
-
-
-def free_ports(count: int) -> list[int]:
-    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
-    ports = [s.getsockname()[1] for s in sockets]
-    for s in sockets:
-        s.close()
-    return ports
 
 
 @pytest.fixture(scope="module")
