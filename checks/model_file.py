@@ -67,7 +67,7 @@ def _parity(difference: float | None) -> Rule:
 def _cost(spec: ModelSpec, row_us: float) -> Rule:
     return rule(
         "cheap enough",
-        f"{row_us:.2f} us a row (best of {ROUNDS} medians of {REPEATS} batches of {BATCH}, one thread)",
+        f"{row_us:.2f} us of CPU a row (best of {ROUNDS} medians of {REPEATS} batches of {BATCH}, one thread)",
         f"<= {spec.serving.max_row_us:g} us",
         row_us <= spec.serving.max_row_us,
         "make the network smaller, or raise serving.max_row_us",

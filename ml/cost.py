@@ -1,4 +1,4 @@
-"""What an answer costs: microseconds of compute a row in ONNX Runtime, as a server with one core would pay.
+"""What an answer costs: microseconds of CPU a row in ONNX Runtime, as a server with one core would pay.
 
 Here: the model's graph alone. Not here: reading features and the way through Triton (serving/latency.py).
 """
@@ -17,10 +17,10 @@ ROUNDS = 5
 
 
 def row_microseconds(path: Path, rows: pl.DataFrame, repeats: int = REPEATS, rounds: int = ROUNDS) -> float:
-    """Return microseconds a row of the ONNX file at `path`: batch 256, one thread, without making the feeds.
+    """Return microseconds of CPU a row of the ONNX file at `path`: batch 256, one thread, without making the feeds.
 
     `rows` hold the model's columns; fewer than 256 are repeated. The median of `repeats` batches, and of that the
-    least of `rounds`: whatever else runs on the machine can only make it look slower than it is.
+    least of `rounds`: waiting for a busy core does not count, and what shares a core's caches can only make it look slower.
     Raises LookupError if the file cannot be opened, ValueError if there are no rows or columns are missing.
     """
     if rows.is_empty():
@@ -30,9 +30,9 @@ def row_microseconds(path: Path, rows: pl.DataFrame, repeats: int = REPEATS, rou
     feeds = feed({entry.name: entry.type for entry in session.get_inputs()}, batch)
 
     def seconds() -> float:
-        started = time.perf_counter()
-        session.run(None, feeds)
-        return time.perf_counter() - started
+        started = time.thread_time()
+        session.run(None, feeds)  # with one thread it runs in ours
+        return time.thread_time() - started
 
     seconds()  # the first run allocates
     return min(median(seconds() for _ in range(repeats)) for _ in range(rounds)) / BATCH * 1e6
