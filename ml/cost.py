@@ -20,7 +20,7 @@ def row_microseconds(path: Path, rows: pl.DataFrame, repeats: int = REPEATS, rou
     """Return microseconds of CPU a row of the ONNX file at `path`: batch 256, one thread, without making the feeds.
 
     `rows` hold the model's columns; fewer than 256 are repeated. The median of `repeats` batches, and of that the
-    least of `rounds`: waiting for a busy core does not count, and what shares a core's caches can only make it look slower.
+    least of `rounds`: waiting for a busy core does not count, and what shares its caches can only slow it down.
     Raises LookupError if the file cannot be opened, ValueError if there are no rows or columns are missing.
     """
     if rows.is_empty():

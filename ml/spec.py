@@ -180,7 +180,7 @@ class ServingSettings(Frozen):
     max_row_us: float = Field(
         50.0,
         gt=0,
-        description="Budget of compute: microseconds of CPU a row in ONNX Runtime, batch 256; 50: 20,000 rows/s a core.",
+        description="Budget of compute: microseconds of CPU a row, batch 256; 50: a core scores 20,000 rows/s.",
     )
     slo: Slo = Slo()
 
