@@ -36,7 +36,7 @@ search: setup ## Search better settings of a model on validation rows, and say w
 	@$(PY) -m ml.search --model $(NAME) $(if $(MINUTES),--minutes $(MINUTES)) $(if $(WORKERS),--workers $(WORKERS)) $(if $(TRIALS),--trials $(TRIALS)) $(if $(FOLDS),--folds $(FOLDS)) $(if $(FRESH),--fresh)
 
 status: setup ## What is served, and whether Triton answers
-	@$(PY) -m serving.server status; $(PY) -m serving.rollout status
+	@$(PY) -m serving.server status; $(PY) -m serving.rollout_command status
 
 drift: setup ## How far a month of a view, or what a model would serve, has moved, with a page: make drift NAME=origin_congestion MONTH=2013-09
 	@$(PY) -m assets.drift $(NAME) $(MONTH)$(VERSION)

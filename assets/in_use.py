@@ -54,9 +54,10 @@ def prediction_logs_in_use(platform: Platform, model: str) -> set[Path]:
 
 
 def _training_sets(platform: Platform, model: str) -> set[int]:
-    """Return the training sets of versions that have an alias, are the newest, serve, or would after a rollback."""
+    """Return the training sets of versions that have an alias, are the newest, a plan names, or a rollback would."""
     plans = ModelRepository(platform.settings.serving_home).history(model)
     served = list(dict.fromkeys(plan.champion.version for plan in reversed(plans)))[:2]
+    served += [arm.version.version for plan in plans[-1:] for arm in plan.arms]
     versions = platform.registry.versions(model)
     used = [v for v in versions if v.aliases or v.version in served] + list(versions[:1])
     return {int(v.tags[TRAINING_SET_VERSION]) for v in used if TRAINING_SET_VERSION in v.tags}

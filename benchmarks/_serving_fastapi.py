@@ -30,7 +30,7 @@ def application(home: str, plan: Plan, registry: Path) -> FastAPI:
         clock_file=Path(plan.clock_file),
         versions={},
     )
-    references = [f"{i.view}:{i.source}" for i in plan.inputs if i.view]
+    references = [f"{i.view}:{i.source}" for i in plan.champion.inputs if i.view]
     keys = {key.name: key.kind for view in plan.views for key in view.join_keys}
     options = ort.SessionOptions()
     options.intra_op_num_threads = 1

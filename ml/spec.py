@@ -177,6 +177,12 @@ class ServingSettings(Frozen):
     feature_cache_ms: int = Field(
         0, ge=0, description="Age up to which online rows that were read before may answer again; 0: they never do."
     )
+    sticky_by: tuple[str, ...] = Field(
+        (), description="Request fields by which a canary's or an A/B test's share is drawn; none: all join keys."
+    )
+    sessions_mb: int = Field(
+        1024, gt=0, description="Memory for open versions, in MiB; beyond it the least recently asked ones leave."
+    )
     max_row_us: float = Field(
         50.0,
         gt=0,

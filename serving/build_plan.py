@@ -7,7 +7,7 @@ from ml.packed import Field
 from ml.settings import Settings
 from ml.spec import ModelSpec, RequestField, column_of
 from ml.task import task_of
-from serving.plan import Champion, Input, InputKind, JoinKey, Plan, RequestInput, TritonType, View
+from serving.plan import Input, InputKind, JoinKey, Plan, RequestInput, TritonType, Version, View
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -39,12 +39,12 @@ def build_plan(
     name differ in type.
     """
     chosen = tuple(plan_view(name, views) for name in spec.views)
+    inputs = (*_feature_inputs(spec, chosen), *(_request_input(field) for field in spec.request))
     return Plan(
         model=spec.name,
         revision=revision,
-        champion=Champion(version, str(onnx.absolute()), threshold),
+        champion=Version(version, str(onnx.absolute()), inputs, threshold),
         views=chosen,
-        inputs=(*_feature_inputs(spec, chosen), *(_request_input(field) for field in spec.request)),
         request=_request(spec, chosen),
         online_store=settings.online_store,
         clock_file=str(settings.clock_file),
@@ -53,6 +53,8 @@ def build_plan(
         output=task_of(spec).output,
         feature_cache_ms=spec.serving.feature_cache_ms,
         processes=spec.serving.processes,
+        sticky_by=spec.serving.sticky_by,
+        sessions_mb=spec.serving.sessions_mb,
     )
 
 

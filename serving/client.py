@@ -19,13 +19,13 @@ from ml.settings import Settings
 from serving.channel import open_channel, translated
 from serving.plan import MAX_BATCH, PROBE
 
-_OUTPUTS = ("model_version", "prediction_id", "degraded", "feature_status")
+_OUTPUTS = ("model_version", "prediction_id", "degraded", "feature_status", "variant")
 _ANSWERS = ("probability", "value")  # a model has one of them
 _EMPTY = "Triton gave {got} answers for {rows} rows; the serving environment needs numpy < 2: make setup"
 
 
 class Prediction(NamedTuple):
-    """One answer: its value, the model version that gave it, its id in the prediction log.
+    """One answer: its value, the model version that gave it (as champion, canary or challenger), its id in the log.
 
     `output` says what the value is: a probability, or a value in the unit of the model's label.
 
@@ -41,6 +41,7 @@ class Prediction(NamedTuple):
     degraded: bool
     feature_status: dict[str, str]
     output: str = "probability"
+    variant: str = "champion"
     decision: bool | None = None
     feature_age_seconds: dict[str, float] = {}
 
@@ -55,13 +56,13 @@ class Prediction(NamedTuple):
 class HeadwaterClient:
     """A client of one Triton server at `url` (host:port); each call ends within `timeout` seconds.
 
-    A `probe` is answered like any other request, but not logged.
+    A `probe` is answered like any other request, but not logged; a text names the version of the plan that answers it.
     """
 
-    def __init__(self, url: str, timeout: float = 2.0, probe: bool = False) -> None:
+    def __init__(self, url: str, timeout: float = 2.0, probe: bool | str = False) -> None:
         self.url = url
         self.timeout = timeout
-        self._parameters = {PROBE: True} if probe else None
+        self._parameters = {PROBE: probe} if probe else None
         self._triton = open_channel(url)
         self._fields: dict[str, dict[str, str]] = {}
 
@@ -120,8 +121,10 @@ class HeadwaterClient:
             if output is None or output.size != rows:
                 raise RuntimeError(_EMPTY.format(got=0 if output is None else output.size, rows=rows))
         found = [
-            Prediction(float(value), version.decode(), identity.decode(), bool(degraded), json.loads(status), answer)
-            for value, version, identity, degraded, status in zip(*(o.reshape(-1) for o in outputs), strict=True)
+            Prediction(
+                float(value), v.decode(), name.decode(), bool(degraded), json.loads(status), answer, part.decode()
+            )
+            for value, v, name, degraded, status, part in zip(*(o.reshape(-1) for o in outputs), strict=True)
         ]
         decisions, ages = result.as_numpy("decision"), result.as_numpy("feature_age_seconds")
         if decisions is not None:
@@ -197,7 +200,7 @@ def _print(model: str, row: Mapping[str, str], prediction: Prediction) -> None:
     table.add_row(prediction.output, f"{prediction.value:.4f}" + (" (degraded)" if prediction.degraded else ""))
     if prediction.decision is not None:
         table.add_row("decision", "act" if prediction.decision else "do not act")
-    table.add_row("model_version", prediction.model_version)
+    table.add_row("model_version", f"{prediction.model_version} ({prediction.variant})")
     table.add_row("prediction_id", prediction.prediction_id)
     Console().print(table)
 

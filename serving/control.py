@@ -44,7 +44,7 @@ class Control:
             raise ConnectionError(f"no Triton at {self.url}; start it with make demo")
 
     def load(self, model: str, timeout: float = LOAD_SECONDS) -> None:
-        """Load the newest revision, replacing the one that serves without a gap."""
+        """Load the newest configuration, replacing the one that serves without a gap."""
         with translated(self.url, model, timeout):
             self._triton.load_model(model, client_timeout=timeout)
 
@@ -69,12 +69,12 @@ class Control:
             metadata = self._triton.get_model_metadata(model, client_timeout=timeout)
             inputs = [_missing(field.name, field.datatype) for field in metadata.inputs]
             result = self._triton.infer(model, inputs, parameters={PROBE: True}, client_timeout=timeout)
-        version = result.as_numpy("model_version")
-        if version is None or version.size != 1:
+        version, revision = result.as_numpy("model_version"), result.as_numpy("plan_revision")
+        if version is None or version.size != 1 or revision is None:
             raise RuntimeError(
                 f"model {model!r} gave an empty answer; the serving environment needs numpy < 2: make setup"
             )
-        return Probe(int(result.get_response().model_version), version.item().decode())
+        return Probe(int(revision.item()), version.item().decode())
 
     def recover(self, model: str) -> Probe:
         """Probe the model; if it fails or is not loaded, unload, load and probe again."""

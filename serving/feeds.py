@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ml.packed import Key, Value
-from serving.plan import InputKind, Plan
+from serving.plan import InputKind, Plan, Version
 
 ONNX_TYPES: dict[InputKind, str] = {
     "numeric": "tensor(float)",
@@ -75,15 +75,15 @@ def text_feed(values: Sequence[Value] | np.ndarray) -> np.ndarray:
     return np.array(["" if value is None else value for value in values], dtype=object).reshape(-1, 1)
 
 
-def check_graph(plan: Plan, inputs: Mapping[str, str], outputs: Sequence[str]) -> None:
-    """Raise ValueError unless the graph's inputs (name to ONNX type) and outputs are those of the plan."""
-    wanted: dict[str, str] = {field.column: ONNX_TYPES[field.kind] for field in plan.inputs}
+def check_graph(plan: Plan, version: Version, inputs: Mapping[str, str], outputs: Sequence[str]) -> None:
+    """Raise ValueError unless a graph's inputs (name to ONNX type) and outputs are those of its version."""
+    wanted: dict[str, str] = {field.column: ONNX_TYPES[field.kind] for field in version.inputs}
     wrong = sorted(name for name in wanted.keys() | inputs.keys() if wanted.get(name) != inputs.get(name))
     if wrong:
         detail = ", ".join(f"{n}: plan {wanted.get(n, 'lacks it')}, graph {inputs.get(n, 'lacks it')}" for n in wrong)
-        raise ValueError(f"{plan.champion.onnx} does not fit model {plan.model!r} ({detail}); export it again")
+        raise ValueError(f"{version.onnx} does not fit model {plan.model!r} ({detail}); export it again")
     if plan.output not in outputs:
-        raise ValueError(f"{plan.champion.onnx} has no output {plan.output!r} but {list(outputs)}; export it again")
+        raise ValueError(f"{version.onnx} has no output {plan.output!r} but {list(outputs)}; export it again")
 
 
 def _values(name: str, tensors: Mapping[str, np.ndarray]) -> np.ndarray:

@@ -54,7 +54,7 @@ def measure(
     `rows` give the request's fields by name (none: all missing). Raises what the client raises, and RuntimeError if
     another version answers.
     """
-    client = HeadwaterClient(f"127.0.0.1:{grpc_port}", CALL_SECONDS, probe=True)
+    client = HeadwaterClient(f"127.0.0.1:{grpc_port}", CALL_SECONDS, probe=version)
     try:
         requests = _requests(rows, client.fields(model))
         _round(client, model, version, requests, _WARM_UP)

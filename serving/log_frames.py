@@ -30,10 +30,11 @@ _LONGEST = 2**28  # bytes; a ring holds less
 
 @dataclass(frozen=True)
 class LogSchema:
-    """What the frames of one version of one plan hold; names and kinds (`ml.packed.Kind`) of their columns.
+    """What the frames of one version in one plan hold; names and kinds (`ml.packed.Kind`) of their columns.
 
     `numbers` and `texts` are the request's fields, join keys among them; `features` are all of the graph's inputs from
-    views that are numbers, `text_features` those that are texts.
+    views that are numbers, `text_features` those that are texts. `variant` is the version's part in the plan; where it
+    `answered` False, the caller got another version's answer: it was a shadow, or it failed.
     """
 
     model: str
@@ -45,6 +46,8 @@ class LogSchema:
     texts: tuple[str, ...]
     features: tuple[tuple[str, str], ...]
     text_features: tuple[str, ...]
+    variant: str = "champion"
+    answered: bool = True
 
     def to_json(self) -> str:
         """Return the schema as JSON text."""

@@ -1,8 +1,10 @@
 """Reads new predictions from the prediction log into polars. Platform side; writing them is in `prediction_log`.
 
-A column each: prediction_id, time, model, model_version, revision, the output (probability or value), degraded,
-the join keys and request fields by name, every feature as view__feature, each view's row time as view__event_timestamp,
-and as view__status whether it was there, and why not; taken_ms, how long the batch took in the router.
+A column each: prediction_id, time, model, model_version, variant, answered (False for a shadow's row, or for one of a
+version that failed: then the row of the same id that is True is what the caller got), revision, the output (probability
+or value), degraded, the join keys and request fields by name, every feature as view__feature, each view's row time as
+view__event_timestamp, and as view__status whether it was there, and why not; taken_ms, how long the batch took in the
+router.
 """
 
 from collections.abc import Mapping, Sequence
@@ -24,14 +26,19 @@ _BASE: dict[str, Any] = {
     "time": INSTANT,
     "model": pl.String,
     "model_version": pl.String,
+    "variant": pl.String,
+    "answered": pl.Boolean,
     "revision": pl.Int64,
 }
 _KINDS: dict[str, Any] = {"float": pl.Float64, "int": pl.Int64, "string": pl.String, "bool": pl.Boolean}
 
 
 def log_schema(plan: Plan) -> dict[str, Any]:
-    """Return name and polars type of every column that the plan's predictions have."""
-    return _columns(plan.log_schema())
+    """Return name and polars type of every column that predictions of any version of the plan have."""
+    found: dict[str, Any] = {}
+    for arm in reversed(plan.lineup):
+        found = {**_columns(plan.log_schema(arm)), **found}
+    return found
 
 
 def _columns(schema: LogSchema) -> dict[str, Any]:
@@ -96,6 +103,8 @@ def _table(schema: LogSchema, some: Sequence[Frame]) -> pl.DataFrame:
         "time": np.repeat([batch.time_us for batch in batches], rows),
         "model": [schema.model] * sum(rows),
         "model_version": [schema.model_version] * sum(rows),
+        "variant": [schema.variant] * sum(rows),
+        "answered": [schema.answered] * sum(rows),
         "revision": np.full(sum(rows), schema.revision),
         schema.output: np.concatenate([batch.value for batch in batches]).astype(np.float64),
         "degraded": (status == NOT_READ).any(axis=0),

@@ -1,11 +1,13 @@
-"""Triton's model repository on disk: artifacts, immutable revisions, and which revision is deployed.
+"""Triton's model repository on disk: artifacts, immutable plans, and which of them is deployed.
 
-Under the serving home: artifacts/<model>/<version>/model.onnx, models/<model>/<revision>/ (Triton's),
-refused/ (revisions that failed, with the reason) and deployed/<model>.json, written last: a revision above
-it was never verified. Everything appears by rename. Talking to Triton is in `control`, deciding in `rollout`.
+Under the serving home: artifacts/<model>/<version>/model.onnx; plans/<model>/<revision>.json; refused/ (plans that
+failed, with the reason); deployed/<model>.json, the pointer that routers watch; models/<model>/ (Triton's), whose
+configuration most plans share: only one of other inputs, outputs or processes gets a revision there. Everything appears
+by rename. Talking to Triton is in `control`, to routers in `router_states`, deciding in `rollout`.
 """
 
 import fcntl
+import hashlib
 import json
 import os
 import shutil
@@ -20,6 +22,7 @@ _MODEL = '"""A deployed revision."""\n\nfrom serving.triton_model import TritonP
 _OUTPUTS = {
     "decision": "TYPE_BOOL",
     "model_version": "TYPE_STRING",
+    "variant": "TYPE_STRING",
     "prediction_id": "TYPE_STRING",
     "degraded": "TYPE_BOOL",
     "feature_status": "TYPE_STRING",
@@ -59,78 +62,116 @@ class ModelRepository:
 
     def next_revision(self, model: str) -> int:
         """Return the revision after all that were ever written, refused ones included."""
-        return max([0, *_numbers(self.models / model), *_numbers(self.home / "refused" / model)]) + 1
+        plans = _numbers(self._plans(model), ".json")
+        return max([0, *plans, *_numbers(self.models / model), *_numbers(self.home / "refused" / model)]) + 1
 
-    def write_revision(self, plan: Plan) -> Path:
-        """Write the plan as a new revision, together with the model's config.pbtxt, and return its folder."""
-        target = self.models / plan.model / str(plan.revision)
-        if target.exists():
+    def write_plan(self, plan: Plan) -> None:
+        """Write the plan as a new revision. Nobody answers by it before `point`."""
+        path = self._plans(plan.model) / f"{plan.revision}.json"
+        if path.exists():
             raise ValueError(f"revision {plan.revision} of {plan.model!r} exists and is immutable; deploy again")
-        target.parent.mkdir(parents=True, exist_ok=True)
+        _replace(path, plan.to_json())
 
-        def fill(folder: Path) -> None:
-            (folder / "model.py").write_text(_MODEL)
-            (folder / "plan.json").write_text(plan.to_json())
+    def configured(self, plan: Plan) -> bool:
+        """Whether the model's configuration in Triton is that of `plan`: then it needs no load."""
+        path = self.models / plan.model / "config.pbtxt"
+        return path.exists() and path.read_text() == config_pbtxt(plan)
 
-        self.write_config(plan)
-        self._appear(target, fill)
-        return target
+    def configure(self, plan: Plan) -> None:
+        """Give Triton's model the configuration of `plan`, as a revision that the next load takes."""
+        target = self.models / plan.model / str(plan.revision)
+        self._write_config(plan)
+        if not target.exists():
+            self._appear(target, lambda folder: (folder / "model.py").write_text(_MODEL))
 
-    def write_config(self, plan: Plan) -> None:
-        """Replace the model's config.pbtxt by the one of `plan`."""
-        _replace(self.models / plan.model / "config.pbtxt", config_pbtxt(plan))
+    def point(self, plan: Plan, proven: bool) -> None:
+        """Have routers answer by `plan`. Until it is `proven`, the plan before it is the one that counts."""
+        before = self.deployed(plan.model)
+        told = {"revision": plan.revision}
+        if not proven:
+            told["before"] = before.revision if before else 0
+        _replace(self.pointer(plan.model), json.dumps(told) + "\n")
 
-    def mark_deployed(self, plan: Plan) -> None:
-        """Record that the revision was verified and serves."""
-        _replace(self.home / "deployed" / f"{plan.model}.json", json.dumps({"revision": plan.revision}) + "\n")
+    def pointer(self, model: str) -> Path:
+        """Return the file that says by which revision routers answer."""
+        return self.home / "deployed" / f"{model}.json"
+
+    def pointed(self, model: str) -> Plan | None:
+        """Return the plan that routers answer by, proven or not, None if there is none."""
+        return self._plan(model, _told(self.pointer(model)).get("revision", 0))
 
     def deployed(self, model: str) -> Plan | None:
-        """Return the plan that serves, or None if the model was never deployed."""
-        path = self.home / "deployed" / f"{model}.json"
-        if not path.exists():
-            return None
-        revision = json.loads(path.read_text())["revision"]
-        return load_plan(self.models / model / str(revision) / "plan.json")
+        """Return the newest proven plan, or None if the model was never deployed."""
+        told = _told(self.pointer(model))
+        return self._plan(model, told.get("before", told.get("revision", 0)))
 
     def deployed_models(self) -> list[str]:
         """Return the names of all deployed models."""
-        return sorted(path.stem for path in (self.home / "deployed").glob("*.json"))
+        names = sorted(path.stem for path in (self.home / "deployed").glob("*.json"))
+        return [name for name in names if _told(self.pointer(name)).get("before") != 0]
 
     def history(self, model: str) -> list[Plan]:
         """Return all deployed plans, oldest first, the serving one last."""
         serving = self.deployed(model)
         if serving is None:
             return []
-        numbers = [n for n in _numbers(self.models / model) if n <= serving.revision]
-        return [load_plan(self.models / model / str(n) / "plan.json") for n in sorted(numbers)]
+        numbers = {*_numbers(self._plans(model), ".json"), *self._old_plans(model)}
+        found = [self._plan(model, number) for number in sorted(numbers) if number <= serving.revision]
+        return [plan for plan in found if plan is not None]
 
     def previous(self, model: str) -> Plan | None:
-        """Return the newest plan of another version than the one that serves, None if there is none."""
+        """Return the newest plan of another champion than the one that serves, None if there is none."""
         history = self.history(model)
         others = [plan for plan in history if plan.champion.version != history[-1].champion.version]
         return others[-1] if others else None
 
-    def discard_unverified(self, model: str, reason: str = "never verified") -> None:
-        """Move revisions above the deployed one to refused/, drop their artifacts, restore the config."""
+    def discard_unproven(self, model: str, reason: str = "never verified") -> Plan | None:
+        """Point to the proven plan again, put those above it under refused/, drop what only they needed; return it.
+
+        Triton's configuration becomes that of the proven plan; `configured` said before whether to load it again.
+        """
         serving = self.deployed(model)
         last = serving.revision if serving else 0
-        for number in (n for n in _numbers(self.models / model) if n > last):
-            self._refuse(model, number, reason)
         if serving is not None:
-            self.write_config(serving)
+            if "before" in _told(self.pointer(model)):
+                self.point(serving, proven=True)
         else:
+            self.pointer(model).unlink(missing_ok=True)
+        for number in (n for n in _numbers(self._plans(model), ".json") if n > last):
+            self._refuse(model, number, reason)
+        for number in (n for n in _numbers(self.models / model) if n > last):
+            shutil.rmtree(self.models / model / str(number))
+        if serving is None:
             shutil.rmtree(self.models / model, ignore_errors=True)
-        used = {plan.champion.version for plan in self.history(model)}
+        elif not self.configured(serving):
+            self._write_config(serving)
+        used = {arm.version.version for plan in self.history(model) for arm in plan.lineup}
         for folder in (self.home / "artifacts" / model).glob("*"):
             if folder.name not in used:
                 shutil.rmtree(folder)
+        return serving
 
     def _refuse(self, model: str, number: int, reason: str) -> None:
-        source = self.models / model / str(number)
-        (source / "reason.txt").write_text(reason + "\n")
-        target = self.home / "refused" / model / str(number)
-        target.parent.mkdir(parents=True, exist_ok=True)
-        os.rename(source, target)
+        folder = self.home / "refused" / model / str(number)
+        folder.mkdir(parents=True, exist_ok=True)
+        _replace(folder / "reason.txt", reason + "\n")
+        os.rename(self._plans(model) / f"{number}.json", folder / "plan.json")
+
+    def _plans(self, model: str) -> Path:
+        return self.home / "plans" / model
+
+    def _plan(self, model: str, revision: int) -> Plan | None:
+        path = self._plans(model) / f"{revision}.json"
+        if not path.exists():
+            path = self._old_plans(model).get(revision, path)
+        return load_plan(path) if revision else None
+
+    def _old_plans(self, model: str) -> dict[int, Path]:
+        """Return the plans that stood in Triton's revisions, when each plan was one."""
+        return {int(path.parent.name): path for path in (self.models / model).glob("*/plan.json")}
+
+    def _write_config(self, plan: Plan) -> None:
+        _replace(self.models / plan.model / "config.pbtxt", config_pbtxt(plan))
 
     def _artifact(self, model: str, version: str) -> Path:
         return (self.home / "artifacts" / model / version / "model.onnx").absolute()
@@ -154,10 +195,11 @@ def config_pbtxt(plan: Plan) -> str:
     types = {"BYTES": "TYPE_STRING", "FP64": "TYPE_FP64"}
     inputs = [_tensor(field.name, types[field.dtype]) for field in plan.request]
     outputs = [_tensor(name, dtype) for name, dtype in {plan.output: "TYPE_FP32", **_OUTPUTS}.items()]
-    if plan.champion.threshold is None:
+    outputs.append(_tensor("plan_revision", "TYPE_INT64"))
+    if not plan.decides:
         outputs.remove(_tensor("decision", _OUTPUTS["decision"]))
     if plan.views:
-        outputs.append(_tensor("feature_age_seconds", "TYPE_FP32", len(plan.views)))
+        outputs.append(_tensor("feature_age_seconds", "TYPE_FP32", -1))  # one a view of the plan at work
     return "\n".join(
         [
             f'name: "{plan.model}"',
@@ -173,6 +215,11 @@ def config_pbtxt(plan: Plan) -> str:
     )
 
 
+def configuration_of(plan: Plan) -> str:
+    """Return what tells the plan's configuration from others."""
+    return hashlib.sha256(config_pbtxt(plan).encode()).hexdigest()[:16]
+
+
 def _tensor(name: str, dtype: str, size: int = 1) -> str:
     return f'  {{ name: "{name}", data_type: {dtype}, dims: [ {size} ] }}'
 
@@ -181,8 +228,19 @@ def _joined(tensors: list[str]) -> str:
     return ",\n".join(tensors)
 
 
-def _numbers(folder: Path) -> list[int]:
-    return [int(path.name) for path in folder.glob("*") if path.name.isdecimal()]
+def _numbers(folder: Path, suffix: str = "") -> list[int]:
+    names = [path.name.removesuffix(suffix) for path in folder.glob(f"*{suffix}")]
+    return [int(name) for name in names if name.isdecimal()]
+
+
+def _told(pointer: Path) -> dict[str, int]:
+    """Return what a pointer says: a revision, and the one before it if it is not proven."""
+    try:
+        return dict(json.loads(pointer.read_text()))
+    except FileNotFoundError:
+        return {}
+    except ValueError as error:
+        raise ValueError(f"{pointer} is damaged ({error}); remove it and deploy again") from error
 
 
 def _replace(path: Path, text: str) -> None:

@@ -1,13 +1,14 @@
-"""The deployed plan: all that the router needs to answer for one model, as data, kept as plan.json.
+"""The deployed plan: all that the router needs to answer for one model, as data, kept as a JSON file.
 
 Runs in the serving environment. Making a plan from a ModelSpec is in `build_plan`; keeping plans is in
-`model_repository`.
+`model_repository`; which row goes to which version is in `assignment`.
 """
 
 import dataclasses
 import json
 import re
 import types
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,20 +18,13 @@ from ml.packed import Field
 from serving.log_frames import LogSchema
 
 MAX_BATCH = 256  # rows that one request may hold
-PROBE = "headwater_probe"  # request parameter: answer, but do not log
+PROBE = "headwater_probe"  # request parameter: answer, but do not log; a text: by that version of the plan
 
 InputKind = Literal["numeric", "categorical", "time"]
 TritonType = Literal["BYTES", "FP64"]
 Output = Literal["probability", "value"]
-
-
-@dataclass(frozen=True)
-class Champion:
-    """The model version that answers, the absolute path of its ONNX file, the probability from which one acts."""
-
-    version: str
-    onnx: str
-    threshold: float | None = None
+Variant = Literal["champion", "canary", "challenger", "shadow", "previous", "candidate"]
+ANSWERING: tuple[Variant, ...] = ("canary", "challenger")  # beside the champion: they get a share of the keys
 
 
 @dataclass(frozen=True)
@@ -62,6 +56,39 @@ class Input:
 
 
 @dataclass(frozen=True)
+class Version:
+    """A model version: the absolute path of its ONNX file, that file's inputs, the probability from which one acts."""
+
+    version: str
+    onnx: str
+    inputs: tuple[Input, ...]
+    threshold: float | None = None
+
+
+@dataclass(frozen=True)
+class Arm:
+    """A version beside the champion, and what it is there for.
+
+    A `canary` and a `challenger` (of an A/B test) answer a `share` of the keys. A `shadow` scores its share, too, and
+    is logged, but answers nobody. `previous` and `candidate` are kept open and answer only who names them.
+    """
+
+    variant: Variant
+    version: Version
+    share: float = 0.0
+
+
+@dataclass(frozen=True)
+class Change:
+    """Why there is this revision: what was done, by whom, why, and when (ISO, by the platform's clock)."""
+
+    action: str = "deploy"
+    by: str = ""
+    why: str = ""
+    at: str = ""
+
+
+@dataclass(frozen=True)
 class RequestInput:
     """One input [N, 1] of the Triton model: a join key or a request field."""
 
@@ -73,6 +100,9 @@ class RequestInput:
 class Plan:
     """One revision of one served model. Immutable: a change is a new revision.
 
+    The `champion` answers every key that no other of the `arms` has a share of; keys are the request's fields
+    `sticky_by` (none: all join keys). `views` are those that any of the versions reads.
+
     `output` is the graph's output and what the answer is called: a probability, or a value in the label's unit.
 
     `deadline_ms` bounds the reading of online features, `feature_cache_ms` how long a row that was read may answer
@@ -83,9 +113,8 @@ class Plan:
 
     model: str
     revision: int
-    champion: Champion
+    champion: Version
     views: tuple[View, ...]
-    inputs: tuple[Input, ...]
     request: tuple[RequestInput, ...]
     online_store: str
     clock_file: str
@@ -94,6 +123,10 @@ class Plan:
     output: Output = "probability"
     feature_cache_ms: int = 0
     processes: int = 1
+    arms: tuple[Arm, ...] = ()
+    sticky_by: tuple[str, ...] = ()
+    sessions_mb: int = 1024
+    change: Change = Change()
 
     def __post_init__(self) -> None:
         problem = next(_problems(self), None)
@@ -104,21 +137,42 @@ class Plan:
         """Return the plan as JSON text, fields in order."""
         return json.dumps(dataclasses.asdict(self), indent=1) + "\n"
 
-    def log_schema(self) -> LogSchema:
-        """Return what the prediction log keeps of an answer."""
+    @property
+    def lineup(self) -> tuple[Arm, ...]:
+        """All versions, the champion first."""
+        return (Arm("champion", self.champion, 1.0), *self.arms)
+
+    @property
+    def decides(self) -> bool:
+        """Whether answers say to act or not."""
+        return self.champion.threshold is not None
+
+    def arm(self, variant: Variant) -> Arm | None:
+        """Return the first arm of this kind, None if there is none."""
+        return next((arm for arm in self.lineup if arm.variant == variant), None)
+
+    def arm_of(self, version: str) -> Arm | None:
+        """Return the arm of a version, None if the plan does not name it."""
+        return next((arm for arm in self.lineup if arm.version.version == version), None)
+
+    def log_schema(self, arm: Arm | None = None, answered: bool = True) -> LogSchema:
+        """Return what the prediction log keeps of an arm's rows (default: the champion's)."""
+        arm = self.lineup[0] if arm is None else arm
         whole = {key.name for view in self.views for key in view.join_keys if key.kind == "int"}
         kinds = {(view.name, field.name): field.kind for view in self.views for field in view.fields}
-        features = [(i.column, kinds[i.view, i.source]) for i in self.inputs if i.view is not None]
+        features = [(i.column, kinds[i.view, i.source]) for i in arm.version.inputs if i.view is not None]
         return LogSchema(
             model=self.model,
             revision=self.revision,
-            model_version=self.champion.version,
+            model_version=arm.version.version,
             output=self.output,
             views=tuple(view.name for view in self.views),
             numbers=tuple((r.name, "int" if r.name in whole else "float") for r in self.request if r.dtype == "FP64"),
             texts=tuple(r.name for r in self.request if r.dtype == "BYTES"),
             features=tuple((name, kind) for name, kind in features if kind != "string"),
             text_features=tuple(name for name, kind in features if kind == "string"),
+            variant=arm.variant,
+            answered=answered,
         )
 
 
@@ -129,7 +183,7 @@ def parse_plan(text: str) -> Plan:
     except ValueError as error:
         raise ValueError(f"plan is not JSON: {error}") from error
     if isinstance(data, dict):
-        data.pop("log", None)  # of plans made when one could switch the log off
+        _of_before(data)
     return _decode(Plan, data, "plan")
 
 
@@ -139,6 +193,14 @@ def load_plan(path: Path) -> Plan:
         return parse_plan(path.read_text())
     except (OSError, ValueError) as error:
         raise ValueError(f"{path} holds no valid plan: {error}; deploy the model again") from error
+
+
+def _of_before(data: dict[str, Any]) -> None:
+    """Read a plan of before: one could switch the log off, and there was one version, whose inputs were the plan's."""
+    data.pop("log", None)
+    champion = data.get("champion")
+    if "inputs" in data and isinstance(champion, dict):
+        champion.setdefault("inputs", data.pop("inputs"))
 
 
 def _problems(plan: Plan) -> Iterator[str]:
@@ -154,16 +216,41 @@ def _problems(plan: Plan) -> Iterator[str]:
                 yield f"join key {key.name!r} of view {view.name!r} is not among the request's inputs"
         if view.ttl_seconds <= 0:
             yield f"ttl_seconds of view {view.name!r} is not positive"
-    for wanted in plan.inputs:
+    for name in set(plan.sticky_by) - sources[None]:
+        yield f"sticky_by names {name!r}, which is not among the request's inputs"
+    for names in ([r.name for r in plan.request], [v.name for v in plan.views]):
+        yield from _repeated(names)
+    for arm in plan.lineup:
+        yield from _version_problems(arm.version, sources)
+    yield from _arm_problems(plan)
+
+
+def _version_problems(version: Version, sources: dict[str | None, set[str]]) -> Iterator[str]:
+    for wanted in version.inputs:
         if wanted.source not in sources.get(wanted.view, set()):
             owner = wanted.view or "the request"
             yield f"input {wanted.column!r} reads {wanted.source!r} of {owner}, which lacks it"
-    for names in (
-        [i.column for i in plan.inputs],
-        [r.name for r in plan.request],
-        [v.name for v in plan.views],
-    ):
-        for name in {n for n in names if names.count(n) > 1}:
+    yield from _repeated([i.column for i in version.inputs])
+
+
+def _arm_problems(plan: Plan) -> Iterator[str]:
+    for arm in plan.arms:
+        told = f"{arm.variant} {arm.version.version}"
+        if arm.variant == "champion" or arm.version.version == plan.champion.version:
+            yield f"{told} is the champion already"
+        if not 0 <= arm.share <= 1:
+            yield f"the share of {told} is {arm.share}; it must be from 0 to 1"
+        if (arm.version.threshold is None) != (plan.champion.threshold is None):
+            yield f"{told} and the champion differ in whether they decide; train both from one spec"
+    if sum(arm.share for arm in plan.arms if arm.variant in ANSWERING) > 1:
+        yield "the shares of canary and challenger are above 1 together"
+    yield from _repeated([arm.version.version for arm in plan.arms])
+    yield from _repeated([arm.variant for arm in plan.arms if arm.variant not in ("shadow", "candidate")])
+
+
+def _repeated(names: list[str]) -> Iterator[str]:
+    for name, times in Counter(names).items():
+        if times > 1:
             yield f"{name!r} is named more than once"
 
 

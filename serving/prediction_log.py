@@ -6,6 +6,7 @@ What a frame holds is in `log_frames`, the ring in `log_spool`; reading the file
 import sys
 import threading
 import uuid
+from collections.abc import Iterable
 from pathlib import Path
 
 from serving.log_frames import LogSchema, write_schema
@@ -25,11 +26,13 @@ class PredictionLog:
     counted. Where there is no room for a ring on the disk, it is in memory, and told.
     """
 
-    def __init__(self, folder: Path, prefix: str, schema: LogSchema, capacity: int = CAPACITY) -> None:
-        self._folder, self._prefix, self._capacity, self._schema = folder, prefix, capacity, schema
+    def __init__(self, folder: Path, prefix: str, schemas: Iterable[LogSchema] = (), capacity: int = CAPACITY) -> None:
+        """Open the log for frames of these schemas; `declare` names more."""
+        self._folder, self._prefix, self._capacity = folder, prefix, capacity
+        self._schemas = list(schemas)
         self._told, self._dropped = "", 0
         self._spool = self._open()
-        self._swapping, self._stop = threading.Lock(), threading.Event()
+        self._putting, self._stop = threading.Lock(), threading.Event()
         self._thread = threading.Thread(target=self._run, name="prediction-log", daemon=True)
         self._thread.start()
 
@@ -38,9 +41,17 @@ class PredictionLog:
         """Frames that found no room."""
         return self._dropped + self._spool.refused
 
+    def declare(self, schemas: Iterable[LogSchema]) -> None:
+        """Keep more schemas beside the log, before frames of theirs are put in."""
+        self._schemas = list(dict.fromkeys([*self._schemas, *schemas]))
+        try:
+            self._keep_schemas()
+        except OSError as error:
+            self._tell(error)
+
     def append(self, frame: bytes) -> None:
-        """Put in one frame without waiting for the disk. One thread only."""
-        with self._swapping:
+        """Put in one frame without waiting for the disk."""
+        with self._putting:
             self._spool.put(frame)
 
     def close(self) -> None:
@@ -50,7 +61,7 @@ class PredictionLog:
         if self._thread.is_alive():  # the disk hangs; the ring stays
             return
         try:
-            write_schema(self._folder, self._schema)
+            self._keep_schemas()
             self._spool.close()
         except OSError as error:
             self._tell(error)
@@ -65,11 +76,11 @@ class PredictionLog:
                 self._stop.wait(_REST_SECONDS)
 
     def _drain(self) -> None:
-        if self._told:  # the schema may be what the disk refused
-            write_schema(self._folder, self._schema)
+        if self._told:  # a schema may be what the disk refused
+            self._keep_schemas()
         if self._spool.drain() and self._spool.log.stat().st_size > ROTATE_BYTES:
             full, fresh = self._spool, Spool.create(self._path(), self._capacity)
-            with self._swapping:
+            with self._putting:
                 self._spool = fresh
             self._dropped += full.refused
             full.close()
@@ -77,7 +88,7 @@ class PredictionLog:
     def _open(self) -> Spool:
         path = self._path()
         try:
-            write_schema(self._folder, self._schema)
+            self._keep_schemas()
             spool = Spool.create(path, self._capacity)
         except OSError as error:
             self._tell(error)
@@ -87,6 +98,10 @@ class PredictionLog:
         except OSError as error:  # what others left waits for the next one to come
             self._tell(error)
         return spool
+
+    def _keep_schemas(self) -> None:
+        for schema in self._schemas:
+            write_schema(self._folder, schema)
 
     def _path(self) -> Path:
         return self._folder / f"{self._prefix}-{uuid.uuid4().hex[:12]}{SUFFIX}"

@@ -1,13 +1,12 @@
-"""Brings a model version into service and back: `python -m serving.rollout status [NAME] | rollback NAME`.
+"""Brings model versions into service and back: champion, canary, challenger of an A/B test, shadow.
 
-A revision is written, loaded, and verified by real inferences, fast enough, before it counts; until then, and whenever
-one of these fails, the old revision serves. Whether a version may be deployed is the gates' business.
+A change is a new plan, which routers take over between two batches; only one of other inputs, outputs or processes is
+loaded by Triton anew. A version is verified by real inferences, fast enough, before it answers anybody; until then, and
+whenever one of these fails, the old plan serves. Whether a version may be deployed is the gates' business; how a plan
+is put into effect, `plan_change`'s. The command line is in `rollout_command`.
 """
 
-import argparse
 import dataclasses
-import getpass
-import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,16 +18,14 @@ from serving.build_plan import build_plan
 from serving.control import Control, Probe
 from serving.latency import Latency, measure
 from serving.model_repository import ModelRepository
-from serving.plan import Plan
+from serving.plan import Arm, Plan, Variant
+from serving.plan_change import DeploymentError as DeploymentError
+from serving.plan_change import beside, changing
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from ml.feature_views import FeatureView
-
-
-class DeploymentError(RuntimeError):
-    """A revision was refused; the message says why and who serves now."""
 
 
 @dataclass(frozen=True)
@@ -41,6 +38,23 @@ class RolloutStatus:
     reason: str = ""
 
 
+@dataclass(frozen=True)
+class Newcomer:
+    """A version that is to serve: its graph, the feature views it may read, the probability from which one acts.
+
+    `rows` are asked to measure how fast it answers (columns of which the request's fields are used; none: all fields
+    missing), which is not logged; `measured` is told.
+    """
+
+    spec: ModelSpec
+    version: str
+    onnx: Path
+    views: "Sequence[FeatureView]"
+    threshold: float | None = None
+    rows: "Sequence[Mapping[str, Any]]" = ()
+    measured: Callable[[Latency], None] = lambda latency: None
+
+
 def deploy(
     spec: ModelSpec,
     version: str,
@@ -50,46 +64,85 @@ def deploy(
     rows: "Sequence[Mapping[str, Any]]" = (),
     measured: Callable[[Latency], None] = lambda latency: None,
     threshold: float | None = None,
+    by: str = "",
+    why: str = "",
 ) -> Plan:
-    """Serve `version` of the model, whose graph is `onnx`, and return its plan once it has answered, and fast enough.
+    """Make `version` of the model, whose graph is `onnx`, the champion and return the plan; see Newcomer and `begin`.
 
-    How fast is measured with requests taken from `rows` (columns of which the request's fields are used; none: all
-    fields missing), which are not logged; `measured` is told. `threshold` is the probability from which the version's
-    answers say to act (None: they do not say). Raises ConnectionError if Triton does not run,
-    LookupError or ValueError if spec, views and file do not fit together, DeploymentError if Triton refuses the
-    revision, or it does not answer, or its p99 is above spec.serving.slo.p99_ms.
+    The champion so far stays open as previous; canary, challenger and shadows end. Raises ConnectionError if Triton
+    does not run, LookupError or ValueError if spec, views and file do not fit together, DeploymentError if Triton or a
+    router refuses the plan, or it does not answer, or its p99 is above spec.serving.slo.p99_ms.
     """
-    repository = ModelRepository(settings.serving_home)
-
-    def prove(plan: Plan) -> None:
-        latency = measure(spec.name, version, settings.triton_grpc_port, rows, spec.serving.slo.p99_ms)
-        measured(latency)
-        latency.require(spec.serving.slo.p99_ms)
-
-    with repository.lock(spec.name):
-
-        def plan(revision: int) -> Plan:
-            artifact = repository.write_artifact(spec.name, version, onnx)
-            return build_plan(spec, views, revision, version, artifact, settings, threshold)
-
-        return _switch(repository, _control(settings), spec.name, plan, prove)
+    newcomer = Newcomer(spec, version, onnx, views, threshold, rows, measured)
+    with changing(spec.name, settings, by, why) as change:
+        wanted = _wanted(newcomer, settings)
+        old = change.old
+        trial = None if old is None else beside(old, Arm("candidate", wanted.champion), wanted)
+        if trial is None or not change.fits(wanted):
+            return change.make("deploy", wanted, lambda: _prove(newcomer, settings))
+        if wanted.champion not in [arm.version for arm in trial.lineup if arm.variant != "candidate"]:
+            change.make("try", trial, lambda: _prove(newcomer, settings))
+        return change.make("deploy", _crowned(wanted, old))
 
 
-def rollback(name: str, settings: Settings) -> Plan:
-    """Serve the previous champion again, as a new revision, and return its plan.
+def begin(newcomer: Newcomer, settings: Settings, variant: Variant, share: float, by: str = "", why: str = "") -> Plan:
+    """Have a version serve beside the champion, as canary, challenger or shadow, with a share of the keys.
 
-    The previous champion is the newest earlier one of another version: a second rollback undoes the first.
-    Raises LookupError if there is none, otherwise what `deploy` raises.
+    Of canaries and challengers there is one each: another one of the kind ends. A version that serves already changes
+    its part or its share. Raises as `deploy`, and LookupError if there is no champion, ValueError if the version is the
+    champion or has other inputs or outputs than it.
     """
-    repository = ModelRepository(settings.serving_home)
-    with repository.lock(name):
-        previous = _previous(repository, name)
-        return _switch(
-            repository,
-            _control(settings),
-            name,
-            lambda revision: dataclasses.replace(previous, revision=revision),
-        )
+    name = newcomer.spec.name
+    with changing(name, settings, by, why) as change:
+        old, wanted = change.champion(), _wanted(newcomer, settings)
+        arms = [
+            a
+            for a in old.arms
+            if a.version.version != newcomer.version and (variant == "shadow" or a.variant != variant)
+        ]
+        told = f"version {newcomer.version} cannot serve beside version {old.champion.version} of {name!r}"
+        if newcomer.version == old.champion.version:
+            raise ValueError(f"version {newcomer.version} of {name!r} is the champion already")
+        trial = beside(old, Arm("candidate", wanted.champion), wanted)
+        plan = beside(dataclasses.replace(old, arms=tuple(arms)), Arm(variant, wanted.champion, share), wanted)
+        if trial is None or plan is None or not change.fits(plan):
+            raise ValueError(f"{told}: their requests, answers or views differ; deploy it")
+        if old.arm_of(newcomer.version) is None:
+            change.make("try", trial, lambda: _prove(newcomer, settings))
+        return change.make(f"begin {variant}", plan)
+
+
+def end(name: str, settings: Settings, version: str, by: str = "", why: str = "") -> Plan:
+    """End the part of a version that is not the champion. Raises LookupError if it has none, and as `deploy`."""
+    with changing(name, settings, by, why) as change:
+        arm = _arm(change.champion(), version)
+        kept = tuple(a for a in change.champion().arms if a is not arm)
+        return change.make(f"end {arm.variant}", dataclasses.replace(change.champion(), arms=kept))
+
+
+def promote(name: str, settings: Settings, version: str, by: str = "", why: str = "") -> Plan:
+    """Make a version that serves beside the champion the champion.
+
+    Raises LookupError if it does not, and as `deploy`.
+    """
+    with changing(name, settings, by, why) as change:
+        old = change.champion()
+        arm = _arm(old, version)
+        return change.make("promote", _crowned(dataclasses.replace(old, champion=arm.version, arms=()), old))
+
+
+def rollback(name: str, settings: Settings, by: str = "", why: str = "") -> Plan:
+    """Make the previous champion the champion again, as a new revision, and return its plan.
+
+    The previous champion is the newest earlier one of another version: a second rollback undoes the first. Whatever
+    else was beside the champion ends. Raises LookupError if there is none, otherwise what `deploy` raises.
+    """
+    with changing(name, settings, by, why) as change:
+        old, previous = change.champion(), change.repository.previous(name)
+        if previous is None:
+            raise LookupError(f"model {name!r} has no champion before version {old.champion.version}")
+        plan = _crowned(dataclasses.replace(previous, arms=()), old)
+        return change.make("rollback", plan if change.fits(plan) else dataclasses.replace(previous, arms=()))
 
 
 def record_rollback(name: str, settings: Settings, left: str, actor: str) -> None:
@@ -121,107 +174,34 @@ def status(name: str, settings: Settings) -> RolloutStatus:
     if not history:
         raise LookupError(f"model {name!r} was never deployed; run make demo")
     try:
-        return RolloutStatus(name, history, _control(settings).probe(name))
+        return RolloutStatus(name, history, Control(f"127.0.0.1:{settings.triton_grpc_port}").probe(name))
     except (OSError, LookupError, RuntimeError) as error:
         return RolloutStatus(name, history, None, str(error))
 
 
-def _switch(
-    repository: ModelRepository,
-    control: Control,
-    name: str,
-    make_plan: Callable[[int], Plan],
-    prove: Callable[[Plan], None] = lambda plan: None,
-) -> Plan:
-    control.require_live()
-    repository.discard_unverified(name)
-    old = repository.deployed(name)
-    revision = repository.next_revision(name)
-    try:
-        plan = make_plan(revision)
-        repository.write_revision(plan)
-        control.load(name)
-        _verify(control, plan)
-        prove(plan)
-        repository.mark_deployed(plan)
-    except BaseException as error:
-        repository.discard_unverified(name, reason=f"{type(error).__name__}: {error}")
-        outcome = _restore(control, name, old)
-        if isinstance(error, (RuntimeError, TimeoutError)):
-            raise DeploymentError(f"revision {revision} of {name!r} is refused: {error}; {outcome}") from error
-        raise
-    return plan
+def _wanted(newcomer: Newcomer, settings: Settings) -> Plan:
+    spec = newcomer.spec
+    artifact = ModelRepository(settings.serving_home).write_artifact(spec.name, newcomer.version, newcomer.onnx)
+    return build_plan(spec, newcomer.views, 1, newcomer.version, artifact, settings, newcomer.threshold)
 
 
-def _verify(control: Control, plan: Plan) -> None:
-    probe = control.probe(plan.model)
-    if probe != (plan.revision, plan.champion.version):
-        raise RuntimeError(
-            f"revision {probe.revision}, version {probe.model_version} answers in place of "
-            f"revision {plan.revision}, version {plan.champion.version}"
-        )
+def _prove(newcomer: Newcomer, settings: Settings) -> None:
+    bound = newcomer.spec.serving.slo.p99_ms
+    latency = measure(newcomer.spec.name, newcomer.version, settings.triton_grpc_port, newcomer.rows, bound)
+    newcomer.measured(latency)
+    latency.require(bound)
 
 
-def _restore(control: Control, name: str, old: Plan | None) -> str:
-    """Make Triton serve `old` again if it does not; return a sentence on who serves."""
-    try:
-        if old is None:
-            control.unload(name)
-            return "nothing serves"
-        if control.recover(name).revision != old.revision:
-            control.load(name)
-        probe = control.probe(name)
-        return f"revision {probe.revision}, version {probe.model_version}, keeps serving"
-    except (OSError, LookupError, RuntimeError) as error:
-        return f"and the old revision does not answer ({error}); run python -m serving.server start"
+def _crowned(plan: Plan, old: Plan | None) -> Plan:
+    """Return the plan with the champion of `old` kept open as previous, where both can be served by one router."""
+    if old is None or old.champion.version == plan.champion.version:
+        return plan
+    return beside(plan, Arm("previous", old.champion), old) or plan
 
 
-def _previous(repository: ModelRepository, name: str) -> Plan:
-    serving, previous = repository.deployed(name), repository.previous(name)
-    if serving is None:
-        raise LookupError(f"model {name!r} was never deployed; run make demo")
-    if previous is None:
-        raise LookupError(f"model {name!r} has no champion before version {serving.champion.version}")
-    return previous
-
-
-def _control(settings: Settings) -> Control:
-    return Control(f"127.0.0.1:{settings.triton_grpc_port}")
-
-
-def _print(state: RolloutStatus) -> None:
-    for plan in state.history:
-        answers = state.answering is not None and state.answering.revision == plan.revision
-        print(f"{state.model} revision {plan.revision}: version {plan.champion.version}" + (" (answers)" * answers))
-    if state.answering is None:
-        print(f"nobody answers: {state.reason}")
-
-
-def main(arguments: list[str] | None = None) -> int:
-    """Run the command line; return the exit code (1: failed, or nobody answers)."""
-    parser = argparse.ArgumentParser(prog="python -m serving.rollout", description=__doc__)
-    parser.add_argument("action", choices=["status", "rollback"])
-    parser.add_argument("name", nargs="?", help="name of the model; status without one shows all")
-    options = parser.parse_args(arguments)
-    if options.action == "rollback" and options.name is None:
-        parser.error("rollback needs the model's name")
-    settings = Settings()
-    names = [options.name] if options.name else ModelRepository(settings.serving_home).deployed_models()
-    try:
-        if options.action == "rollback":
-            left = status(options.name, settings).history[-1].champion.version
-            rollback(options.name, settings)
-            record_rollback(options.name, settings, left, getpass.getuser())
-        states = [status(name, settings) for name in names]
-    except (OSError, LookupError, ValueError, RuntimeError) as error:
-        print(error, file=sys.stderr)
-        return 1
-    for state in states:
-        _print(state)
-    if not states:
-        print("no model is deployed")
-    return 0 if all(state.answering is not None for state in states) else 1
-
-
-if __name__ == "__main__":
-    raise SystemExit(main())
+def _arm(plan: Plan, version: str) -> Arm:
+    found = plan.arm_of(version)
+    if found is None or found.variant == "champion":
+        others = ", ".join(f"{arm.variant} {arm.version.version}" for arm in plan.arms) or "nobody"
+        raise LookupError(f"version {version} of {plan.model!r} does not serve beside the champion; {others} does")
+    return found

@@ -6,6 +6,7 @@ What it serves is the business of `model_repository` and `rollout`; where it and
 
 import argparse
 import fcntl
+import shutil
 import sys
 import time
 from collections.abc import Iterator
@@ -17,7 +18,9 @@ from subprocess import Popen
 from ml.settings import Settings
 from serving import process, triton_files
 from serving.control import Control, Probe
-from serving.model_repository import ModelRepository
+from serving.model_repository import ModelRepository, configuration_of
+from serving.plan import Plan
+from serving.router_states import await_revision, living
 
 READY_SECONDS = 30.0
 STOP_SECONDS = 15.0
@@ -80,6 +83,9 @@ class Server:
         for model in self.repository.deployed_models():
             try:
                 serving[model] = control.probe(model)
+                plan = self.repository.deployed(model)
+                if plan is not None and (missing := self._missing(plan)):
+                    failing[model] = f"{missing} of the router's {plan.processes} processes do not live"
             except Exception as error:
                 failing[model] = str(error)
         control.close()
@@ -99,12 +105,19 @@ class Server:
         return ServerStatus(status.url, status.pid, status.live, status.serving, {**status.failing, **failing})
 
     def _load(self, control: Control, model: str) -> None:
-        self.repository.discard_unverified(model)
-        if not control.ready(model):
+        plan = self.repository.discard_unproven(model)
+        if plan is None:
+            return
+        if not self.repository.configured(plan) or not control.ready(model):
             control.load(model)
-        deployed = self.repository.deployed(model)
-        if deployed is not None and control.recover(model).revision != deployed.revision:
+        if control.recover(model).revision != plan.revision or self._missing(plan):
+            control.unload(model)
             control.load(model)
+            await_revision(self.repository.home, model, plan.revision, configuration_of(plan))
+
+    def _missing(self, plan: Plan) -> int:
+        """Return how many of the router's processes are not there."""
+        return max(plan.processes - len(list(living(self.repository.home, plan.model, configuration_of(plan)))), 0)
 
     def _running(self) -> process.Detached | None:
         known = process.recall(self._pid_file)
@@ -121,6 +134,7 @@ class Server:
 
     def _launch(self) -> None:
         self.repository.models.mkdir(parents=True, exist_ok=True)
+        shutil.rmtree(self.repository.home / "routers", ignore_errors=True)  # of processes that were killed
         command = triton_files.command(self._settings, self._shared_memory())
         environment = triton_files.environment(self._settings)
         # Triton's stub finds our packages in the folder it is started in: PYTHONPATH alone does not do.

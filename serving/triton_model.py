@@ -3,6 +3,7 @@
 Tensors come in and go out here; answering is in `router`.
 """
 
+import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -10,61 +11,67 @@ from typing import Any
 import numpy as np
 import triton_python_backend_utils as pb_utils
 
+from serving.answer import Answer, Request
 from serving.feeds import RequestError
-from serving.plan import PROBE, load_plan
-from serving.router import Answer, Request, Router
+from serving.plan import PROBE
+from serving.plan_watch import PlanWatch
 
 
 class TritonPythonModel:
-    """One revision of one model, in a process of its own."""
+    """One process of one model's router."""
 
     def initialize(self, args: dict[str, str]) -> None:
-        """Open the plan and answer a row: a broken revision fails to load and the old one stays."""
+        """Open the deployed plan and answer a row: a broken plan fails to load and the old one stays."""
         if int(np.__version__.split(".")[0]) > 1:
             raise RuntimeError(
                 f"numpy {np.__version__} in the serving environment returns empty answers; run make setup"
             )
-        folder = Path(args["model_repository"]) / args["model_version"]
-        self.router = Router(load_plan(folder / "plan.json"))
+        folder = Path(args["model_repository"])  # models/<model> under the serving home
+        self.watch = PlanWatch(folder.parents[1], folder.name)
+        self.router = self.watch.router
         self.router.self_test()
+        self.watch.start()
 
     def execute(self, requests: list[Any]) -> list[Any]:
         """Answer a batch of Triton requests, each with an answer or an error of its own."""
-        return [self._response(answer) for answer in self.router.answer([_request(r) for r in requests])]
+        asked = [_request(r) for r in requests]
+        return [
+            _response(answer, request.probe) for request, answer in zip(asked, self.router.answer(asked), strict=True)
+        ]
 
     def finalize(self) -> None:
         """Write out the log."""
-        self.router.close()
+        self.watch.close()
         if self.router.log.dropped:
             pb_utils.Logger.log_warn(f"the prediction log had no room for {self.router.log.dropped} batches")
 
-    def _response(self, answer: Answer | Exception) -> Any:
-        if isinstance(answer, Exception):
-            code = (
-                pb_utils.TritonError.INVALID_ARG if isinstance(answer, RequestError) else pb_utils.TritonError.INTERNAL
-            )
-            return pb_utils.InferenceResponse(error=pb_utils.TritonError(str(answer), code))
-        optional = []
-        if answer.decision is not None:
-            optional.append(pb_utils.Tensor("decision", _column(answer.decision, bool)))
-        if self.router.plan.views:
-            optional.append(pb_utils.Tensor("feature_age_seconds", answer.ages))
-        versions = [self.router.plan.champion.version] * len(answer.prediction_ids)
-        return pb_utils.InferenceResponse(
-            output_tensors=[
-                pb_utils.Tensor(self.router.plan.output, answer.value),
-                pb_utils.Tensor("model_version", _column(versions, object)),
-                pb_utils.Tensor("prediction_id", _column(answer.prediction_ids, object)),
-                pb_utils.Tensor("degraded", _column(answer.degraded, bool)),
-                pb_utils.Tensor("feature_status", _column(answer.status, object)),
-                *optional,
-            ]
-        )
+
+def _response(answer: Answer | Exception, probe: bool) -> Any:
+    if isinstance(answer, Exception):
+        code = pb_utils.TritonError.INVALID_ARG if isinstance(answer, RequestError) else pb_utils.TritonError.INTERNAL
+        return pb_utils.InferenceResponse(error=pb_utils.TritonError(str(answer), code))
+    columns: dict[str, np.ndarray] = {
+        answer.output: answer.value,
+        "model_version": _column(answer.versions, object),
+        "variant": _column(answer.variants, object),
+        "prediction_id": _column(answer.prediction_ids, object),
+        "degraded": _column(answer.degraded, bool),
+        "feature_status": _column(answer.status, object),
+    }
+    if answer.decision is not None:
+        columns["decision"] = _column(answer.decision, bool)
+    if answer.ages.shape[1]:
+        columns["feature_age_seconds"] = answer.ages
+    if probe:
+        columns["plan_revision"] = _column([answer.revision] * len(answer.versions), np.int64)
+    return pb_utils.InferenceResponse(output_tensors=[pb_utils.Tensor(name, c) for name, c in columns.items()])
 
 
 def _request(request: Any) -> Request:
     tensors = {tensor.name(): tensor.as_numpy() for tensor in request.inputs()}
-    return Request(tensors, probe=PROBE in (request.parameters() or ""))
+    told = request.parameters() or ""
+    probe = json.loads(told).get(PROBE, False) if PROBE in told else False
+    return Request(tensors, bool(probe), probe if isinstance(probe, str) else "")
 
 
 def _column(values: Sequence[Any] | np.ndarray, dtype: Any) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""Which models in use read which feature views: what is deployed, what a rollback returns to, and what bears an alias.
+"""Which models in use read which feature views: all that a plan names, what a rollback returns to, what bears an alias.
 
 From the plans in the serving model repository, and for versions that have none from the provenance that the
 registry keeps. Whether a view may change is decided in checks/.
@@ -6,8 +6,9 @@ registry keeps. Whether a view may change is decided in checks/.
 
 from dataclasses import dataclass
 
-from ml.registry import CHAMPION, PREVIOUS, Registry
+from ml.registry import Registry
 from serving.model_repository import ModelRepository
+from serving.plan import Arm
 
 
 @dataclass(frozen=True)
@@ -30,10 +31,12 @@ def models_in_use(repository: ModelRepository, registry: Registry) -> tuple[View
     """
     found: dict[tuple[str, str], ViewReader] = {}
     for model in repository.deployed_models():
-        for role, plan in ((CHAMPION, repository.deployed(model)), (PREVIOUS, repository.previous(model))):
-            if plan is not None:
-                views = tuple(view.name for view in plan.views)
-                found.setdefault((model, plan.champion.version), ViewReader(model, plan.champion.version, role, views))
+        serving, previous = repository.deployed(model), repository.previous(model)
+        arms = serving.lineup if serving is not None else ()
+        for arm in (*arms, *((Arm("previous", previous.champion),) if previous else ())):
+            version = arm.version.version
+            views = tuple(dict.fromkeys(i.view for i in arm.version.inputs if i.view is not None))
+            found.setdefault((model, version), ViewReader(model, version, arm.variant, views))
     for model in registry.names():
         for alias, version in registry.aliases(model).items():
             if (model, version) not in found:

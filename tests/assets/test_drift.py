@@ -62,8 +62,8 @@ def promote(platform, learned_from):
     learned = platform.lake.replace(TRAINING_SET, rows, None, {"sources": {VIEW: learned_from}})
     repository = ModelRepository(platform.settings.serving_home)
     plan = example_plan(platform.settings.home)
-    repository.write_revision(plan)
-    repository.mark_deployed(plan)
+    repository.write_plan(plan)
+    repository.point(plan, proven=True)
     told = Verdict(f"{SPEC.name}/model", 1, SERVING_DRIFT, True, evidence={"summary": "", LEARNED: learned})
     platform.verdicts.record([told])
 

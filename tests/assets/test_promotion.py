@@ -185,8 +185,8 @@ def test_what_triton_serves_is_the_champion_wherever_the_alias_stands(platform):
     plan = example_plan(platform.settings.home)
     champion = dataclasses.replace(plan.champion, version=weak.version, onnx=str(onnx))
     plan = dataclasses.replace(plan, model=SPEC.name, champion=champion)
-    repository.write_revision(plan)
-    repository.mark_deployed(plan)
+    repository.write_plan(plan)
+    repository.point(plan, proven=True)
     platform.registry.promote(SPEC.name, "1")  # by hand
     first = platform.registry.version(SPEC.name, "1")
     assert champion_of(platform, first).onnx == onnx

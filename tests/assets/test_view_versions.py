@@ -126,8 +126,8 @@ class Home:
         spec = FLIGHT_DELAY.model_copy(update={"name": model, "features": features, "elapsed": ()})
         revision = repository.next_revision(model)
         plan = build_plan(spec, platform.feature_views, revision, version, self.folder / "m.onnx", platform.settings)
-        repository.write_revision(plan)
-        repository.mark_deployed(plan)
+        repository.write_plan(plan)
+        repository.point(plan, proven=True)
         return plan
 
     def published(self, name):

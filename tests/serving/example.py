@@ -134,7 +134,7 @@ def write_graph(path: Path, bias: float, inputs: Sequence[Input] | None = None, 
 
     `scale` multiplies the probability: 2 gives values that are none.
     """
-    inputs = example_plan(path.parent).inputs if inputs is None else inputs
+    inputs = example_plan(path.parent).champion.inputs if inputs is None else inputs
     nodes, constants, values = [], {"bias": [[bias]], "zero": [[0.0]], "scale": [[scale]]}, []
     types = {"numeric": TensorProto.FLOAT, "categorical": TensorProto.STRING, "time": TensorProto.DOUBLE}
     total = "bias"

@@ -164,7 +164,7 @@ def value(answer: service_pb2.ModelInferResponse) -> np.ndarray:
 
 def test_sound_requests_are_answered(served: Served, ask: Callable[[Message], service_pb2.ModelInferResponse]) -> None:
     plan = served.deploy()
-    expected = score_directly(Path(plan.champion.onnx), plan.inputs, RAW)
+    expected = score_directly(Path(plan.champion.onnx), plan.champion.inputs, RAW)
     assert value(ask(message(3))).tolist() == [expected] * 3
 
 

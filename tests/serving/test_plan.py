@@ -28,7 +28,7 @@ def test_a_plan_has_each_join_key_and_request_field_once(tmp_path: Path) -> None
 
 
 def test_a_feature_from_which_time_elapses_is_a_time(tmp_path: Path) -> None:
-    kinds = {field.column: field.kind for field in example_plan(tmp_path).inputs}
+    kinds = {field.column: field.kind for field in example_plan(tmp_path).champion.inputs}
     assert kinds["aircraft__last_arrived_at"] == "time"
     assert kinds["runway__departures"] == "numeric"
     assert kinds["aircraft__last_dest"] == "categorical"
@@ -38,7 +38,7 @@ def test_a_feature_from_which_time_elapses_is_a_time(tmp_path: Path) -> None:
     ("change", "message"),
     [
         ({"deadline_ms": "soon"}, r"plan.deadline_ms is 'soon'; it must be int"),
-        ({"champion": {"version": "1"}}, r"plan.champion lacks \['onnx'\]"),
+        ({"champion": {"version": "1"}}, r"plan.champion lacks \['inputs', 'onnx'\]"),
         ({"colour": "red"}, r"unknown \['colour'\]"),
         ({"request": [{"name": "x", "dtype": "INT8"}]}, r"plan.request\[0\].dtype is 'INT8'"),
         ({"request": []}, r"join key 'tailnum' of view 'aircraft' is not among the request's inputs"),
@@ -79,4 +79,11 @@ def test_views_that_do_not_fit_the_spec_are_refused(tmp_path: Path) -> None:
 def test_a_plan_made_when_the_log_could_be_switched_off_is_read(tmp_path: Path) -> None:
     plan = example_plan(tmp_path)
     old = {**json.loads(plan.to_json()), "log": {"enabled": True, "features": True}}
+    assert parse_plan(json.dumps(old)) == plan
+
+
+def test_a_plan_made_when_there_was_one_version_is_read(tmp_path: Path) -> None:
+    plan = example_plan(tmp_path)
+    old = json.loads(plan.to_json())
+    old["inputs"] = old["champion"].pop("inputs")
     assert parse_plan(json.dumps(old)) == plan

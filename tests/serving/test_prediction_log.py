@@ -59,7 +59,7 @@ def numbers(found: pl.DataFrame) -> list[float]:
 
 
 def test_what_is_written_is_what_is_read(tmp_path: Path, schema: LogSchema, columns: dict[str, Any]) -> None:
-    log = PredictionLog(tmp_path / "log", "1", schema)
+    log = PredictionLog(tmp_path / "log", "1", [schema])
     for n in range(0, 2500, 5):
         log.append(frame(schema, n, 5))
     log.close()
@@ -72,6 +72,8 @@ def test_what_is_written_is_what_is_read(tmp_path: Path, schema: LogSchema, colu
         "time": found["time"][5],
         "model": "example",
         "model_version": "1",
+        "variant": "champion",
+        "answered": True,
         "revision": 1,
         "probability": 0.25,
         "degraded": False,
@@ -99,7 +101,7 @@ def test_a_full_ring_drops_and_counts_and_never_waits(
     gate, drain = threading.Event(), Spool.drain
     monkeypatch.setattr(Spool, "drain", lambda self: (gate.wait(10), drain(self))[1])
     size = len(frame(schema))
-    log = PredictionLog(tmp_path / "log", "1", schema, capacity=4 * size)
+    log = PredictionLog(tmp_path / "log", "1", [schema], capacity=4 * size)
     start = time.perf_counter()
     for n in range(100):
         log.append(frame(schema, n))
@@ -124,7 +126,7 @@ def disk(tmp_path: Path) -> Iterator[Path]:
 def test_while_the_disk_is_full_predictions_wait_and_are_written_when_it_has_room(
     disk: Path, schema: LogSchema, columns: dict[str, Any], capfd: pytest.CaptureFixture[str]
 ) -> None:
-    log = PredictionLog(disk / "log", "1", schema, capacity=1_000_000)
+    log = PredictionLog(disk / "log", "1", [schema], capacity=1_000_000)
     ballast = disk / "ballast"
     ballast.write_bytes(b"\0" * (shutil.disk_usage(disk).free - 4096))
     for n in range(1000):
@@ -143,7 +145,7 @@ def test_without_room_for_a_ring_predictions_wait_in_memory_and_it_says_so(
 ) -> None:
     ballast = disk / "ballast"
     ballast.write_bytes(b"\0" * shutil.disk_usage(disk).free)
-    log = PredictionLog(disk / "log", "1", schema, capacity=1_000_000)
+    log = PredictionLog(disk / "log", "1", [schema], capacity=1_000_000)
     log.append(frame(schema, 3))
     assert "wait in memory" in capfd.readouterr().err
     ballast.unlink()
@@ -155,7 +157,7 @@ def test_a_file_that_is_full_is_followed_by_another(
     tmp_path: Path, schema: LogSchema, columns: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("serving.prediction_log.ROTATE_BYTES", 2000)
-    log = PredictionLog(tmp_path / "log", "1", schema)
+    log = PredictionLog(tmp_path / "log", "1", [schema])
     for n in range(40):
         log.append(frame(schema, n))
         time.sleep(0.01)
@@ -184,7 +186,7 @@ def test_versions_with_other_columns_are_read_together(
 ) -> None:
     older = replace(schema, revision=9, model_version="8")
     for number, one in enumerate((older, schema)):
-        log = PredictionLog(tmp_path / "log", f"{number}", one)
+        log = PredictionLog(tmp_path / "log", f"{number}", [one])
         log.append(frame(one, number))
         log.close()
     wanted = {**{name: kind for name, kind in columns.items() if name != "runway"}, "new": pl.Float64}

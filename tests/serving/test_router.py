@@ -10,9 +10,10 @@ import polars as pl
 import pytest
 
 from ml.clock import ReplayClock
+from serving.answer import Answer, Request
 from serving.log_reader import log_schema, read_new
 from serving.plan import Plan
-from serving.router import Answer, Request, Router
+from serving.router import Router
 from tests.redis_server import RedisServer
 from tests.serving.example import NOW, RAW, example_plan, score_directly, write_graph, write_world
 
@@ -32,7 +33,7 @@ WITHOUT_FEATURES = {name: None if "__" in name else value for name, value in RAW
 def plan(tmp_path: Path) -> Plan:
     write_world(tmp_path)
     plan = example_plan(tmp_path)
-    write_graph(Path(plan.champion.onnx), -2.5, plan.inputs)
+    write_graph(Path(plan.champion.onnx), -2.5, plan.champion.inputs)
     return plan
 
 
@@ -58,7 +59,7 @@ def logged(plan: Plan) -> pl.DataFrame:
 
 
 def expected(plan: Plan, raw: dict[str, Any]) -> float:
-    return score_directly(Path(plan.champion.onnx), plan.inputs, raw)
+    return score_directly(Path(plan.champion.onnx), plan.champion.inputs, raw)
 
 
 def test_what_is_logged_is_what_the_graph_was_given_and_answered(router: Router, plan: Plan) -> None:
@@ -98,8 +99,8 @@ def test_an_answer_says_how_old_its_features_are_and_whether_to_act(router: Rout
 
 def test_features_not_read_in_time_are_missing_and_the_answer_says_so(plan: Plan) -> None:
     hurried = Router(replace(plan, deadline_ms=1))
-    late = hurried._features.arrays
-    hurried._features.arrays = lambda keys, now, deadline: late(keys, now, deadline - 1)  # type: ignore[method-assign]
+    late = hurried._lineup.features.arrays
+    hurried._lineup.features.arrays = lambda keys, now, deadline: late(keys, now, deadline - 1)  # type: ignore[method-assign]
     degraded = answer(hurried)
     assert degraded.degraded.tolist() == [True]
     assert statuses(degraded) == [{"aircraft": "not_read", "runway": "not_read"}]
@@ -150,7 +151,7 @@ def test_a_killed_redis_degrades_answers_and_they_recover_without_a_restart(
 ) -> None:
     plan = example_plan(tmp_path, online_store=redis_server.address)
     write_world(tmp_path, online_store=redis_server.address)
-    write_graph(Path(plan.champion.onnx), -2.5, plan.inputs)
+    write_graph(Path(plan.champion.onnx), -2.5, plan.champion.inputs)
     router = Router(plan)
     assert answer(router).value[0, 0] == expected(plan, RAW)
     redis_server.kill()

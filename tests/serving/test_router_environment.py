@@ -18,7 +18,8 @@ import json, sys
 import numpy as np
 from pathlib import Path
 from serving.plan import load_plan
-from serving.router import Request, Router
+from serving.answer import Request
+from serving.router import Router
 
 def column(value):
     return np.array([[value]], dtype=object if isinstance(value, bytes) else float)
@@ -51,7 +52,7 @@ def outcome(
     address = shared_redis.address if request.param == "redis" else ""
     write_world(home, online_store=address)
     plan = example_plan(home, online_store=address)
-    write_graph(Path(plan.champion.onnx), -2.5, plan.inputs)
+    write_graph(Path(plan.champion.onnx), -2.5, plan.champion.inputs)
     (home / "plan.json").write_text(plan.to_json())
     row = {"tailnum": "N1", "runway": 4, **{name: value for name, value in RAW.items() if "__" not in name}}
     python = Settings().serving_python
@@ -65,7 +66,7 @@ def outcome(
     )
     assert run.returncode == 0, run.stderr
     lines, _ = read_new(Path(plan.prediction_log), log_schema(plan))
-    expected = score_directly(Path(plan.champion.onnx), plan.inputs, RAW)
+    expected = score_directly(Path(plan.champion.onnx), plan.champion.inputs, RAW)
     return {**json.loads(run.stdout), "log": lines.to_dicts(), "expected": expected}
 
 

@@ -11,10 +11,11 @@ import pytest
 
 from ml.spec import Slo
 from serving import client as client_cli
-from serving import rollout, triton_files
+from serving import rollout, rollout_command, triton_files
 from serving.build_plan import build_plan
 from serving.latency import Latency
 from serving.log_reader import log_schema, read_new
+from serving.plan import Arm
 from serving.rollout import DeploymentError, deploy, rollback
 from tests.serving.conftest import Served, leader, stubs
 from tests.serving.example import RAW, ROW, SPEC, VIEWS, example_plan, score_directly, write_graph
@@ -26,7 +27,7 @@ def test_served_probability_is_the_graph_s_on_the_same_row(running: Served) -> N
     plan = running.deploy(bias=-2.5)
     (prediction,) = running.client().predict("example", [ROW])
     graph = running.graphs[plan.champion.version]
-    assert prediction.probability == score_directly(graph, plan.inputs, RAW)
+    assert prediction.probability == score_directly(graph, plan.champion.inputs, RAW)
     assert prediction.model_version == plan.champion.version
     assert not prediction.degraded
     assert prediction.feature_status == {"aircraft": "present", "runway": "present"}
@@ -37,13 +38,13 @@ def test_unknown_aircraft_and_missing_numbers_are_answered_as_missing(running: S
     row = {**ROW, "tailnum": "NEVER", "distance": None, "runway": None}
     raw = {name: None if "__" in name or name == "distance" else value for name, value in RAW.items()}
     (prediction,) = running.client().predict("example", [row])
-    assert prediction.probability == score_directly(running.graphs[plan.champion.version], plan.inputs, raw)
+    assert prediction.probability == score_directly(running.graphs[plan.champion.version], plan.champion.inputs, raw)
     assert prediction.feature_status == {"aircraft": "not_found", "runway": "not_found"}
 
 
 def test_an_answer_says_whether_to_act_and_how_old_its_features_are(running: Served) -> None:
     version, graph = running.graph(-2.5)
-    threshold = score_directly(graph, example_plan(running.settings.home).inputs, RAW)
+    threshold = score_directly(graph, example_plan(running.settings.home).champion.inputs, RAW)
     deploy(SPEC, version, graph, VIEWS, running.settings, threshold=threshold)
     known, unknown = running.client().predict("example", [ROW, {**ROW, "tailnum": "NEVER"}])
     assert known.decision is True
@@ -185,7 +186,7 @@ def test_a_version_with_another_request_field_reaches_a_client_that_knew_the_old
     request = [*SPEC.model_dump()["request"], {"name": "seats", "kind": "numeric"}]
     spec = SPEC.model_validate({**SPEC.model_dump(), "request": request})
     version, graph = running.graph(0.0)
-    write_graph(graph, 0.0, build_plan(spec, VIEWS, 1, version, graph, running.settings).inputs)
+    write_graph(graph, 0.0, build_plan(spec, VIEWS, 1, version, graph, running.settings).champion.inputs)
     deploy(spec, version, graph, VIEWS, running.settings)
     with pytest.raises(ValueError, match="lacks \\['seats'\\]"):
         client.predict("example", [ROW])
@@ -198,16 +199,20 @@ def test_rollback_serves_the_previous_champion_as_a_new_revision(running: Served
     first, second = running.deploy(-1.0), running.deploy(-2.0)
     plan = rollback("example", running.settings)
     assert (plan.champion, plan.revision) == (first.champion, second.revision + 1)
+    assert plan.arms == (Arm("previous", second.champion),)
     assert running.client().predict("example", [ROW])[0].model_version == first.champion.version
     state = rollout.status("example", running.settings)
-    assert [p.revision for p in state.history][-3:] == [first.revision, second.revision, plan.revision]
+    assert [p.change.action for p in state.history][-3:] == ["try", "deploy", "rollback"]
+    assert [p.champion.version for p in state.history][-3:] == [p.champion.version for p in (first, second, first)]
     assert state.answering == (plan.revision, plan.champion.version)
 
 
 def test_an_unverified_revision_is_not_served_after_a_restart(running: Served) -> None:
     good = running.deploy()
     repository = running.server.repository
-    repository.write_revision(dataclasses.replace(good, revision=good.revision + 1))
+    unproven = dataclasses.replace(good, revision=good.revision + 1)
+    repository.write_plan(unproven)
+    repository.point(unproven, proven=False)
     running.server.stop()
     assert running.server.start().serving["example"].revision == good.revision
 
@@ -276,9 +281,9 @@ def test_command_lines_answer_and_fail_in_one_line(
     assert client_cli.main(["example", "tailnum=N1"]) == 1
     assert "lacks ['departure', 'distance', 'origin', 'runway']" in capsys.readouterr().err
     for arguments in (["status", "example"], ["status"], ["rollback", "example"]):
-        assert rollout.main(arguments) == 0
+        assert rollout_command.main(arguments) == 0
         assert capsys.readouterr().out.count("(answers)") == 1
-    assert rollout.main(["rollback", "nobody"]) == 1
+    assert rollout_command.main(["rollback", "nobody"]) == 1
     assert capsys.readouterr().err == "model 'nobody' was never deployed; run make demo\n"
 
 

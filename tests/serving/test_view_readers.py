@@ -7,7 +7,7 @@ import pytest
 from ml.recording import OURS
 from ml.registry import Registry
 from serving.model_repository import ModelRepository
-from serving.plan import Champion
+from serving.plan import Version
 from serving.view_readers import models_in_use
 from tests.serving.example import example_plan
 
@@ -25,12 +25,11 @@ def registry(tmp_path: Path) -> Registry:
 def deploy(repository: ModelRepository, tmp_path: Path, version: str, views: int = 2) -> None:
     plan = example_plan(tmp_path)
     names = {view.name for view in plan.views[:views]}
-    inputs = tuple(i for i in plan.inputs if i.view is None or i.view in names)
+    inputs = tuple(i for i in plan.champion.inputs if i.view is None or i.view in names)
     revision = repository.next_revision(plan.model)
-    plan = replace(plan, revision=revision, champion=Champion(version, "m.onnx"), inputs=inputs)
-    plan = replace(plan, views=plan.views[:views])
-    repository.write_revision(plan)
-    repository.mark_deployed(plan)
+    plan = replace(plan, revision=revision, champion=Version(version, "m.onnx", inputs), views=plan.views[:views])
+    repository.write_plan(plan)
+    repository.point(plan, proven=True)
 
 
 def register(registry: Registry, name: str, sources: dict[str, int] | None) -> str:

@@ -1,0 +1,143 @@
+"""Puts a plan into effect, or leaves things as they were: written, pointed to, taken over by every process, proven.
+
+Which plan that is, is decided in `rollout`.
+"""
+
+import dataclasses
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from ml.clock import open_clock
+from ml.settings import Settings
+from serving.control import Control
+from serving.model_repository import ModelRepository, configuration_of
+from serving.plan import Arm, Change, Plan, View
+from serving.router_states import await_revision
+
+
+class DeploymentError(RuntimeError):
+    """A plan was refused; the message says why and who serves now."""
+
+
+class PlanChange:
+    """Changes to one model's plan, under the model's lock."""
+
+    def __init__(self, name: str, settings: Settings, by: str, why: str) -> None:
+        self.repository = ModelRepository(settings.serving_home)
+        self.name = name
+        self.old = self.repository.deployed(name)
+        self._settings, self._by, self._why = settings, by, why
+        self._control = Control(f"127.0.0.1:{settings.triton_grpc_port}")
+
+    def require(self) -> None:
+        """Put aside what was never proven. Raises ConnectionError unless Triton answers."""
+        self._control.require_live()
+        self.repository.discard_unproven(self.name)
+
+    def champion(self) -> Plan:
+        """Return the plan that serves. Raises LookupError if there is none."""
+        if self.old is None:
+            raise LookupError(f"model {self.name!r} was never deployed; run make demo")
+        return self.old
+
+    def fits(self, plan: Plan) -> bool:
+        """Whether the routers that run can take the plan over without a load."""
+        return self.repository.configured(plan)
+
+    def make(self, action: str, plan: Plan, prove: Callable[[], None] = lambda: None) -> Plan:
+        """Serve `plan` as a new revision and return it; `prove` raises if it must not stay.
+
+        Raises DeploymentError if it did not, and whatever else came in between; then the plan before it serves.
+        """
+        at = open_clock(self._settings.clock_file).now().isoformat()
+        change = Change(action, self._by, self._why, at)
+        revision = self.repository.next_revision(self.name)
+        plan = dataclasses.replace(plan, revision=revision, views=_read(plan), change=change)
+        try:
+            self._put(plan)
+            prove()
+            self.repository.point(plan, proven=True)
+        except BaseException as error:
+            outcome = self._take_back(f"{type(error).__name__}: {error}")
+            if isinstance(error, (RuntimeError, TimeoutError)):
+                raise DeploymentError(
+                    f"revision {plan.revision} of {self.name!r} is refused: {error}; {outcome}"
+                ) from error
+            raise
+        self.old = plan
+        return plan
+
+    def close(self) -> None:
+        """Close the channel to Triton."""
+        self._control.close()
+
+    def _put(self, plan: Plan) -> None:
+        fits = self.fits(plan)
+        self.repository.write_plan(plan)
+        if not fits:
+            self.repository.configure(plan)
+        self.repository.point(plan, proven=False)
+        if not fits:
+            self._control.load(self.name)
+        await_revision(self.repository.home, self.name, plan.revision, configuration_of(plan))
+        probe = self._control.probe(self.name)
+        if probe != (plan.revision, plan.champion.version):
+            raise RuntimeError(
+                f"revision {probe.revision}, version {probe.model_version} answers in place of "
+                f"revision {plan.revision}, version {plan.champion.version}"
+            )
+
+    def _take_back(self, reason: str) -> str:
+        """Make routers serve the plan before again; return a sentence on who serves."""
+        fitted = self.old is not None and self.fits(self.old)
+        old = self.repository.discard_unproven(self.name, reason)
+        try:
+            if old is None:
+                self._control.unload(self.name)
+                return "nothing serves"
+            if not fitted:
+                self._control.load(self.name)
+            if self._control.recover(self.name).revision != old.revision:
+                await_revision(self.repository.home, self.name, old.revision, configuration_of(old))
+            probe = self._control.probe(self.name)
+            return f"revision {probe.revision}, version {probe.model_version}, keeps serving"
+        except (OSError, LookupError, RuntimeError) as error:
+            return f"and the old revision does not answer ({error}); run python -m serving.server start"
+
+
+def _read(plan: Plan) -> tuple[View, ...]:
+    """Return the views that some version reads."""
+    read = {wanted.view for arm in plan.lineup for wanted in arm.version.inputs}
+    return tuple(view for view in plan.views if view.name in read)
+
+
+@contextmanager
+def changing(name: str, settings: Settings, by: str = "", why: str = "") -> Iterator[PlanChange]:
+    """Hold the model's lock for changes to its plan. Raises ConnectionError unless Triton answers."""
+    with ModelRepository(settings.serving_home).lock(name):
+        change = PlanChange(name, settings, by, why)
+        try:
+            change.require()
+            yield change
+        finally:
+            change.close()
+
+
+def beside(plan: Plan, arm: Arm, of: Plan) -> Plan | None:
+    """Return the plan with one more arm, whose version is from the plan `of`.
+
+    None where one router cannot serve both: requests differ, or views of one name, or only one of them decides.
+    """
+    if plan.request != of.request:
+        return None
+    read = {wanted.view for wanted in arm.version.inputs}
+    together = {view.name: view for view in plan.views}
+    for view in (view for view in of.views if view.name in read):
+        if together.setdefault(view.name, view) != view:
+            return None
+    if plan.decides != (arm.version.threshold is not None):
+        return None
+    others = [a for a in plan.arms if a.version.version != arm.version.version]
+    if arm.version.version == plan.champion.version:
+        return plan
+    return dataclasses.replace(plan, views=tuple(together.values()), arms=(*others, arm))

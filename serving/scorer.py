@@ -1,0 +1,95 @@
+"""Scores rows with one version: feeds its ONNX graph from the request and the online features, and judges its answers.
+
+Runs in the serving environment. What the feeds look like is in `feeds`, open graphs are in `sessions`.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from ml.packed import Value
+from serving.feeds import RequestColumns, check_graph, text_feed
+from serving.online_features import ViewArrays
+from serving.plan import Arm, Plan
+from serving.sessions import Sessions
+
+
+class Features(NamedTuple):
+    """A version's inputs from views: numbers float64 [columns, N], NaN where missing; texts, N a column."""
+
+    numbers: np.ndarray
+    texts: list[Sequence[Value] | np.ndarray]
+
+
+class Scorer:
+    """One arm of a plan at work; what its inputs are made of is worked out once."""
+
+    def __init__(self, plan: Plan, arm: Arm, sessions: Sessions) -> None:
+        self.arm = arm
+        self.version = arm.version
+        self._plan, self._sessions = plan, sessions
+        self.schemas = {answered: plan.log_schema(arm, answered) for answered in (True, False)}
+        kinds = {(view.name, field.name): field.kind for view in plan.views for field in view.fields}
+        places = {(view.name, f.name): place for view in plan.views for place, f in enumerate(view.fields)}
+        of_views = [(i, i.view, places[i.view, i.source]) for i in self.version.inputs if i.view is not None]
+        self._numbers = [(i, v, place) for i, v, place in of_views if kinds[v, i.source] != "string"]
+        self._texts = [(i, v, place) for i, v, place in of_views if kinds[v, i.source] == "string"]
+        self._request = [i for i in self.version.inputs if i.view is None]
+
+    def open(self, lazy: bool) -> None:
+        """Open the graph and see that it fits; a `lazy` one only where there is room for it.
+
+        Raises LookupError if the file is not there, ValueError if its inputs or outputs are not those of the plan.
+        """
+        session = self._sessions.warm(self.version.onnx) if lazy else self._sessions.get(self.version.onnx)
+        if session is not None:
+            inputs = {i.name: i.type for i in session.get_inputs()}
+            check_graph(self._plan, self.version, inputs, [o.name for o in session.get_outputs()])
+
+    def features(self, reads: Mapping[str, ViewArrays], rows: int) -> Features:
+        """Return what was read, in the order of the prediction log."""
+        numbers = np.array([reads[view].values[place] for _, view, place in self._numbers], dtype=np.float64)
+        texts = [reads[view].values[place] for _, view, place in self._texts]
+        return Features(numbers.reshape(len(self._numbers), rows), texts)
+
+    def score(self, request: RequestColumns, features: Features, chosen: np.ndarray | None = None) -> np.ndarray:
+        """Return the graph's output, float32 [rows], of all rows or of those where `chosen`, bool [N], is true."""
+        feeds = self.feeds(request, features)
+        if chosen is not None:
+            feeds = {name: column[chosen] for name, column in feeds.items()}
+        rows = request.rows if chosen is None else int(chosen.sum())
+        (value,) = self._sessions.get(self.version.onnx).run([self._plan.output], feeds)
+        if value.shape != (rows, 1):
+            raise ValueError(f"{self.version.onnx} gave shape {value.shape} for {rows} rows")
+        return value.reshape(-1)
+
+    def feeds(self, request: RequestColumns, features: Features) -> dict[str, np.ndarray]:
+        """Return the graph's inputs, each [N, 1]."""
+        single = features.numbers.astype(np.float32)
+        feeds = {
+            i.column: (features.numbers if i.kind == "time" else single)[row].reshape(-1, 1)
+            for row, (i, _, _) in enumerate(self._numbers)
+        }
+        feeds |= {i.column: text_feed(column) for (i, _, _), column in zip(self._texts, features.texts, strict=True)}
+        for i in self._request:
+            if i.kind == "categorical":
+                feeds[i.column] = text_feed(request.texts[i.source])
+            else:
+                dtype = np.float64 if i.kind == "time" else np.float32
+                feeds[i.column] = request.numbers[i.source].astype(dtype).reshape(-1, 1)
+        return feeds
+
+    def sound(self, value: np.ndarray) -> bool:
+        """Whether these answers are probabilities, or numbers."""
+        if self._plan.output == "probability":
+            return bool(np.all((value >= 0) & (value <= 1)))
+        return bool(np.isfinite(value).all())
+
+    def unsound(self, value: np.ndarray) -> ValueError:
+        """Return the error that says that they are not."""
+        kind = "probabilities" if self._plan.output == "probability" else "numbers"
+        return ValueError(
+            f"version {self.version.version} of {self._plan.model!r} gave {value.tolist()}, which are no {kind}; "
+            "roll it back"
+        )
