@@ -185,7 +185,7 @@ def test_a_swap_takes_over_between_two_batches_and_the_log_says_by_which_plan(pl
 @pytest.mark.parametrize(
     ("spoil", "said"),
     [
-        (lambda plan, bad: Path(bad.onnx).write_bytes(b"no graph"), "protobuf"),
+        (lambda plan, bad: Path(bad.onnx).write_bytes(b"no graph"), "Protobuf parsing failed"),
         (lambda plan, bad: write_graph(Path(bad.onnx), 1.0, plan.champion.inputs, scale=2.0), "are no probabilities"),
         (lambda plan, bad: write_graph(Path(bad.onnx), 1.0, plan.champion.inputs[:3]), "does not fit model 'example'"),
         (lambda plan, bad: Path(bad.onnx).unlink(), "no ONNX file at"),
