@@ -4,6 +4,7 @@ Runs inside Triton, in the serving environment; `write` puts it into a model rep
 """
 
 import json
+import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -29,6 +30,23 @@ def write(models: Path, onnx: Path, inputs: Mapping[str, str], output: str, max_
         f'output [ {{ name: "{output}", data_type: TYPE_FP32, dims: [ 1 ] }} ]\n'
         "instance_group [ { count: 1, kind: KIND_CPU } ]\ndynamic_batching { }\n"
     )
+
+
+def add_version(models: Path, number: int) -> None:
+    """Put one more version beside those there are; Triton takes the newest at its next load."""
+    new = models / NAME / f".{number}"
+    shutil.copytree(models / NAME / "1", new)
+    new.rename(models / NAME / str(number))
+
+
+def copy(models: Path, name: str, onnx: Path) -> None:
+    """Write the model once more, under another name, with another graph of the same inputs and output."""
+    folder = models / name
+    shutil.copytree(models / NAME, folder)
+    told = json.loads((folder / "1" / "graph.json").read_text())
+    (folder / "1" / "graph.json").write_text(json.dumps({**told, "onnx": str(onnx)}))
+    config = folder / "config.pbtxt"
+    config.write_text(config.read_text().replace(f'name: "{NAME}"', f'name: "{name}"', 1))
 
 
 class TritonPythonModel:

@@ -23,7 +23,8 @@ def write_requests(path: Path, requests: list[bytes]) -> Path:
     return path
 
 
-def _read_requests(path: Path) -> list[bytes]:
+def read_requests(path: Path) -> list[bytes]:
+    """Return the requests in a file."""
     data, found, place = path.read_bytes(), [], 0
     while place < len(data):
         end = place + 8 + int.from_bytes(data[place : place + 8], "little")
@@ -91,7 +92,7 @@ async def main() -> None:
     while line := await loop.run_in_executor(None, sys.stdin.readline):
         said = json.loads(line)
         if "url" in said:
-            requests = _read_requests(Path(said["requests"]))
+            requests = read_requests(Path(said["requests"]))
             targets[said["target"]] = (_http if said["url"].startswith("http") else _grpc)(said["url"], requests)
             print("{}", flush=True)
             continue

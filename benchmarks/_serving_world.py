@@ -1,4 +1,4 @@
-"""What `serving_path` asks: one Triton with the deployed version behind the router, and the bare model beside it.
+"""What the benchmarks of serving ask: one Triton with the deployed version behind the router, and a bare model.
 
 In a scratch home, on the online rows of the user's home; the user's Triton and prediction log are not touched.
 """
@@ -38,9 +38,9 @@ Tensors = Mapping[str, NDArray[Any]]
 
 @dataclass(frozen=True)
 class World:
-    """What the Triton at `url` serves: the router, the `others` (two processes; and keeping rows), and the bare model.
+    """What the Triton at `url` serves: the router's plan, and the models of `others`.
 
-    The same rows as the inputs [N, 1] of the routers and of the bare model.
+    The same rows as the inputs [N, 1] of the router and of the graph behind it.
     """
 
     platform: Platform
@@ -53,10 +53,11 @@ class World:
 
 
 @contextmanager
-def served(platform: Platform, spec: ModelSpec, home: Path, rows: int) -> Iterator[World]:
+def served(platform: Platform, spec: ModelSpec, home: Path, rows: int, others: Mapping[str, Any]) -> Iterator[World]:
     """Serve the deployed version of the model, and yield that with `rows` rows of the test window to ask for.
 
-    Raises LookupError if it is not deployed, ValueError if both models do not give the same answers.
+    Of `others` each is the same model once more, by what its name ends with, with other serving settings. The bare
+    model is served, too. Raises LookupError if the model is not deployed, ValueError if the bare one answers otherwise.
     """
     deployed = ModelRepository(platform.settings.serving_home).deployed(spec.name)
     if deployed is None:
@@ -68,9 +69,9 @@ def served(platform: Platform, spec: ModelSpec, home: Path, rows: int) -> Iterat
     try:
         server.start()
         onnx = Path(deployed.champion.onnx)
-        plan, *others = (
+        plan, *more = (
             deploy(one, deployed.champion.version, onnx, platform.feature_views, settings)
-            for one in (spec, _with(spec, "two", processes=2), _with(spec, "kept", processes=2, feature_cache_ms=1000))
+            for one in (spec, *(_with(spec, name, **serving) for name, serving in others.items()))
         )
         asked = split_rows(spec, platform.lake.read(f"{spec.name}/training_set").collect()).test
         asked = asked.sample(min(asked.height, rows), seed=7).select(field.name for field in plan.request)
@@ -78,7 +79,7 @@ def served(platform: Platform, spec: ModelSpec, home: Path, rows: int) -> Iterat
         bare = _logged_features(plan, server.url, router)
         _load_bare(settings, plan, server.url, bare)
         _require_same(plan, server.url, router, bare)
-        yield World(platform, settings, plan, others, server.url, router, bare)
+        yield World(platform, settings, plan, more, server.url, router, bare)
     finally:
         server.stop()
 

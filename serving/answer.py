@@ -18,11 +18,15 @@ from serving.scorer import Features, Scorer
 
 
 class Request(NamedTuple):
-    """One request: tensors [N, 1] by input name. A probe is answered but not logged, by `version` if it names one."""
+    """One request: tensors [N, 1] by input name. A probe is not logged; `version` answers it, or the champion.
+
+    `explain` asks for so many inputs that moved each answer most.
+    """
 
     tensors: Mapping[str, np.ndarray]
     probe: bool = False
     version: str = ""
+    explain: int = 0
 
 
 class Answer(NamedTuple):
@@ -45,6 +49,7 @@ class Answer(NamedTuple):
     decision: np.ndarray | None
     output: str
     revision: int
+    explanation: list[str] | None = None
 
 
 class Known(NamedTuple):

@@ -17,7 +17,7 @@ from tritonclient.grpc import InferInput
 
 from ml.settings import Settings
 from serving.channel import open_channel, translated
-from serving.plan import MAX_BATCH, PROBE
+from serving.plan import EXPLAIN, MAX_BATCH, PROBE
 
 _OUTPUTS = ("model_version", "prediction_id", "degraded", "feature_status", "variant")
 _ANSWERS = ("probability", "value")  # a model has one of them
@@ -32,7 +32,8 @@ class Prediction(NamedTuple):
     `degraded` marks an answer given without some features, because reading them took too long or their store was
     down. `feature_status` says of each view whether its features were there, and why not (docs/serving.md);
     `feature_age_seconds` how long ago the event of each view's row was. `decision`: whether the value reaches the
-    version's threshold; None if it has none.
+    version's threshold; None if it has none. `explanation`, where it was asked for: the inputs that moved the answer
+    most, each with how much lower the value would be if it was missing.
     """
 
     value: float
@@ -44,6 +45,7 @@ class Prediction(NamedTuple):
     variant: str = "champion"
     decision: bool | None = None
     feature_age_seconds: dict[str, float] = {}
+    explanation: dict[str, float] = {}
 
     @property
     def probability(self) -> float:
@@ -56,13 +58,13 @@ class Prediction(NamedTuple):
 class HeadwaterClient:
     """A client of one Triton server at `url` (host:port); each call ends within `timeout` seconds.
 
-    A `probe` is answered like any other request, but not logged; a text names the version of the plan that answers it.
+    A `probe` is not logged; the champion answers it, or the version of the plan that it names as a text.
     """
 
     def __init__(self, url: str, timeout: float = 2.0, probe: bool | str = False) -> None:
         self.url = url
         self.timeout = timeout
-        self._parameters = {PROBE: probe} if probe else None
+        self._parameters: dict[str, Any] = {PROBE: probe} if probe else {}
         self._triton = open_channel(url)
         self._fields: dict[str, dict[str, str]] = {}
 
@@ -75,8 +77,10 @@ class HeadwaterClient:
             metadata = self._triton.get_model_metadata(model, client_timeout=_left(until))
         return {field.name: field.datatype for field in metadata.inputs}
 
-    def predict(self, model: str, rows: Sequence[Mapping[str, Any]]) -> list[Prediction]:
+    def predict(self, model: str, rows: Sequence[Mapping[str, Any]], explain: int = 0) -> list[Prediction]:
         """Return a prediction a row, in order. A row has every field of the model; None is a missing value.
+
+        `explain` asks for so many inputs that moved each answer most, of at most 16 rows.
 
         An FP64 field takes a number, a datetime or an ISO timestamp: with a zone it becomes seconds since
         1970-01-01T00:00 UTC, without one the same on its own wall clock. Raises ConnectionError,
@@ -87,34 +91,37 @@ class HeadwaterClient:
         if model not in self._fields:
             self._fields[model] = self._ask_fields(model, until)
         try:
-            return self._predict(model, rows, until)
+            return self._predict(model, rows, until, explain)
         except (ValueError, LookupError):
             # The fields may be another revision's by now.
             if (fields := self._ask_fields(model, until)) == self._fields.pop(model):
                 raise
             self._fields[model] = fields
-            return self._predict(model, rows, until)
+            return self._predict(model, rows, until, explain)
 
     def close(self) -> None:
         """Close the connection."""
         self._triton.close()
 
-    def _predict(self, model: str, rows: Sequence[Mapping[str, Any]], until: float) -> list[Prediction]:
+    def _predict(self, model: str, rows: Sequence[Mapping[str, Any]], until: float, explain: int) -> list[Prediction]:
         columns = _columns(model, self._fields[model], rows)
         predictions: list[Prediction] = []
         for start in range(0, len(rows), MAX_BATCH):
             part = {name: column[start : start + MAX_BATCH] for name, column in columns.items()}
-            predictions += self._infer(model, part, min(MAX_BATCH, len(rows) - start), until)
+            predictions += self._infer(model, part, min(MAX_BATCH, len(rows) - start), until, explain)
         return predictions
 
-    def _infer(self, model: str, columns: Mapping[str, np.ndarray], rows: int, until: float) -> list[Prediction]:
+    def _infer(
+        self, model: str, columns: Mapping[str, np.ndarray], rows: int, until: float, explain: int
+    ) -> list[Prediction]:
         inputs = []
         for name, column in columns.items():
             tensor = InferInput(name, list(column.shape), self._fields[model][name])
             tensor.set_data_from_numpy(column)
             inputs.append(tensor)
+        parameters = {**self._parameters, **({EXPLAIN: explain} if explain else {})} or None
         with translated(self.url, model, self.timeout):
-            result = self._triton.infer(model, inputs, parameters=self._parameters, client_timeout=_left(until))
+            result = self._triton.infer(model, inputs, parameters=parameters, client_timeout=_left(until))
         answer = next((name for name in _ANSWERS if result.get_output(name) is not None), _ANSWERS[0])
         outputs = [result.as_numpy(name) for name in (answer, *_OUTPUTS)]
         for output in outputs:
@@ -129,6 +136,8 @@ class HeadwaterClient:
         decisions, ages = result.as_numpy("decision"), result.as_numpy("feature_age_seconds")
         if decisions is not None:
             found = [p._replace(decision=bool(d)) for p, d in zip(found, decisions.reshape(-1), strict=True)]
+        if (told := result.as_numpy("explanation")) is not None:
+            found = [p._replace(explanation=json.loads(t)) for p, t in zip(found, told.reshape(-1), strict=True)]
         if ages is not None:
             found = [p._replace(feature_age_seconds=_ages(p, row)) for p, row in zip(found, ages, strict=True)]
         return found
@@ -202,6 +211,8 @@ def _print(model: str, row: Mapping[str, str], prediction: Prediction) -> None:
         table.add_row("decision", "act" if prediction.decision else "do not act")
     table.add_row("model_version", f"{prediction.model_version} ({prediction.variant})")
     table.add_row("prediction_id", prediction.prediction_id)
+    for name, effect in prediction.explanation.items():
+        table.add_row(f"  {name}", f"{effect:+.4f}")
     Console().print(table)
 
 
@@ -210,6 +221,7 @@ def _parser(settings: Settings) -> argparse.ArgumentParser:
     parser.add_argument("model", help="name of the model, such as flight_delay")
     parser.add_argument("fields", nargs="*", metavar="name=value", help="all fields of the model; name= is missing")
     parser.add_argument("--url", default=f"127.0.0.1:{settings.triton_grpc_port}", help="Triton's gRPC (%(default)s)")
+    parser.add_argument("--explain", type=int, default=0, metavar="N", help="say which N inputs moved the answer most")
     parser.add_argument("--timeout", type=float, default=2.0, help="seconds until it gives up (%(default)s)")
     return parser
 
@@ -222,7 +234,7 @@ def main(arguments: list[str] | None = None) -> int:
         parser.error("fields are given as name=value")
     row = dict(field.split("=", 1) for field in options.fields)
     try:
-        (prediction,) = HeadwaterClient(options.url, options.timeout).predict(options.model, [row])
+        (prediction,) = HeadwaterClient(options.url, options.timeout).predict(options.model, [row], options.explain)
     except (OSError, LookupError, ValueError, RuntimeError) as error:
         print(error, file=sys.stderr)
         return 1

@@ -64,7 +64,7 @@ class Control:
             return bool(self._triton.is_model_ready(model, client_timeout=CALL_SECONDS))
 
     def probe(self, model: str, timeout: float = CALL_SECONDS) -> Probe:
-        """Ask for one row in which everything is missing (not logged) and return who answered."""
+        """Ask the champion for one row in which everything is missing (not logged) and return who answered."""
         with translated(self.url, model, timeout):
             metadata = self._triton.get_model_metadata(model, client_timeout=timeout)
             inputs = [_missing(field.name, field.datatype) for field in metadata.inputs]

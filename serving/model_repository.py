@@ -26,6 +26,7 @@ _OUTPUTS = {
     "prediction_id": "TYPE_STRING",
     "degraded": "TYPE_BOOL",
     "feature_status": "TYPE_STRING",
+    "explanation": "TYPE_STRING",
 }
 
 

@@ -18,7 +18,9 @@ from ml.packed import Field
 from serving.log_frames import LogSchema
 
 MAX_BATCH = 256  # rows that one request may hold
-PROBE = "headwater_probe"  # request parameter: answer, but do not log; a text: by that version of the plan
+PROBE = "headwater_probe"  # request parameter: do not log; the champion answers, or the version that it names
+
+EXPLAIN = "headwater_explain"  # request parameter: say which inputs moved each answer most, so many
 
 InputKind = Literal["numeric", "categorical", "time"]
 TritonType = Literal["BYTES", "FP64"]

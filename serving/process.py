@@ -84,6 +84,11 @@ def recall(path: Path) -> Detached | None:
         return None
 
 
+def ended(pid: int) -> bool:
+    """Whether a process is gone, or killed and only not reaped by its parent."""
+    return _started(pid) is None
+
+
 def _wait(condition: Callable[[], bool], seconds: float) -> None:
     until = time.monotonic() + seconds
     while not condition() and time.monotonic() < until:

@@ -10,6 +10,7 @@ import sys
 import time
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -18,11 +19,13 @@ from ml.clock import Clock, ReplayClock, open_clock
 from ml.online_rows import OnlineStoreError
 from ml.packed import Key
 from serving.answer import Answer, By, Known, Request, Scored, by_version, finish
+from serving.breaker import Breaker
+from serving.explanation import MOST_ROWS
 from serving.feeds import RequestColumns, RequestError, joined, key_columns, request_columns
 from serving.lineup import Lineup
 from serving.log_frames import ID_BYTES, Batch, LogSchema, encode
-from serving.online_features import ViewArrays
-from serving.plan import ANSWERING, Plan
+from serving.online_features import NOT_READ, ViewArrays
+from serving.plan import ANSWERING, EXPLAIN, Plan
 from serving.prediction_log import PredictionLog
 from serving.scorer import Scorer
 from serving.sessions import Sessions
@@ -40,6 +43,7 @@ class Router:
         self._lineup = Lineup(plan, self._sessions)
         self._retired: list[Lineup] = []
         self._store_trouble = self._version_trouble = ""
+        self._breaker = Breaker()
         self._clock: Clock = open_clock(Path(plan.clock_file))
         self.log = PredictionLog(Path(plan.prediction_log), f"{plan.revision:06d}", _schemas(self._lineup))
         self._shadows = Shadows()
@@ -77,9 +81,7 @@ class Router:
     def answer(self, requests: Sequence[Request]) -> list[Answer | Exception]:
         """Return an answer or the error for each request; one bad request does not spoil its batch."""
         started, lineup = time.perf_counter(), self._current()
-        parsed = [self._parse(lineup, request) for request in requests]
-        named = [self._of_version(lineup, r, c) if r.version else None for r, c in zip(requests, parsed, strict=True)]
-        parsed = [columns if own is None else own for columns, own in zip(parsed, named, strict=True)]
+        parsed = [self._parsed(lineup, request) for request in requests]
         asked = [columns for columns in parsed if isinstance(columns, RequestColumns)]
         if not asked:
             return [columns for columns in parsed if isinstance(columns, (Answer, Exception))]
@@ -95,8 +97,8 @@ class Router:
                 answers.append(columns)
                 continue
             part = slice(start, start := start + columns.rows)
-            answers.append(finish(scored, part))
-            logged[part] = not request.probe and not isinstance(answers[-1], Exception)
+            answers.append(self._explained(scored, part, request, finish(scored, part)))
+            logged[part] = not isinstance(answers[-1], Exception)
         self._log(scored, logged, started)
         return answers
 
@@ -133,24 +135,45 @@ class Router:
             for field in (plan or self.plan).request
         }
 
-    def _parse(self, lineup: Lineup, request: Request) -> RequestColumns | Exception:
+    def _parsed(self, lineup: Lineup, request: Request) -> RequestColumns | Answer | Exception:
+        """Return a request's columns, or what is its own: the error, or the answer to a probe."""
         try:
-            return request_columns(lineup.plan, request.tensors)
+            columns = request_columns(lineup.plan, request.tensors)
         except RequestError as error:
             return error
+        return self._probed(lineup, request, columns) if request.probe else columns
 
-    def _of_version(self, lineup: Lineup, request: Request, columns: RequestColumns | Exception) -> Answer | Exception:
-        """Answer a probe that names its version by that one alone."""
-        if isinstance(columns, Exception):
-            return columns
-        scorer = lineup.of_version(request.version)
+    def _probed(self, lineup: Lineup, request: Request, columns: RequestColumns) -> Answer | Exception:
+        """Answer a probe by the version that it names, or by the champion; nothing is logged."""
+        scorer = lineup.of_version(request.version) if request.version else lineup.champion
         if scorer is None:
             named = ", ".join(s.version.version for s in lineup.scorers[:20])
             return RequestError(f"the plan of {lineup.plan.model!r} names no version {request.version!r}, but {named}")
         try:
-            return finish(self._score(lineup, columns, scorer), slice(0, columns.rows))
+            scored, all_rows = self._score(lineup, columns, scorer), slice(0, columns.rows)
+            return self._explained(scored, all_rows, request, finish(scored, all_rows))
         except Exception as error:
             return error
+
+    def _explained(
+        self, scored: Scored, part: slice, request: Request, answer: Answer | Exception
+    ) -> Answer | Exception:
+        """Add to an answer what moved it, where that is asked for."""
+        if not request.explain or isinstance(answer, Exception):
+            return answer
+        if len(answer.versions) > MOST_ROWS:
+            return RequestError(f"{EXPLAIN} takes at most {MOST_ROWS} rows a request, not {len(answer.versions)}")
+        told = [""] * len(answer.versions)
+        for by in scored.by.values():
+            chosen = np.zeros(len(scored.value), dtype=bool)
+            chosen[part] = True
+            chosen &= True if by.chosen is None else by.chosen
+            if by.failed or by.features is None or not chosen.any():
+                continue
+            texts = by.scorer.explain(scored.known.request, by.features, chosen, request.explain)
+            for place, text in zip(np.flatnonzero(chosen[part]).tolist(), texts, strict=True):
+                told[place] = text
+        return answer._replace(explanation=told)
 
     def _score(self, lineup: Lineup, request: RequestColumns, only: Scorer | None = None) -> "Scored":
         now = self._now()
@@ -204,11 +227,16 @@ class Router:
         """Read the features, or go without them while the store is down; say once that it is, and that it is back."""
         if not keys:
             return {}
+        if self._breaker.open:
+            return lineup.features.unread_arrays(size)
+        trouble = ""
         try:
             reads = lineup.features.arrays(keys, now, time.perf_counter() + lineup.plan.deadline_ms / 1000)
-            trouble = ""
+            if reads[lineup.views[0]].status[0] == NOT_READ:
+                trouble = f"it did not answer within {lineup.plan.deadline_ms} ms"
         except OnlineStoreError as error:
             reads, trouble = lineup.features.unread_arrays(size), str(error)
+        self._breaker.record(not trouble)
         if bool(trouble) != bool(self._store_trouble):
             text = f"answers go without features: {trouble}" if trouble else "the online store is read again"
             print(f"model {lineup.plan.model!r}: {text}", file=sys.stderr, flush=True)
@@ -224,7 +252,7 @@ class Router:
             self._keep(scored.known, by, logged, taken_us, not by.failed)
         for place, drawn in scored.known.lineup.assignment.shadows(scored.known.request):
             if (chosen := drawn & logged).any():
-                self._shadows.put(lambda place=place, chosen=chosen: self._shadow(scored.known, place, chosen))
+                self._shadows.put(partial(self._shadow, scored.known, place, chosen))
 
     def _shadow(self, known: "Known", place: int, chosen: np.ndarray) -> None:
         started = time.perf_counter()

@@ -13,6 +13,8 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from serving.process import ended
+
 BEAT_SECONDS = 1.0
 STALE_SECONDS = 5.0  # without a beat it is dead
 PATIENCE_SECONDS = 20.0
@@ -65,7 +67,7 @@ def living(home: Path, model: str, configuration: str) -> Iterator[RouterState]:
             state = RouterState(**json.loads(path.read_text()))
         except (OSError, ValueError, TypeError):  # gone meanwhile, or of another release
             continue
-        if age > STALE_SECONDS or (state.host == socket.gethostname() and not Path(f"/proc/{state.pid}").exists()):
+        if age > STALE_SECONDS or (state.host == socket.gethostname() and ended(state.pid)):
             if age > 100 * STALE_SECONDS:
                 path.unlink(missing_ok=True)
         elif state.configuration == configuration:

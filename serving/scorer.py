@@ -9,6 +9,7 @@ from typing import NamedTuple
 import numpy as np
 
 from ml.packed import Value
+from serving.explanation import explain
 from serving.feeds import RequestColumns, check_graph, text_feed
 from serving.online_features import ViewArrays
 from serving.plan import Arm, Plan
@@ -55,14 +56,25 @@ class Scorer:
 
     def score(self, request: RequestColumns, features: Features, chosen: np.ndarray | None = None) -> np.ndarray:
         """Return the graph's output, float32 [rows], of all rows or of those where `chosen`, bool [N], is true."""
-        feeds = self.feeds(request, features)
-        if chosen is not None:
-            feeds = {name: column[chosen] for name, column in feeds.items()}
-        rows = request.rows if chosen is None else int(chosen.sum())
+        return self._run(self._feeds_of(request, features, chosen))
+
+    def explain(self, request: RequestColumns, features: Features, chosen: np.ndarray, top: int) -> list[str]:
+        """Return for each of the rows `chosen` which inputs moved its answer most (serving.explanation)."""
+        feeds = self._feeds_of(request, features, chosen)
+        return explain(feeds, self._run(feeds), self._run, top)
+
+    def _run(self, feeds: dict[str, np.ndarray]) -> np.ndarray:
+        rows = len(next(iter(feeds.values())))
         (value,) = self._sessions.get(self.version.onnx).run([self._plan.output], feeds)
         if value.shape != (rows, 1):
             raise ValueError(f"{self.version.onnx} gave shape {value.shape} for {rows} rows")
         return value.reshape(-1)
+
+    def _feeds_of(
+        self, request: RequestColumns, features: Features, chosen: np.ndarray | None
+    ) -> dict[str, np.ndarray]:
+        feeds = self.feeds(request, features)
+        return feeds if chosen is None else {name: column[chosen] for name, column in feeds.items()}
 
     def feeds(self, request: RequestColumns, features: Features) -> dict[str, np.ndarray]:
         """Return the graph's inputs, each [N, 1]."""

@@ -13,7 +13,7 @@ import triton_python_backend_utils as pb_utils
 
 from serving.answer import Answer, Request
 from serving.feeds import RequestError
-from serving.plan import PROBE
+from serving.plan import EXPLAIN, PROBE
 from serving.plan_watch import PlanWatch
 
 
@@ -62,6 +62,8 @@ def _response(answer: Answer | Exception, probe: bool) -> Any:
         columns["decision"] = _column(answer.decision, bool)
     if answer.ages.shape[1]:
         columns["feature_age_seconds"] = answer.ages
+    if answer.explanation is not None:
+        columns["explanation"] = _column(answer.explanation, object)
     if probe:
         columns["plan_revision"] = _column([answer.revision] * len(answer.versions), np.int64)
     return pb_utils.InferenceResponse(output_tensors=[pb_utils.Tensor(name, c) for name, c in columns.items()])
@@ -69,9 +71,10 @@ def _response(answer: Answer | Exception, probe: bool) -> Any:
 
 def _request(request: Any) -> Request:
     tensors = {tensor.name(): tensor.as_numpy() for tensor in request.inputs()}
-    told = request.parameters() or ""
-    probe = json.loads(told).get(PROBE, False) if PROBE in told else False
-    return Request(tensors, bool(probe), probe if isinstance(probe, str) else "")
+    told = json.loads(request.parameters() or "{}")
+    probe, explain = told.get(PROBE, False), told.get(EXPLAIN, 0)
+    top = min(explain, len(tensors) * 100) if isinstance(explain, int) and explain > 0 else 0
+    return Request(tensors, bool(probe), probe if isinstance(probe, str) else "", top)
 
 
 def _column(values: Sequence[Any] | np.ndarray, dtype: Any) -> np.ndarray:
