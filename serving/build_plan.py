@@ -7,6 +7,7 @@ from ml.packed import Field
 from ml.settings import Settings
 from ml.spec import ModelSpec, RequestField, column_of
 from ml.task import task_of
+from serving.own_model import own_name
 from serving.plan import Input, InputKind, JoinKey, Plan, RequestInput, TritonType, Version, View
 
 if TYPE_CHECKING:
@@ -40,10 +41,11 @@ def build_plan(
     """
     chosen = tuple(plan_view(name, views) for name in spec.views)
     inputs = (*_feature_inputs(spec, chosen), *(_request_input(field) for field in spec.request))
+    own = own_name(spec.name, version) if spec.serving.mode == "own" else ""
     return Plan(
         model=spec.name,
         revision=revision,
-        champion=Version(version, str(onnx.absolute()), inputs, threshold),
+        champion=Version(version, str(onnx.absolute()), inputs, threshold, own),
         views=chosen,
         request=_request(spec, chosen),
         online_store=settings.online_store,

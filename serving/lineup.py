@@ -6,14 +6,16 @@ Immutable, so that a batch is answered by one plan from its first step to its la
 from serving.assignment import Assignment
 from serving.online_features import OnlineFeatures
 from serving.plan import ANSWERING, Plan
-from serving.scorer import Scorer
+from serving.scorer import Call, Scorer
 from serving.sessions import Sessions
 
 
 class Lineup:
     """One revision of one model. Opening it raises what keeps one of its versions from answering."""
 
-    def __init__(self, plan: Plan, sessions: Sessions, before: "Lineup | None" = None) -> None:
+    def __init__(
+        self, plan: Plan, sessions: Sessions, before: "Lineup | None" = None, call: Call | None = None
+    ) -> None:
         """Open the plan's graphs and its store, or take over what the lineup `before` has open.
 
         Raises LookupError or ValueError if a file is missing or does not fit, OnlineStoreError if the store is down.
@@ -21,7 +23,7 @@ class Lineup:
         self.plan = plan
         self.views = tuple(view.name for view in plan.views)
         self.assignment = Assignment(plan)
-        self.scorers = tuple(Scorer(plan, arm, sessions) for arm in plan.lineup)
+        self.scorers = tuple(Scorer(plan, arm, sessions, call) for arm in plan.lineup)
         self.features = _features(plan, before)
         at_work = [s for s in self.scorers if s.arm.variant in ("champion", "previous", "shadow", *ANSWERING)]
         sessions.keep(scorer.version.onnx for scorer in at_work)

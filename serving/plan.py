@@ -59,12 +59,16 @@ class Input:
 
 @dataclass(frozen=True)
 class Version:
-    """A model version: the absolute path of its ONNX file, that file's inputs, the probability from which one acts."""
+    """A model version: the absolute path of its ONNX file, that file's inputs, the probability from which one acts.
+
+    `own` is the name of the Triton model that scores it; "": the router does (serving.own_model).
+    """
 
     version: str
     onnx: str
     inputs: tuple[Input, ...]
     threshold: float | None = None
+    own: str = ""
 
 
 @dataclass(frozen=True)

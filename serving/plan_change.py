@@ -4,6 +4,7 @@ Which plan that is, is decided in `rollout`.
 """
 
 import dataclasses
+import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
@@ -11,8 +12,10 @@ from ml.clock import open_clock
 from ml.settings import Settings
 from serving.control import Control
 from serving.model_repository import ModelRepository, configuration_of
+from serving.own_model import backend_of, write_own
 from serving.plan import Arm, Change, Plan, View
 from serving.router_states import await_revision
+from serving.triton_files import triton_home
 
 
 class DeploymentError(RuntimeError):
@@ -57,6 +60,7 @@ class PlanChange:
             self._put(plan)
             prove()
             self.repository.point(plan, proven=True)
+            unload_own(self._control, self.repository, self.name)
         except BaseException as error:
             outcome = self._take_back(f"{type(error).__name__}: {error}")
             if isinstance(error, (RuntimeError, TimeoutError)):
@@ -73,6 +77,7 @@ class PlanChange:
 
     def _put(self, plan: Plan) -> None:
         fits = self.fits(plan)
+        load_own(self._control, self.repository, plan, self._settings)
         self.repository.write_plan(plan)
         if not fits:
             self.repository.configure(plan)
@@ -92,6 +97,7 @@ class PlanChange:
         fitted = self.old is not None and self.fits(self.old)
         old = self.repository.discard_unproven(self.name, reason)
         try:
+            unload_own(self._control, self.repository, self.name)
             if old is None:
                 self._control.unload(self.name)
                 return "nothing serves"
@@ -103,6 +109,27 @@ class PlanChange:
             return f"revision {probe.revision}, version {probe.model_version}, keeps serving"
         except (OSError, LookupError, RuntimeError) as error:
             return f"and the old revision does not answer ({error}); run python -m serving.server start"
+
+
+def load_own(control: Control, repository: ModelRepository, plan: Plan, settings: Settings, anew: bool = False) -> None:
+    """Load those versions of a plan that are Triton models of their own, if need be or `anew`."""
+    backend = backend_of(triton_home(settings) / "backends")
+    for version in (arm.version for arm in plan.lineup if arm.version.own):
+        write_own(repository.models, version, plan.output, backend)
+        if anew:
+            control.unload(version.own)
+        if anew or not control.ready(version.own):
+            control.load(version.own)
+
+
+def unload_own(control: Control, repository: ModelRepository, model: str) -> None:
+    """Unload and remove versions that were Triton models of their own and that the plan does not name any more."""
+    plan = repository.deployed(model)
+    named = {arm.version.own for arm in plan.lineup} if plan else set()
+    for folder in repository.models.glob(f"{model}__*"):
+        if folder.name not in named:
+            control.unload(folder.name)
+            shutil.rmtree(folder)
 
 
 def _read(plan: Plan) -> tuple[View, ...]:

@@ -9,6 +9,7 @@ from pathlib import Path
 from serving.model_repository import ModelRepository, configuration_of
 from serving.router import Router
 from serving.router_states import RouterState, StateFile
+from serving.scorer import Call
 
 LOOK_SECONDS = 0.05
 
@@ -16,7 +17,7 @@ LOOK_SECONDS = 0.05
 class PlanWatch:
     """Opens the router of a model's deployed plan and follows the pointer from then on."""
 
-    def __init__(self, home: Path, model: str) -> None:
+    def __init__(self, home: Path, model: str, call: Call | None = None) -> None:
         """Raises LookupError if the model is not deployed, and what opening the router raises."""
         self._repository = ModelRepository(home)
         self._pointer = self._repository.pointer(model)
@@ -24,7 +25,7 @@ class PlanWatch:
         plan = self._repository.pointed(model)
         if plan is None:
             raise LookupError(f"no plan of model {model!r} under {home}; deploy it first")
-        self.router = Router(plan)
+        self.router = Router(plan, call)
         self._model, self._configuration = model, configuration_of(plan)
         self._file = StateFile(home, model)
         self._stop = threading.Event()

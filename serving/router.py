@@ -27,7 +27,7 @@ from serving.log_frames import ID_BYTES, Batch, LogSchema, encode
 from serving.online_features import NOT_READ, ViewArrays
 from serving.plan import ANSWERING, EXPLAIN, Plan
 from serving.prediction_log import PredictionLog
-from serving.scorer import Scorer
+from serving.scorer import Call, Scorer
 from serving.sessions import Sessions
 from serving.shadow import Shadows
 
@@ -37,10 +37,13 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 class Router:
     """One model's plan at work: the lineup of its versions, clock and log."""
 
-    def __init__(self, plan: Plan) -> None:
-        """Open everything. Raises LookupError or ValueError if a file is missing or does not fit the plan."""
-        self._sessions = Sessions(plan.sessions_mb * 2**20)
-        self._lineup = Lineup(plan, self._sessions)
+    def __init__(self, plan: Plan, call: Call | None = None) -> None:
+        """Open everything; `call` scores by a Triton model of its own, for versions that are one.
+
+        Raises LookupError or ValueError if a file is missing or does not fit the plan.
+        """
+        self._sessions, self._call = Sessions(plan.sessions_mb * 2**20), call
+        self._lineup = Lineup(plan, self._sessions, None, call)
         self._retired: list[Lineup] = []
         self._store_trouble = self._version_trouble = ""
         self._breaker = Breaker()
@@ -54,7 +57,12 @@ class Router:
         return self._lineup.plan
 
     def self_test(self) -> None:
-        """Answer one row in which everything is missing. Raises whatever keeps the model from answering."""
+        """Answer one row in which everything is missing. Raises whatever keeps the model from answering.
+
+        A champion that is a Triton model of its own cannot be asked before requests are answered.
+        """
+        if self._lineup.champion.called:
+            return
         (answer,) = self.answer([Request(self._missing(), probe=True)])
         if isinstance(answer, Exception):
             raise answer
@@ -66,7 +74,7 @@ class Router:
         changes. In a thread beside the one that answers.
         """
         before = self._lineup
-        lineup = Lineup(plan, self._sessions, before)
+        lineup = Lineup(plan, self._sessions, before, self._call)
         try:
             self._try(lineup)
         except BaseException:
@@ -124,7 +132,7 @@ class Router:
         request = request_columns(lineup.plan, self._missing(lineup.plan))
         reads = lineup.features.unread_arrays(request.rows)
         for scorer in lineup.scorers:
-            if scorer.arm.variant not in ("previous", "candidate"):
+            if scorer.arm.variant not in ("previous", "candidate") and not scorer.called:
                 value = scorer.score(request, scorer.features(reads, request.rows))
                 if not scorer.sound(value):
                     raise scorer.unsound(value)

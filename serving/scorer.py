@@ -3,7 +3,7 @@
 Runs in the serving environment. What the feeds look like is in `feeds`, open graphs are in `sessions`.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -14,6 +14,8 @@ from serving.feeds import RequestColumns, check_graph, text_feed
 from serving.online_features import ViewArrays
 from serving.plan import Arm, Plan
 from serving.sessions import Sessions
+
+Call = Callable[[str, str, dict[str, np.ndarray]], np.ndarray]  # (Triton model, output, feeds [N, 1]) -> [N, 1]
 
 
 class Features(NamedTuple):
@@ -26,10 +28,13 @@ class Features(NamedTuple):
 class Scorer:
     """One arm of a plan at work; what its inputs are made of is worked out once."""
 
-    def __init__(self, plan: Plan, arm: Arm, sessions: Sessions) -> None:
+    def __init__(self, plan: Plan, arm: Arm, sessions: Sessions, call: Call | None = None) -> None:
+        """`call` scores by a Triton model of its own; without it, or as a shadow, the graph is opened here."""
         self.arm = arm
         self.version = arm.version
         self._plan, self._sessions = plan, sessions
+        # Triton lets a model be called only by what it waits for, and for a shadow nobody waits.
+        self._call = call if self.version.own and arm.variant != "shadow" else None
         self.schemas = {answered: plan.log_schema(arm, answered) for answered in (True, False)}
         kinds = {(view.name, field.name): field.kind for view in plan.views for field in view.fields}
         places = {(view.name, f.name): place for view in plan.views for place, f in enumerate(view.fields)}
@@ -43,10 +48,17 @@ class Scorer:
 
         Raises LookupError if the file is not there, ValueError if its inputs or outputs are not those of the plan.
         """
+        if self._call is not None:
+            return
         session = self._sessions.warm(self.version.onnx) if lazy else self._sessions.get(self.version.onnx)
         if session is not None:
             inputs = {i.name: i.type for i in session.get_inputs()}
             check_graph(self._plan, self.version, inputs, [o.name for o in session.get_outputs()])
+
+    @property
+    def called(self) -> bool:
+        """Whether a Triton model of its own scores; only while a request is answered."""
+        return self._call is not None
 
     def features(self, reads: Mapping[str, ViewArrays], rows: int) -> Features:
         """Return what was read, in the order of the prediction log."""
@@ -65,7 +77,10 @@ class Scorer:
 
     def _run(self, feeds: dict[str, np.ndarray]) -> np.ndarray:
         rows = len(next(iter(feeds.values())))
-        (value,) = self._sessions.get(self.version.onnx).run([self._plan.output], feeds)
+        if self._call is not None:
+            value = self._call(self.version.own, self._plan.output, feeds)
+        else:
+            (value,) = self._sessions.get(self.version.onnx).run([self._plan.output], feeds)
         if value.shape != (rows, 1):
             raise ValueError(f"{self.version.onnx} gave shape {value.shape} for {rows} rows")
         return value.reshape(-1)

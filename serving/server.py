@@ -20,6 +20,7 @@ from serving import process, triton_files
 from serving.control import Control, Probe
 from serving.model_repository import ModelRepository, configuration_of
 from serving.plan import Plan
+from serving.plan_change import load_own
 from serving.router_states import await_revision, living
 
 READY_SECONDS = 30.0
@@ -108,12 +109,21 @@ class Server:
         plan = self.repository.discard_unproven(model)
         if plan is None:
             return
+        load_own(control, self.repository, plan, self._settings)
         if not self.repository.configured(plan) or not control.ready(model):
             control.load(model)
-        if control.recover(model).revision != plan.revision or self._missing(plan):
+        if self._recovered(control, plan).revision != plan.revision or self._missing(plan):
             control.unload(model)
             control.load(model)
             await_revision(self.repository.home, model, plan.revision, configuration_of(plan))
+
+    def _recovered(self, control: Control, plan: Plan) -> Probe:
+        """Probe the model, and load again what does not answer: the router, and if that does not help what it calls."""
+        try:
+            return control.recover(plan.model)
+        except (RuntimeError, LookupError, TimeoutError):
+            load_own(control, self.repository, plan, self._settings, anew=True)
+            return control.recover(plan.model)
 
     def _missing(self, plan: Plan) -> int:
         """Return how many of the router's processes are not there."""

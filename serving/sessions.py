@@ -64,7 +64,7 @@ class Sessions:
                 return self._open[path].session
             self._leave(self.budget - _guess(path))
             before = _resident()
-            session = _session(path)
+            session = open_session(path)
             self._open[path] = _Open(session, max(_resident() - before, _guess(path)))
             return session
 
@@ -88,7 +88,8 @@ def _guess(path: str) -> int:
         return _LEAST
 
 
-def _session(path: str) -> ort.InferenceSession:
+def open_session(path: str) -> ort.InferenceSession:
+    """Open a graph with one thread. Raises LookupError if there is no such file."""
     if not Path(path).is_file():
         raise LookupError(f"no ONNX file at {path}; deploy the model again")
     options = ort.SessionOptions()

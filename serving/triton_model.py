@@ -13,7 +13,7 @@ import triton_python_backend_utils as pb_utils
 
 from serving.answer import Answer, Request
 from serving.feeds import RequestError
-from serving.plan import EXPLAIN, PROBE
+from serving.plan import EXPLAIN, MAX_BATCH, PROBE
 from serving.plan_watch import PlanWatch
 
 
@@ -27,7 +27,7 @@ class TritonPythonModel:
                 f"numpy {np.__version__} in the serving environment returns empty answers; run make setup"
             )
         folder = Path(args["model_repository"])  # models/<model> under the serving home
-        self.watch = PlanWatch(folder.parents[1], folder.name)
+        self.watch = PlanWatch(folder.parents[1], folder.name, _call)
         self.router = self.watch.router
         self.router.self_test()
         self.watch.start()
@@ -67,6 +67,19 @@ def _response(answer: Answer | Exception, probe: bool) -> Any:
     if probe:
         columns["plan_revision"] = _column([answer.revision] * len(answer.versions), np.int64)
     return pb_utils.InferenceResponse(output_tensors=[pb_utils.Tensor(name, c) for name, c in columns.items()])
+
+
+def _call(model: str, output: str, feeds: dict[str, np.ndarray]) -> np.ndarray:
+    """Have another model of this server score, in parts that it takes. Raises RuntimeError with what it says."""
+    rows, parts = len(next(iter(feeds.values()))), []
+    for start in range(0, rows, MAX_BATCH):
+        tensors = [pb_utils.Tensor(name, column[start : start + MAX_BATCH]) for name, column in feeds.items()]
+        asked = pb_utils.InferenceRequest(model_name=model, requested_output_names=[output], inputs=tensors)
+        answer = asked.exec()
+        if answer.has_error():
+            raise RuntimeError(f"{model}: {answer.error().message()}")
+        parts.append(pb_utils.get_output_tensor_by_name(answer, output).as_numpy())
+    return parts[0] if len(parts) == 1 else np.concatenate(parts)
 
 
 def _request(request: Any) -> Request:
