@@ -35,6 +35,7 @@ def deployment_asset(spec: ModelSpec) -> dg.AssetsDefinition:
     )
     def deployment(context: dg.AssetExecutionContext, platform: dg.ResourceParam[Platform]) -> dg.MaterializeResult:
         from ml.onnx_file import require_unchanged
+        from serving.build_defaults import build_defaults
         from serving.rollout import deploy
         from serving.server import Server
 
@@ -48,7 +49,19 @@ def deployment_asset(spec: ModelSpec) -> dg.AssetsDefinition:
         measured: list[Latency] = []
         rows = _requests(platform, spec, candidate.training_set_version)
         views = platform.feature_views
-        plan = deploy(spec, candidate.version, onnx, views, settings, rows, measured.append, candidate.threshold)
+        learned = window_rows(platform, spec, candidate.training_set_version, spec.split.train)
+        plan = deploy(
+            spec,
+            candidate.version,
+            onnx,
+            views,
+            settings,
+            rows,
+            measured.append,
+            candidate.threshold,
+            by=approved_by,
+            defaults=build_defaults(spec, learned),
+        )
         registry.tag(candidate, {APPROVED_BY: approved_by, "deployed_run": context.run.run_id})
         registry.promote(spec.name, candidate.version)
         (latency,) = measured

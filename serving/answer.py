@@ -87,7 +87,11 @@ class Scored(NamedTuple):
 def by_version(known: Known, scorer: Scorer, chosen: np.ndarray | None = None) -> By:
     """Have one version score the batch, or the rows `chosen`."""
     features = scorer.features(known.reads, known.request.rows)
-    return By(scorer, scorer.score(known.request, features, chosen), features, chosen)
+    if known.status.size and (known.status == NOT_READ).all():
+        value = scorer.score_unread(known.request, features, known.time_us / 1e6, chosen)
+    else:
+        value = scorer.score(known.request, features, chosen)
+    return By(scorer, value, features, chosen)
 
 
 def finish(scored: Scored, part: slice) -> Answer | Exception:

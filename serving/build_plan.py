@@ -32,12 +32,13 @@ def build_plan(
     onnx: Path,
     settings: Settings,
     threshold: float | None = None,
+    defaults: Path | None = None,
 ) -> Plan:
     """Return the plan that serves `version` of the model, whose ONNX file is `onnx`, as `revision`.
 
-    Of `views` those are kept that the spec names. `threshold` is the version's decision threshold. Raises LookupError
-    if a view or a feature is missing and ValueError if a view is not online or a join key and a request field of one
-    name differ in type.
+    Of `views` those are kept that the spec names. `threshold` is the version's decision threshold, `defaults` its file
+    of rows to answer with while features are not read. Raises LookupError if a view or a feature is missing and
+    ValueError if a view is not online or a join key and a request field of one name differ in type.
     """
     chosen = tuple(plan_view(name, views) for name in spec.views)
     inputs = (*_feature_inputs(spec, chosen), *(_request_input(field) for field in spec.request))
@@ -45,7 +46,7 @@ def build_plan(
     return Plan(
         model=spec.name,
         revision=revision,
-        champion=Version(version, str(onnx.absolute()), inputs, threshold, own),
+        champion=Version(version, str(onnx.absolute()), inputs, threshold, own, str(defaults) if defaults else ""),
         views=chosen,
         request=_request(spec, chosen),
         online_store=settings.online_store,

@@ -12,10 +12,12 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
+from serving.defaults import FILE as DEFAULTS
 from serving.plan import MAX_BATCH, Plan, load_plan
 
 _MODEL = '"""A deployed revision."""\n\nfrom serving.triton_model import TritonPythonModel as TritonPythonModel\n'
@@ -46,9 +48,10 @@ class ModelRepository:
             fcntl.flock(file, fcntl.LOCK_EX)
             yield
 
-    def write_artifact(self, model: str, version: str, onnx: Path) -> Path:
-        """Copy the ONNX file of a model version and return its place.
+    def write_artifact(self, model: str, version: str, onnx: Path, defaults: Mapping[str, Any] | None = None) -> Path:
+        """Copy the ONNX file of a model version, with the rows to answer with while features are not read beside it.
 
+        Returns the place of the ONNX file; what is there already stays.
         Raises LookupError if there is no such file and ValueError if the version is there with other bytes.
         """
         if not onnx.is_file():
@@ -58,7 +61,13 @@ class ModelRepository:
             if target.read_bytes() != onnx.read_bytes():
                 raise ValueError(f"{target} holds another graph; register the new one of {model!r} as a new version")
             return target
-        self._appear(target.parent, lambda folder: shutil.copyfile(onnx, folder / target.name))
+
+        def fill(folder: Path) -> None:
+            shutil.copyfile(onnx, folder / target.name)
+            if defaults:
+                (folder / DEFAULTS).write_text(json.dumps(defaults))
+
+        self._appear(target.parent, fill)
         return target
 
     def next_revision(self, model: str) -> int:

@@ -61,7 +61,8 @@ class Input:
 class Version:
     """A model version: the absolute path of its ONNX file, that file's inputs, the probability from which one acts.
 
-    `own` is the name of the Triton model that scores it; "": the router does (serving.own_model).
+    `own` is the name of the Triton model that scores it; "": the router does (serving.own_model). `defaults` is the
+    file of rows to answer with while features are not read (serving.defaults); "": then they are missing.
     """
 
     version: str
@@ -69,6 +70,7 @@ class Version:
     inputs: tuple[Input, ...]
     threshold: float | None = None
     own: str = ""
+    defaults: str = ""
 
 
 @dataclass(frozen=True)

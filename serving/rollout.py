@@ -16,6 +16,7 @@ from ml.settings import Settings
 from ml.spec import ModelSpec
 from serving.build_plan import build_plan
 from serving.control import Control, Probe
+from serving.defaults import FILE as DEFAULTS
 from serving.latency import Latency, measure
 from serving.model_repository import ModelRepository
 from serving.plan import Arm, Plan, Variant
@@ -43,7 +44,8 @@ class Newcomer:
     """A version that is to serve: its graph, the feature views it may read, the probability from which one acts.
 
     `rows` are asked to measure how fast it answers (columns of which the request's fields are used; none: all fields
-    missing), which is not logged; `measured` is told.
+    missing), which is not logged; `measured` is told. `defaults` are rows to answer with while features are not read
+    (serving.build_defaults; none: then they are missing).
     """
 
     spec: ModelSpec
@@ -53,6 +55,7 @@ class Newcomer:
     threshold: float | None = None
     rows: "Sequence[Mapping[str, Any]]" = ()
     measured: Callable[[Latency], None] = lambda latency: None
+    defaults: "Mapping[str, Any] | None" = None
 
 
 def deploy(
@@ -66,6 +69,7 @@ def deploy(
     threshold: float | None = None,
     by: str = "",
     why: str = "",
+    defaults: "Mapping[str, Any] | None" = None,
 ) -> Plan:
     """Make `version` of the model, whose graph is `onnx`, the champion and return the plan; see Newcomer and `begin`.
 
@@ -73,7 +77,7 @@ def deploy(
     does not run, LookupError or ValueError if spec, views and file do not fit together, DeploymentError if Triton or a
     router refuses the plan, or it does not answer, or its p99 is above spec.serving.slo.p99_ms.
     """
-    newcomer = Newcomer(spec, version, onnx, views, threshold, rows, measured)
+    newcomer = Newcomer(spec, version, onnx, views, threshold, rows, measured, defaults)
     with changing(spec.name, settings, by, why) as change:
         wanted = _wanted(newcomer, settings)
         old = change.old
@@ -181,8 +185,10 @@ def status(name: str, settings: Settings) -> RolloutStatus:
 
 def _wanted(newcomer: Newcomer, settings: Settings) -> Plan:
     spec = newcomer.spec
-    artifact = ModelRepository(settings.serving_home).write_artifact(spec.name, newcomer.version, newcomer.onnx)
-    return build_plan(spec, newcomer.views, 1, newcomer.version, artifact, settings, newcomer.threshold)
+    repository = ModelRepository(settings.serving_home)
+    artifact = repository.write_artifact(spec.name, newcomer.version, newcomer.onnx, newcomer.defaults)
+    defaults = artifact.with_name(DEFAULTS) if artifact.with_name(DEFAULTS).exists() else None
+    return build_plan(spec, newcomer.views, 1, newcomer.version, artifact, settings, newcomer.threshold, defaults)
 
 
 def _prove(newcomer: Newcomer, settings: Settings) -> None:

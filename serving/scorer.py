@@ -4,11 +4,13 @@ Runs in the serving environment. What the feeds look like is in `feeds`, open gr
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
 from ml.packed import Value
+from serving.defaults import Defaults
 from serving.explanation import explain
 from serving.feeds import RequestColumns, check_graph, text_feed
 from serving.online_features import ViewArrays
@@ -42,6 +44,8 @@ class Scorer:
         self._numbers = [(i, v, place) for i, v, place in of_views if kinds[v, i.source] != "string"]
         self._texts = [(i, v, place) for i, v, place in of_views if kinds[v, i.source] == "string"]
         self._request = [i for i in self.version.inputs if i.view is None]
+        defaults = self.version.defaults
+        self._defaults = Defaults(Path(defaults), self.version.inputs) if defaults else None
 
     def open(self, lazy: bool) -> None:
         """Open the graph and see that it fits; a `lazy` one only where there is room for it.
@@ -69,6 +73,15 @@ class Scorer:
     def score(self, request: RequestColumns, features: Features, chosen: np.ndarray | None = None) -> np.ndarray:
         """Return the graph's output, float32 [rows], of all rows or of those where `chosen`, bool [N], is true."""
         return self._run(self._feeds_of(request, features, chosen))
+
+    def score_unread(
+        self, request: RequestColumns, features: Features, now: float, chosen: np.ndarray | None = None
+    ) -> np.ndarray:
+        """Return the same where no feature was read: averaged over rows of the training set, if the version has any."""
+        feeds = self._feeds_of(request, features, chosen)
+        if self._defaults is None:
+            return self._run(feeds)
+        return self._defaults.mean(self._run(self._defaults.feeds(feeds, now)))
 
     def explain(self, request: RequestColumns, features: Features, chosen: np.ndarray, top: int) -> list[str]:
         """Return for each of the rows `chosen` which inputs moved its answer most (serving.explanation)."""
