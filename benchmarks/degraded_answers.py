@@ -17,7 +17,7 @@ from benchmarks.report import conclude
 from ml.models import model_named
 from ml.scoring import feed, open_session
 from ml.settings import Settings
-from ml.split import Split, split_rows
+from ml.split import Parts, split_rows
 from serving.defaults import Defaults
 from serving.model_repository import ModelRepository
 from serving.plan import Plan
@@ -46,7 +46,7 @@ def main() -> None:
     )
 
 
-def _answers(plan: Plan, parts: Split, asked: pl.DataFrame) -> dict[str, NDArray[np.float32]]:
+def _answers(plan: Plan, parts: Parts[pl.DataFrame], asked: pl.DataFrame) -> dict[str, NDArray[np.float32]]:
     version = plan.champion
     session = open_session(Path(version.onnx), threads=1)
     types = {entry.name: entry.type for entry in session.get_inputs()}
