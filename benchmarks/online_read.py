@@ -5,10 +5,7 @@ no two entities share one, so that every reader has the most to do. The lean rea
 serving environment, as the router does; Feast in the platform's. Calls are interleaved in rounds.
 """
 
-import json
-import os
 import random
-import subprocess
 import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -16,6 +13,7 @@ from statistics import median, quantiles
 from typing import Any
 
 from assets.resources import platform_for
+from benchmarks._line_process import LineProcess
 from benchmarks._online_worker import timed
 from benchmarks._online_world import ENTITIES, World, feast_stores, make_world, write_speeds
 from benchmarks._redis import own_redis
@@ -49,17 +47,11 @@ def main() -> None:
     _conclude(times, speeds)
 
 
-class _Worker:
-    """The process in the serving environment; one JSON line there, one back."""
+class _Worker(LineProcess):
+    """The process in the serving environment."""
 
     def __init__(self, python: Path, world: World) -> None:
-        self._process = subprocess.Popen(
-            [python, "-m", "benchmarks._online_worker"],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-            env={**os.environ, "PYTHONPATH": str(Path(__file__).parent.parent)},
-        )
+        super().__init__("benchmarks._online_worker", python)
         views = [
             {
                 "name": view.name,
@@ -69,37 +61,12 @@ class _Worker:
             }
             for view in world.views
         ]
-        self._names: list[str] = self.ask(
-            {
-                "views": views,
-                "now": world.now.isoformat(),
-                "sqlite": world.sqlite_store,
-                "redis": world.redis_store,
-                "plain": world.plain_store,
-            }
-        )
+        stores = {"sqlite": world.sqlite_store, "redis": world.redis_store, "plain": world.plain_store}
+        self._names: list[str] = self.ask({"views": views, "now": world.now.isoformat(), **stores})
 
     def readers(self) -> dict[str, Read]:
         """Return each reader over there, by name."""
         return {name: lambda r, name=name: self.ask({"reader": name, "requests": r}) for name in self._names}  # type: ignore[misc]
-
-    def ask(self, question: Any) -> Any:
-        """Send one line and return the answer. Raises LookupError if the process died."""
-        assert self._process.stdin is not None
-        assert self._process.stdout is not None
-        self._process.stdin.write(json.dumps(question) + "\n")
-        self._process.stdin.flush()
-        line = self._process.stdout.readline()
-        if not line:
-            raise LookupError("the reader in the serving environment died; its error stands above")
-        return json.loads(line)
-
-    def __enter__(self) -> "_Worker":
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._process.kill()
-        self._process.wait()
 
 
 def _sdk(store: Any, world: World) -> Read:

@@ -7,20 +7,17 @@ processes, and with two that answer from rows read up to a second ago. Beside th
 the features too, and a FastAPI service that reads them through Feast's SDK. Needs the state that `make demo` leaves.
 """
 
-import json
-import subprocess
-import sys
 import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
-from typing import Any
 
 import numpy as np
 
 from assets.resources import platform_for
 from benchmarks import _serving_bare
+from benchmarks._line_process import LineProcess
 from benchmarks._serving_load import write_requests
 from benchmarks._serving_peers import Peer, fastapi_service, mlflow_server
 from benchmarks._serving_world import World, as_triton, ask, in_parts, served
@@ -66,7 +63,7 @@ def main() -> None:
         served(platform, SPEC, Path(folder) / "home", ROWS, OTHERS) as world,
         mlflow_server(world, Path(folder)) as mlflow,
         fastapi_service(world, Path(folder)) as fastapi,
-        _Load() as load,
+        LineProcess("benchmarks._serving_load") as load,
     ):
         peers = [mlflow, fastapi]
         _require_same(world, peers)
@@ -74,30 +71,6 @@ def main() -> None:
         rounds = _measure(load, targets)
     _print(rounds, targets)
     _conclude(rounds)
-
-
-class _Load:
-    """The asking process: one JSON line there, one back."""
-
-    def __enter__(self) -> "_Load":
-        words = [sys.executable, "-m", "benchmarks._serving_load"]
-        self._process = subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._process.kill()
-        self._process.wait()
-
-    def ask(self, **question: Any) -> Any:
-        """Send one line and return the answer. Raises LookupError if the process died."""
-        assert self._process.stdin is not None
-        assert self._process.stdout is not None
-        self._process.stdin.write(json.dumps(question) + "\n")
-        self._process.stdin.flush()
-        line = self._process.stdout.readline()
-        if not line:
-            raise LookupError("the asking process died; its error stands above")
-        return json.loads(line)
 
 
 def _require_same(world: World, peers: Sequence[Peer]) -> None:
@@ -109,7 +82,7 @@ def _require_same(world: World, peers: Sequence[Peer]) -> None:
             raise ValueError(f"{peer.name} differs by {np.abs(ours - theirs).max()}; nothing is measured")
 
 
-def _announced(world: World, load: _Load, folder: Path, peers: Sequence[Peer]) -> list[str]:
+def _announced(world: World, load: LineProcess, folder: Path, peers: Sequence[Peer]) -> list[str]:
     """Tell the asking process of all that is asked, with requests of each size; return their names."""
     two, kept = (plan.model for plan in world.others)
     models = {
@@ -122,20 +95,20 @@ def _announced(world: World, load: _Load, folder: Path, peers: Sequence[Peer]) -
         for name, (model, tensors) in models.items():
             requests = [as_triton(model, part) for part in in_parts(tensors, rows)]
             file = write_requests(folder / f"{name}-{rows}", requests)
-            load.ask(target=f"{name} {rows}", url=world.url, requests=str(file))
+            load.ask({"target": f"{name} {rows}", "url": world.url, "requests": str(file)})
         for peer in peers:
             file = write_requests(folder / f"{peer.name}-{rows}", [peer.body(p) for p in in_parts(peer.tensors, rows)])
-            load.ask(target=f"{peer.name} {rows}", url=peer.url, requests=str(file))
+            load.ask({"target": f"{peer.name} {rows}", "url": peer.url, "requests": str(file)})
     return [*models, *(peer.name for peer in peers)]
 
 
-def _measure(load: _Load, targets: Sequence[str]) -> Rounds:
+def _measure(load: LineProcess, targets: Sequence[str]) -> Rounds:
     rounds: Rounds = {(target, name): [] for name in LOADS for target in targets}
     for turn in range(ROUNDS + 1):
         for name, (rows, concurrency) in LOADS.items():
             for target in targets:
                 seconds = SECONDS if turn else WARM_UP
-                told = load.ask(target=f"{target} {rows}", concurrency=concurrency, seconds=seconds)
+                told = load.ask({"target": f"{target} {rows}", "concurrency": concurrency, "seconds": seconds})
                 p50, p99 = np.percentile(told["latencies"] or [np.inf], [50, 99])
                 answered = rows * len(told["latencies"]) / told["seconds"]
                 if turn:
