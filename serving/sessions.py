@@ -63,10 +63,10 @@ class Sessions:
                 self._open.move_to_end(path)
                 return self._open[path].session
             self._leave(self.budget - _guess(path))
-            before = _resident()
-            session = open_session(path)
-            self._open[path] = _Open(session, max(_resident() - before, _guess(path)))
-            return session
+        before = _resident()
+        session = open_session(path)  # not under the lock: who answers must not wait for what is opened beside
+        with self._lock:
+            return self._open.setdefault(path, _Open(session, max(_resident() - before, _guess(path)))).session
 
     def forget(self, wanted: Iterable[str]) -> None:
         """Close all that are not wanted any more."""
