@@ -30,11 +30,14 @@ from benchmarks.report import conclude
 from ml.models import model_named
 from ml.scoring import open_session
 from ml.settings import Settings
+from ml.spec import Slo
 from serving.control import Control
 from serving.plan import ANSWERING, Plan
 from serving.rollout import Newcomer, begin, deploy, promote, rollback
 
-SPEC = model_named("flight_delay")
+_SPEC = model_named("flight_delay")
+# The askers take all cores; how fast a version must answer to be let in is not what is measured here.
+SPEC = _SPEC.model_copy(update={"serving": _SPEC.serving.model_copy(update={"slo": Slo(p99_ms=2000)})})
 MINUTES = float(os.environ.get("HEADWATER_SWAP_MINUTES", "10"))
 CYCLES, ASKERS, ROWS = 4, 8, 512
 PEER_SWAPS, PEER_PAUSE = 5, 2.0
