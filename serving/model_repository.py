@@ -72,8 +72,7 @@ class ModelRepository:
 
     def next_revision(self, model: str) -> int:
         """Return the revision after all that were ever written, refused ones included."""
-        plans = _numbers(self._plans(model), ".json")
-        return max([0, *plans, *_numbers(self.models / model), *_numbers(self.home / "refused" / model)]) + 1
+        return max([self._newest(model), *_numbers(self.home / "refused" / model)]) + 1
 
     def write_plan(self, plan: Plan) -> None:
         """Write the plan as a new revision. Nobody answers by it before `point`."""
@@ -122,18 +121,13 @@ class ModelRepository:
 
     def history(self, model: str) -> list[Plan]:
         """Return all deployed plans, oldest first, the serving one last."""
-        serving = self.deployed(model)
-        if serving is None:
-            return []
-        numbers = {*_numbers(self._plans(model), ".json"), *self._old_plans(model)}
-        found = [self._plan(model, number) for number in sorted(numbers) if number <= serving.revision]
-        return [plan for plan in found if plan is not None]
+        return list(self._newest_first(model))[::-1]
 
     def previous(self, model: str) -> Plan | None:
         """Return the newest plan of another champion than the one that serves, None if there is none."""
-        history = self.history(model)
-        others = [plan for plan in history if plan.champion.version != history[-1].champion.version]
-        return others[-1] if others else None
+        plans = self._newest_first(model)
+        serving = next(plans, None)
+        return next((plan for plan in plans if serving and plan.champion.version != serving.champion.version), None)
 
     def discard_unproven(self, model: str, reason: str = "never verified") -> Plan | None:
         """Point to the proven plan again, put those above it under refused/, drop what only they needed; return it.
@@ -142,6 +136,8 @@ class ModelRepository:
         """
         serving = self.deployed(model)
         last = serving.revision if serving else 0
+        if "before" not in _told(self.pointer(model)) and self._newest(model) <= last:
+            return serving
         if serving is not None:
             if "before" in _told(self.pointer(model)):
                 self.point(serving, proven=True)
@@ -160,6 +156,19 @@ class ModelRepository:
             if folder.name not in used:
                 shutil.rmtree(folder)
         return serving
+
+    def _newest(self, model: str) -> int:
+        """Return the highest number of a plan or of Triton's revisions."""
+        return max([0, *_numbers(self._plans(model), ".json"), *_numbers(self.models / model)])
+
+    def _newest_first(self, model: str) -> Iterator[Plan]:
+        """Yield the deployed plans, the serving one first."""
+        serving = self.deployed(model)
+        numbers = {*_numbers(self._plans(model), ".json"), *self._old_plans(model)} if serving else set()
+        for number in sorted((n for n in numbers if serving and n <= serving.revision), reverse=True):
+            plan = self._plan(model, number)
+            if plan is not None:
+                yield plan
 
     def _refuse(self, model: str, number: int, reason: str) -> None:
         folder = self.home / "refused" / model / str(number)

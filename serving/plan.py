@@ -11,6 +11,7 @@ import types
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
@@ -290,11 +291,17 @@ def _decode(hint: Any, value: Any, where: str) -> Any:
     return value
 
 
+@cache
+def _fields(hint: Any) -> tuple[dict[str, Any], frozenset[str]]:
+    """Return the types of a dataclass's fields, and the names of those that have no default."""
+    needed = frozenset(f.name for f in dataclasses.fields(hint) if f.default is dataclasses.MISSING)
+    return get_type_hints(hint), needed
+
+
 def _decode_dataclass(hint: Any, value: Any, where: str) -> Any:
     if not isinstance(value, dict):
         raise ValueError(f"{where} is {value!r}; it must be an object")
-    hints = get_type_hints(hint)
-    needed = {f.name for f in dataclasses.fields(hint) if f.default is dataclasses.MISSING}
+    hints, needed = _fields(hint)
     missing, unknown = sorted(needed - value.keys()), sorted(value.keys() - hints.keys())
     if missing or unknown:
         raise ValueError(f"{where} lacks {missing} and has unknown {unknown}")

@@ -110,7 +110,10 @@ class Server:
         if plan is None:
             return
         load_own(control, self.repository, plan, self._settings)
-        if not self.repository.configured(plan) or not control.ready(model):
+        if not self.repository.configured(plan):
+            self.repository.configure(plan)
+            control.load(model)
+        elif not control.ready(model):
             control.load(model)
         if self._recovered(control, plan).revision != plan.revision or self._missing(plan):
             control.unload(model)
