@@ -11,7 +11,7 @@ import types
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
@@ -275,6 +275,8 @@ def _decode(hint: Any, value: Any, where: str) -> Any:
     if origin is tuple:
         if not isinstance(value, list):
             raise ValueError(f"{where} is {value!r}; it must be a list")
+        if arguments[0] is Input and not where.startswith("inputs"):
+            return _inputs(json.dumps(value), "inputs")
         return tuple(_decode(arguments[0], item, f"{where}[{index}]") for index, item in enumerate(value))
     if origin is Literal:
         accepted = value in arguments
@@ -296,6 +298,13 @@ def _fields(hint: Any) -> tuple[dict[str, Any], frozenset[str]]:
     """Return the types of a dataclass's fields, and the names of those that have no default."""
     needed = frozenset(f.name for f in dataclasses.fields(hint) if f.default is dataclasses.MISSING)
     return get_type_hints(hint), needed
+
+
+@lru_cache(maxsize=256)
+def _inputs(text: str, where: str) -> tuple[Input, ...]:
+    """Decode a version's inputs; the versions of a plan mostly have the same."""
+    found: tuple[Input, ...] = _decode(tuple[Input, ...], json.loads(text), where)
+    return found
 
 
 def _decode_dataclass(hint: Any, value: Any, where: str) -> Any:

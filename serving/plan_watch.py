@@ -4,11 +4,12 @@ import os
 import socket
 import sys
 import threading
+from contextlib import suppress
 from pathlib import Path
 
 from serving.model_repository import ModelRepository, configuration_of
 from serving.router import Router
-from serving.router_states import RouterState, StateFile
+from serving.router_states import BEAT_SECONDS, RouterState, StateFile
 from serving.scorer import Call
 
 LOOK_SECONDS = 0.05
@@ -29,12 +30,16 @@ class PlanWatch:
         self._model, self._configuration = model, configuration_of(plan)
         self._file = StateFile(home, model)
         self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="plan-watch", daemon=True)
+        self._threads = [
+            threading.Thread(target=work, name=name, daemon=True)
+            for name, work in (("plan-watch", self._run), ("plan-beat", self._beat))  # opening a plan may take long
+        ]
 
     def start(self) -> None:
         """Follow the pointer from now on."""
         self._file.write(self._state())
-        self._thread.start()
+        for thread in self._threads:
+            thread.start()
 
     def look(self) -> None:
         """Take over the plan that the pointer names, if it is another one of our configuration."""
@@ -53,7 +58,8 @@ class PlanWatch:
     def close(self) -> None:
         """Stop watching, and close the router."""
         self._stop.set()
-        self._thread.join()
+        for thread in self._threads:
+            thread.join()
         self._file.remove()
         self.router.close()
 
@@ -62,11 +68,15 @@ class PlanWatch:
         while not self._stop.wait(LOOK_SECONDS):
             try:
                 self.look()
-                self._file.beat()
             except Exception as error:  # a full disk, a damaged pointer: what we have goes on
                 if str(error) != told:
                     told = str(error)
                     print(f"model {self._model!r} cannot look for another plan: {told}", file=sys.stderr, flush=True)
+
+    def _beat(self) -> None:
+        while not self._stop.wait(BEAT_SECONDS):
+            with suppress(OSError):  # then it counts as dead, as it may be to others
+                self._file.beat()
 
     def _state(self, refused: int = 0, reason: str = "") -> RouterState:
         return RouterState(

@@ -17,7 +17,7 @@ from serving.process import ended
 
 BEAT_SECONDS = 1.0
 STALE_SECONDS = 5.0  # without a beat it is dead
-PATIENCE_SECONDS = 20.0
+PATIENCE_SECONDS = 60.0
 _POLL_SECONDS = 0.02
 
 
@@ -38,7 +38,6 @@ class StateFile:
 
     def __init__(self, home: Path, model: str) -> None:
         self._path = home / "routers" / model / f"{uuid.uuid4().hex[:12]}.json"
-        self._beaten = 0.0
 
     def write(self, state: RouterState) -> None:
         """Say something else of oneself. Raises OSError."""
@@ -46,13 +45,10 @@ class StateFile:
         new = self._path.with_suffix(".new")
         new.write_text(json.dumps(asdict(state)))
         os.replace(new, self._path)
-        self._beaten = time.monotonic()
 
     def beat(self) -> None:
-        """Say that one lives, if it is time to."""
-        if time.monotonic() - self._beaten >= BEAT_SECONDS:
-            self._beaten = time.monotonic()
-            os.utime(self._path)
+        """Say that one lives. Raises OSError."""
+        os.utime(self._path)
 
     def remove(self) -> None:
         """Say that one has gone."""
