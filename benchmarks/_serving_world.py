@@ -53,8 +53,10 @@ class World:
 
 
 @contextmanager
-def served(platform: Platform, spec: ModelSpec, home: Path, rows: int, others: Mapping[str, Any]) -> Iterator[World]:
-    """Serve the deployed version of the model, and yield that with `rows` rows of the test window to ask for.
+def served(
+    platform: Platform, spec: ModelSpec, home: Path, rows: int, others: Mapping[str, Any], graph: Path | None = None
+) -> Iterator[World]:
+    """Serve the deployed version of the model, or `graph`, and yield it with `rows` rows of the test window to ask for.
 
     Of `others` each is the same model once more, by what its name ends with, with other serving settings. The bare
     model is served, too. Raises LookupError if the model is not deployed, ValueError if the bare one answers otherwise.
@@ -68,7 +70,7 @@ def served(platform: Platform, spec: ModelSpec, home: Path, rows: int, others: M
     server = Server(settings)
     try:
         server.start()
-        onnx = Path(deployed.champion.onnx)
+        onnx = graph or Path(deployed.champion.onnx)
         plan, *more = (
             deploy(one, deployed.champion.version, onnx, platform.feature_views, settings)
             for one in (spec, *(_with(spec, name, **serving) for name, serving in others.items()))

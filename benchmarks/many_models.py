@@ -1,9 +1,10 @@
 """A thousand versions of one model, each with weights of its own, open in one process: memory, load time, answer time.
 
-One plan names them all; what is measured is the router's process in a real Triton. Asked are single rows by one asker,
-each of another version in turn, against a router with one version, in interleaved rounds. Beside it what one would do
-with Triton alone: a model a version, of which as many are loaded as HEADWATER_MANY_PEERS says (default 20), and their
-memory and time a model. Needs what `make demo` leaves.
+The network is a small one of the model's, a graph of at most 200 KB. One plan names them all; what is measured is the
+router's process in a real Triton. Asked are single rows by one asker, each of another version in turn, against a router
+with one version, in interleaved rounds. Beside it what one would do with Triton alone: a model a version, of which as
+many are loaded as HEADWATER_MANY_PEERS says (default 20), and their memory and time a model. Needs what `make demo`
+leaves.
 """
 
 import dataclasses
@@ -17,15 +18,20 @@ from typing import Any
 
 import grpc
 import numpy as np
+import torch
 from tritonclient.grpc import service_pb2
 
-from assets.resources import platform_for
+from assets.resources import Platform, platform_for
 from benchmarks import _serving_bare
 from benchmarks._graph_versions import write_version
 from benchmarks._serving_world import World, as_triton, in_parts, served
 from benchmarks.report import conclude
+from ml.export import export
 from ml.models import model_named
 from ml.settings import Settings
+from ml.spec import NetworkSettings
+from ml.split import split_rows
+from ml.training import fit
 from serving.control import Control
 from serving.model_repository import configuration_of
 from serving.plan import PROBE, Arm, Plan, Version
@@ -38,6 +44,8 @@ VERSIONS = int(os.environ.get("HEADWATER_MANY_VERSIONS", "1000"))
 PEERS = int(os.environ.get("HEADWATER_MANY_PEERS", "20"))
 ROUNDS, ANSWERS = 5, 1000
 MEMORY, P99 = 1024.0, 1.5
+ROWS = 20_000  # that the small network learns from; how well does not matter here
+SMALL = NetworkSettings(hidden=(32, 16), embedding_size=4, bins=6)
 
 
 def main() -> None:
@@ -45,7 +53,7 @@ def main() -> None:
     platform = platform_for(Settings())
     with (
         tempfile.TemporaryDirectory() as folder,
-        served(platform, SPEC, Path(folder) / "home", ANSWERS, {"one": {}}) as world,
+        served(platform, SPEC, Path(folder) / "home", ANSWERS, {"one": {}}, _small(platform, Path(folder))) as world,
     ):
         versions = _versions(world, Path(folder) / "graphs")
         size = Path(versions[0].onnx).stat().st_size
@@ -55,6 +63,14 @@ def main() -> None:
         times = _rounds(world, plan)
         memory = _resident(world, plan)
         _conclude(size, memory, seconds, times, _peers(world, versions))
+
+
+def _small(platform: Platform, folder: Path) -> Path:
+    """Train a small network of the model for a moment, and return its graph."""
+    spec = SPEC.model_copy(update={"network": SMALL, "training": SPEC.training.model_copy(update={"epochs": 1})})
+    parts = split_rows(spec, platform.lake.read(f"{spec.name}/training_set").collect())
+    export(fit(spec, parts.train.sample(ROWS, seed=7), parts.validation, torch.device("cpu")), folder / "small.onnx")
+    return folder / "small.onnx"
 
 
 def _versions(world: World, folder: Path) -> list[Version]:
