@@ -32,6 +32,7 @@ from ml.settings import Settings
 from ml.spec import NetworkSettings
 from ml.split import split_rows
 from ml.training import fit
+from serving.compiled import compile_graph
 from serving.control import Control
 from serving.model_repository import configuration_of
 from serving.plan import PROBE, Arm, Plan, Version
@@ -80,10 +81,15 @@ def _versions(world: World, folder: Path) -> list[Version]:
         dataclasses.replace(
             champion,
             version=str(1000 + number),
-            onnx=str(write_version(Path(champion.onnx), number, folder / f"{number}" / "model.onnx")),
+            onnx=str(_compiled(write_version(Path(champion.onnx), number, folder / f"{number}" / "model.onnx"))),
         )
         for number in range(VERSIONS)
     ]
+
+
+def _compiled(graph: Path) -> Path:
+    compile_graph(graph)  # as the model repository does with what is deployed
+    return graph
 
 
 def _load_all(world: World, versions: Sequence[Version]) -> Plan:

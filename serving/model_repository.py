@@ -17,6 +17,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from serving.compiled import compile_graph
 from serving.defaults import FILE as DEFAULTS
 from serving.plan import MAX_BATCH, Plan, load_plan
 
@@ -49,7 +50,7 @@ class ModelRepository:
             yield
 
     def write_artifact(self, model: str, version: str, onnx: Path, defaults: Mapping[str, Any] | None = None) -> Path:
-        """Copy the ONNX file of a model version, with the rows to answer with while features are not read beside it.
+        """Copy the ONNX file of a version; beside it, compiled, and the rows to answer with while features are not read.
 
         Returns the place of the ONNX file; what is there already stays.
         Raises LookupError if there is no such file and ValueError if the version is there with other bytes.
@@ -64,6 +65,7 @@ class ModelRepository:
 
         def fill(folder: Path) -> None:
             shutil.copyfile(onnx, folder / target.name)
+            compile_graph(folder / target.name)
             if defaults:
                 (folder / DEFAULTS).write_text(json.dumps(defaults))
 

@@ -4,6 +4,7 @@ Runs in the serving environment.
 """
 
 import os
+import sys
 import threading
 from collections import OrderedDict
 from collections.abc import Iterable
@@ -13,8 +14,10 @@ from typing import NamedTuple
 
 import onnxruntime as ort
 
+from serving.compiled import SUFFIX
+
 _PAGE = os.sysconf("SC_PAGE_SIZE")
-_BESIDE = 200_000  # bytes that a session takes beside two copies of its weights
+_BESIDE = 500_000  # bytes that a session takes beside two copies of its weights
 
 
 class _Open(NamedTuple):
@@ -91,13 +94,19 @@ def _guess(path: str) -> int:
 
 
 def open_session(path: str) -> ort.InferenceSession:
-    """Open a graph with one thread. Raises LookupError if there is no such file."""
+    """Open a graph, in its compiled form if it has one, with one thread. Raises LookupError if it is not there."""
     if not Path(path).is_file():
         raise LookupError(f"no ONNX file at {path}; deploy the model again")
     options = ort.SessionOptions()
     options.intra_op_num_threads = options.inter_op_num_threads = 1
     _share_arena()
     options.add_session_config_entry("session.use_env_allocators", "1")
+    compiled = Path(path).with_suffix(SUFFIX)
+    if compiled.is_file():
+        try:
+            return ort.InferenceSession(str(compiled), options, providers=["CPUExecutionProvider"])
+        except Exception as error:  # of another release of ONNX Runtime, or damaged
+            print(f"{compiled} cannot be opened ({error}); the ONNX file is", file=sys.stderr, flush=True)
     return ort.InferenceSession(path, options, providers=["CPUExecutionProvider"])
 
 
