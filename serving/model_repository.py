@@ -50,7 +50,7 @@ class ModelRepository:
             yield
 
     def write_artifact(self, model: str, version: str, onnx: Path, defaults: Mapping[str, Any] | None = None) -> Path:
-        """Copy the ONNX file of a version; beside it, compiled, and the rows to answer with while features are not read.
+        """Copy the ONNX file of a version; beside it, compiled, and rows to answer with while features are not read.
 
         Returns the place of the ONNX file; what is there already stays.
         Raises LookupError if there is no such file and ValueError if the version is there with other bytes.
