@@ -177,6 +177,14 @@ class ServingSettings(Frozen):
     feature_cache_ms: int = Field(
         0, ge=0, description="Age up to which online rows that were read before may answer again; 0: they never do."
     )
+    max_queue: int = Field(
+        1024, gt=0, description="Requests that may wait for the router; one more is refused at once, to be asked again."
+    )
+    max_wait_ms: int = Field(
+        1000,
+        gt=0,
+        description="Longest wait of a request for the router, in milliseconds; then it is refused, unscored.",
+    )
     max_row_us: float = Field(
         50.0,
         gt=0,

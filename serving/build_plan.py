@@ -53,6 +53,8 @@ def build_plan(
         output=task_of(spec).output,
         feature_cache_ms=spec.serving.feature_cache_ms,
         processes=spec.serving.processes,
+        max_queue=spec.serving.max_queue,
+        max_wait_ms=spec.serving.max_wait_ms,
     )
 
 

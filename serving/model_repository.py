@@ -166,10 +166,18 @@ def config_pbtxt(plan: Plan) -> str:
             f"input [\n{_joined(inputs)}\n]",
             f"output [\n{_joined(outputs)}\n]",
             f"instance_group [ {{ count: {plan.processes}, kind: KIND_CPU }} ]",
-            "dynamic_batching { }",
+            f"dynamic_batching {{ default_queue_policy {{ {_queue(plan)} }} }}",
             "version_policy { latest { num_versions: 1 } }",
             "",
         ]
+    )
+
+
+def _queue(plan: Plan) -> str:
+    """Bound how many wait and for how long; a request may ask for less (`timeout`), as its caller does not wait on."""
+    return (
+        f"timeout_action: REJECT, default_timeout_microseconds: {plan.max_wait_ms * 1000}, "
+        f"allow_timeout_override: true, max_queue_size: {plan.max_queue}"
     )
 
 

@@ -99,7 +99,15 @@ def test_a_refused_revision_leaves_triton_s_sight_with_its_reason_and_number(
 
 def test_the_configuration_serves_only_the_newest_revision_in_batches(tmp_path: Path) -> None:
     config = config_pbtxt(example_plan(tmp_path))
-    for wanted in ('backend: "python"', "latest { num_versions: 1 }", "dynamic_batching", "count: 1"):
+    queue = (
+        "timeout_action: REJECT, default_timeout_microseconds: 1000000, allow_timeout_override: true, max_queue_size"
+    )
+    for wanted in (
+        f"dynamic_batching {{ default_queue_policy {{ {queue}: 1024 }} }}",
+        'backend: "python"',
+        "latest { num_versions: 1 }",
+        "count: 1",
+    ):
         assert wanted in config
     assert "count: 3" in config_pbtxt(replace(example_plan(tmp_path), processes=3))
     assert '{ name: "runway", data_type: TYPE_FP64, dims: [ 1 ] }' in config
