@@ -8,16 +8,19 @@ import json
 import math
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
-from typing import Any, NamedTuple
+from pathlib import Path
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 from tritonclient.grpc import InferInput
 
 from ml.settings import Settings
 from serving.channel import open_channel, translated
+from serving.credentials import Credentials, of_client, read_token
 from serving.plan import MAX_BATCH, PROBE
+from serving.retry import retried
 
 _OUTPUTS = ("model_version", "prediction_id", "degraded", "feature_status")
 _ANSWERS = ("probability", "value")  # a model has one of them
@@ -55,31 +58,60 @@ class Prediction(NamedTuple):
 class HeadwaterClient:
     """A client of one Triton server at `url` (host:port); each call ends within `timeout` seconds.
 
-    A `probe` is answered like any other request, but not logged.
+    A `probe` is answered like any other request, but not logged. With `ca`, whom to trust, it speaks TLS, with `cert`
+    and `key` mutual TLS (files in PEM); `token` is what the server asks of an inference. `retry`: within the timeout
+    it asks again where nothing was sent (no connection) or nothing was scored (Triton's queue is full), after random
+    pauses that double. It never does after a timeout or a broken connection: the answer may be in the prediction log.
     """
 
-    def __init__(self, url: str, timeout: float = 2.0, probe: bool = False) -> None:
+    def __init__(
+        self,
+        url: str,
+        timeout: float = 2.0,
+        probe: bool = False,
+        *,
+        ca: Path | None = None,
+        cert: Path | None = None,
+        key: Path | None = None,
+        token: str | None = None,
+        retry: bool = True,
+    ) -> None:
         self.url = url
         self.timeout = timeout
+        self._retry = retry
         self._parameters = {PROBE: True} if probe else None
-        self._triton = open_channel(url)
+        self._triton = open_channel(url, Credentials(ca, cert, key, token))
         self._fields: dict[str, dict[str, str]] = {}
+
+    @classmethod
+    def of(cls, settings: Settings, timeout: float = 2.0, probe: bool = False) -> Self:
+        """Return a client of the platform's own Triton, with what the settings say of TLS and token."""
+        shown = of_client(settings)
+        url = f"127.0.0.1:{settings.triton_grpc_port}"
+        return cls(url, timeout, probe, ca=shown.ca, cert=shown.cert, key=shown.key, token=shown.token)
 
     def fields(self, model: str) -> dict[str, str]:
         """Return the model's fields, name to Triton type: BYTES (text) or FP64 (number or time)."""
         return self._ask_fields(model, time.monotonic() + self.timeout)
 
     def _ask_fields(self, model: str, until: float) -> dict[str, str]:
-        with translated(self.url, model, self.timeout):
-            metadata = self._triton.get_model_metadata(model, client_timeout=_left(until))
+        def ask() -> Any:
+            with translated(self.url, model, self.timeout):
+                return self._triton.get_model_metadata(model, client_timeout=_left(until))
+
+        metadata = self._asked(ask, until)
         return {field.name: field.datatype for field in metadata.inputs}
+
+    def _asked(self, ask: Callable[[], Any], until: float) -> Any:
+        return retried(ask, until) if self._retry else ask()
 
     def predict(self, model: str, rows: Sequence[Mapping[str, Any]]) -> list[Prediction]:
         """Return a prediction a row, in order. A row has every field of the model; None is a missing value.
 
         An FP64 field takes a number, a datetime or an ISO timestamp: with a zone it becomes seconds since
-        1970-01-01T00:00 UTC, without one the same on its own wall clock. Raises ConnectionError,
-        TimeoutError, LookupError (unknown model), ValueError (wrong or missing field) or RuntimeError (the
+        1970-01-01T00:00 UTC, without one the same on its own wall clock. More rows than a batch are several requests
+        within one timeout. Raises ConnectionError (`serving.channel.BusyError`: ask again later), PermissionError
+        (token), TimeoutError, LookupError (unknown model), ValueError (wrong or missing field) or RuntimeError (the
         model failed).
         """
         until = time.monotonic() + self.timeout
@@ -112,8 +144,14 @@ class HeadwaterClient:
             tensor = InferInput(name, list(column.shape), self._fields[model][name])
             tensor.set_data_from_numpy(column)
             inputs.append(tensor)
-        with translated(self.url, model, self.timeout):
-            result = self._triton.infer(model, inputs, parameters=self._parameters, client_timeout=_left(until))
+
+        def ask() -> Any:
+            left = _left(until)  # also in Triton's queue: what nobody waits for is not scored
+            options = {"parameters": self._parameters, "timeout": int(left * 1e6), "client_timeout": left}
+            with translated(self.url, model, self.timeout):
+                return self._triton.infer(model, inputs, **options)
+
+        result = self._asked(ask, until)
         answer = next((name for name in _ANSWERS if result.get_output(name) is not None), _ANSWERS[0])
         outputs = [result.as_numpy(name) for name in (answer, *_OUTPUTS)]
         for output in outputs:
@@ -208,7 +246,24 @@ def _parser(settings: Settings) -> argparse.ArgumentParser:
     parser.add_argument("fields", nargs="*", metavar="name=value", help="all fields of the model; name= is missing")
     parser.add_argument("--url", default=f"127.0.0.1:{settings.triton_grpc_port}", help="Triton's gRPC (%(default)s)")
     parser.add_argument("--timeout", type=float, default=2.0, help="seconds until it gives up (%(default)s)")
+    ca, cert, key = (
+        settings.serving_ca or settings.serving_tls_cert,
+        settings.serving_client_cert,
+        settings.serving_client_key,
+    )
+    parser.add_argument("--ca", type=Path, default=ca, help="PEM of whom to trust: then it speaks TLS (%(default)s)")
+    parser.add_argument("--cert", type=Path, default=cert, help="PEM of your certificate, for mutual TLS (%(default)s)")
+    parser.add_argument("--key", type=Path, default=key, help="PEM of its key (%(default)s)")
+    token = settings.serving_token_file
+    parser.add_argument("--token-file", type=Path, default=token, help="file with the server's token (%(default)s)")
+    parser.add_argument("--no-retry", action="store_true", help="do not ask again where nothing was sent or scored")
     return parser
+
+
+def _client(options: argparse.Namespace) -> HeadwaterClient:
+    token = options.token_file and read_token(options.token_file)
+    tls = {name: getattr(options, name) for name in ("ca", "cert", "key")}
+    return HeadwaterClient(options.url, options.timeout, **tls, token=token, retry=not options.no_retry)
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -219,7 +274,7 @@ def main(arguments: list[str] | None = None) -> int:
         parser.error("fields are given as name=value")
     row = dict(field.split("=", 1) for field in options.fields)
     try:
-        (prediction,) = HeadwaterClient(options.url, options.timeout).predict(options.model, [row])
+        (prediction,) = _client(options).predict(options.model, [row])
     except (OSError, LookupError, ValueError, RuntimeError) as error:
         print(error, file=sys.stderr)
         return 1

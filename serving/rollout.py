@@ -62,7 +62,7 @@ def deploy(
     repository = ModelRepository(settings.serving_home)
 
     def prove(plan: Plan) -> None:
-        latency = measure(spec.name, version, settings.triton_grpc_port, rows, spec.serving.slo.p99_ms)
+        latency = measure(spec.name, version, settings, rows, spec.serving.slo.p99_ms)
         measured(latency)
         latency.require(spec.serving.slo.p99_ms)
 
@@ -186,7 +186,7 @@ def _previous(repository: ModelRepository, name: str) -> Plan:
 
 
 def _control(settings: Settings) -> Control:
-    return Control(f"127.0.0.1:{settings.triton_grpc_port}")
+    return Control(settings)
 
 
 def _print(state: RolloutStatus) -> None:
