@@ -100,5 +100,6 @@ def _unreachable(url: str, message: str) -> ConnectionError:
         return ConnectionError(
             f"no TLS with Triton at {url}: --ca, --cert, --key or its host name do not fit ({message})"
         )
-    error = UnsentError if "failed to connect" in message.lower() else ConnectionError
-    return error(f"no Triton at {url}; start it with make demo")
+    if "failed to connect" in message.lower():
+        return UnsentError(f"no Triton at {url}; start it with make demo")
+    return ConnectionError(f"no Triton at {url}; start it with make demo, or give --ca if it speaks TLS")

@@ -261,7 +261,7 @@ def _parser(settings: Settings) -> argparse.ArgumentParser:
 
 
 def _client(options: argparse.Namespace) -> HeadwaterClient:
-    token = options.token_file and read_token(options.token_file)
+    token = None if options.token_file is None else read_token(options.token_file)
     tls = {name: getattr(options, name) for name in ("ca", "cert", "key")}
     return HeadwaterClient(options.url, options.timeout, **tls, token=token, retry=not options.no_retry)
 

@@ -56,7 +56,7 @@ OPEN = Credentials()  # of a server without TLS and token
 
 def of_client(settings: Settings, control: str | None = None) -> Credentials:
     """Return what the platform's own clients show by the settings. Raises LookupError or ValueError."""
-    token = settings.serving_token_file and read_token(settings.serving_token_file)
+    token = None if settings.serving_token_file is None else read_token(settings.serving_token_file)
     ca = settings.serving_ca or settings.serving_tls_cert
     return Credentials(ca, settings.serving_client_cert, settings.serving_client_key, token, control)
 

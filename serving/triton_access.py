@@ -72,14 +72,14 @@ def _require_whole(settings: Settings) -> None:
 
 
 def _require_pair(context: ssl.SSLContext, settings: Settings, cert: str, key: str) -> None:
-    paths = [_read(settings, name) for name in (cert, key)]
-    if None in paths:
+    chain, secret = _read(settings, cert), _read(settings, key)
+    if chain is None:
         return
     try:
-        context.load_cert_chain(*paths, password="")  # type: ignore[arg-type] # a key with a password would ask for it
+        context.load_cert_chain(chain, secret, password="")  # a key with a password would ask for it
     except ssl.SSLError as error:
         raise ValueError(
-            f"{paths[0]} ({_variable(cert)}) and {paths[1]} ({_variable(key)}) are no certificate and its key without "
+            f"{chain} ({_variable(cert)}) and {secret} ({_variable(key)}) are no certificate and its key without "
             f"a password, in PEM: {error}"
         ) from None
 
