@@ -17,7 +17,7 @@ from serving.client import HeadwaterClient
 from serving.server import Server
 from serving.triton_files import free_ports
 
-PORTS = ("triton_http_port", "triton_grpc_port", "triton_metrics_port")
+PORTS = ("triton_grpc_port", "triton_metrics_port")
 
 
 @contextmanager
@@ -46,7 +46,7 @@ def served(original: Platform, copy: Platform) -> Iterator[Platform]:
 
 def ask(settings: Settings, model: str, rows: Sequence[dict[str, Any]]) -> list[tuple[Any, ...]]:
     """Return what Triton answers for rows that have the model's fields: probability, version, each view's status."""
-    client = HeadwaterClient(f"127.0.0.1:{settings.triton_grpc_port}", timeout=10)
+    client = HeadwaterClient.of(settings, timeout=10)
     try:
         wanted = client.fields(model)
         answers = client.predict(model, [{name: row[name] for name in wanted} for row in rows])

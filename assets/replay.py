@@ -34,7 +34,7 @@ def ask_in_order(platform: Platform, spec: ModelSpec, rows: pl.DataFrame, timeou
     """
     admit_use(platform, "push", [view.name for view in platform.feature_views if view.online])
     clock, online = ReplayClock(platform.settings.clock_file), open_online_rows(platform.settings.online_store)
-    client = HeadwaterClient(f"127.0.0.1:{platform.settings.triton_grpc_port}", timeout)
+    client = HeadwaterClient.of(platform.settings, timeout)
     try:
         fields = client.fields(spec.name)
         before: datetime | None = None

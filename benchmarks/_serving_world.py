@@ -31,7 +31,7 @@ from serving.rollout import deploy
 from serving.server import Server
 from serving.triton_files import free_ports
 
-_PORTS = ("triton_http_port", "triton_grpc_port", "triton_metrics_port")
+_PORTS = ("triton_grpc_port", "triton_metrics_port")
 
 Tensors = Mapping[str, NDArray[Any]]
 
@@ -79,7 +79,7 @@ def served(
         asked = asked.sample(min(asked.height, rows), seed=7).select(field.name for field in plan.request)
         router = _request(plan, asked)
         bare = _logged_features(plan, server.url, router)
-        _load_bare(settings, plan, server.url, bare)
+        _load_bare(settings, plan, bare)
         _require_same(plan, server.url, router, bare)
         yield World(platform, settings, plan, more, server.url, router, bare)
     finally:
@@ -111,10 +111,10 @@ def _logged_features(plan: Plan, url: str, router: Tensors) -> dict[str, NDArray
     raise LookupError(f"the router did not log {len(asked)} predictions within 30 s in {plan.prediction_log}")
 
 
-def _load_bare(settings: Settings, plan: Plan, url: str, bare: Tensors) -> None:
+def _load_bare(settings: Settings, plan: Plan, bare: Tensors) -> None:
     types = {name: triton_type(column) for name, column in bare.items()}
     _serving_bare.write(settings.serving_home / "models", Path(plan.champion.onnx), types, plan.output, MAX_BATCH)
-    control = Control(url)
+    control = Control(settings)
     control.load(_serving_bare.NAME)
     control.close()
 

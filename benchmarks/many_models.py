@@ -143,7 +143,7 @@ def _mib(pid: int) -> float:
 
 def _peers(world: World, versions: Sequence[Version]) -> tuple[float, float]:
     """Load versions as Triton models of their own; return MiB and seconds a model."""
-    models, control = world.settings.serving_home / "models", Control(world.url)
+    models, control = world.settings.serving_home / "models", Control(world.settings)
     before = _all_mib(world)
     started = time.perf_counter()
     for version in versions[:PEERS]:

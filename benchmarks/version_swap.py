@@ -143,7 +143,7 @@ def _asking(world: World, folder: Path, requests: list[bytes]) -> Iterator[Path]
 def _peer(world: World, folder: Path) -> tuple[dict[str, Any], list[tuple[str, float]]]:
     """Swap versions of the bare model as Triton does it; return the answers, and when each version was asked for."""
     requests = [as_triton(_serving_bare.NAME, part) for part in in_parts(world.bare, 1)]
-    control, loads = Control(world.url), []
+    control, loads = Control(world.settings), []
     with _asking(world, folder / "peer", requests) as file:
         for number in range(2, 2 + PEER_SWAPS):
             time.sleep(PEER_PAUSE)

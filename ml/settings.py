@@ -22,9 +22,21 @@ class Settings(BaseSettings):
     serving_python: Path = Field(
         Path(".venv-serving/bin/python"), description="Python of the serving environment (numpy < 2)."
     )
-    triton_http_port: int = Field(8000, description="Triton's HTTP port on loopback.")
     triton_grpc_port: int = Field(8001, description="Triton's gRPC port on loopback.")
     triton_metrics_port: int = Field(8002, description="Triton's Prometheus port on loopback.")
+    serving_tls_cert: Path | None = Field(None, description="PEM: Triton's certificate chain; set: gRPC is TLS only.")
+    serving_tls_key: Path | None = Field(None, description="PEM: the key of that certificate.")
+    serving_tls_client_ca: Path | None = Field(
+        None, description="PEM: who signs clients' certificates; set: mutual TLS, every client needs one."
+    )
+    serving_ca: Path | None = Field(
+        None, description="PEM: whom our own clients trust; unset: exactly Triton's certificate, if it is set."
+    )
+    serving_client_cert: Path | None = Field(None, description="PEM: our own clients' certificate, for mutual TLS.")
+    serving_client_key: Path | None = Field(None, description="PEM: the key of that certificate.")
+    serving_token_file: Path | None = Field(
+        None, description="File whose text every inference must bring; unset: whoever reaches the port may ask."
+    )
     ui_port: int = Field(3000, description="Port of the Dagster UI.")
     reports_port: int = Field(3001, description="Port of the drift pages that the Dagster UI links to.")
     mlflow_port: int = Field(5000, description="Port of the MLflow page.")
@@ -59,11 +71,22 @@ class Settings(BaseSettings):
     keep_runs_days: float = Field(90.0, ge=0, description="Days that Dagster runs and unregistered MLflow runs stay.")
     vacuum_grace_hours: int = Field(24, ge=0, description="Hours in which nothing new is removed, whatever it is.")
 
-    @field_validator("home", "triton_root", "serving_python")
+    @field_validator(
+        "home",
+        "triton_root",
+        "serving_python",
+        "serving_tls_cert",
+        "serving_tls_key",
+        "serving_tls_client_ca",
+        "serving_ca",
+        "serving_client_cert",
+        "serving_client_key",
+        "serving_token_file",
+    )
     @classmethod
-    def _absolute(cls, path: Path) -> Path:
+    def _absolute(cls, path: Path | None) -> Path | None:
         """Fix relative paths where the process starts: tools change folders later. Links are kept."""
-        return path.absolute()
+        return path and path.absolute()
 
     @field_validator("online_store")
     @classmethod

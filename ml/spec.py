@@ -183,6 +183,14 @@ class ServingSettings(Frozen):
     sessions_mb: int = Field(
         1024, gt=0, description="Memory for open versions, in MiB; beyond it the least recently asked ones leave."
     )
+    max_queue: int = Field(
+        1024, gt=0, description="Requests that may wait for the router; one more is refused at once, to be asked again."
+    )
+    max_wait_ms: int = Field(
+        1000,
+        gt=0,
+        description="Longest wait of a request for the router, in milliseconds; then it is refused, unscored.",
+    )
     max_row_us: float = Field(
         50.0,
         gt=0,

@@ -58,6 +58,8 @@ def build_plan(
         processes=spec.serving.processes,
         sticky_by=spec.serving.sticky_by,
         sessions_mb=spec.serving.sessions_mb,
+        max_queue=spec.serving.max_queue,
+        max_wait_ms=spec.serving.max_wait_ms,
     )
 
 

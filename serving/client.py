@@ -8,16 +8,19 @@ import json
 import math
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
-from typing import Any, NamedTuple
+from pathlib import Path
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 from tritonclient.grpc import InferInput
 
 from ml.settings import Settings
 from serving.channel import open_channel, translated
+from serving.credentials import Credentials, of_client, read_token
 from serving.plan import EXPLAIN, MAX_BATCH, PROBE
+from serving.retry import retried
 
 _OUTPUTS = ("model_version", "prediction_id", "degraded", "feature_status", "variant")
 _ANSWERS = ("probability", "value")  # a model has one of them
@@ -58,24 +61,53 @@ class Prediction(NamedTuple):
 class HeadwaterClient:
     """A client of one Triton server at `url` (host:port); each call ends within `timeout` seconds.
 
-    A `probe` is not logged; the champion answers it, or the version of the plan that it names as a text.
+    A `probe` is not logged; the champion answers it, or the version of the plan that it names as a text. With `ca`,
+    whom to trust, it speaks TLS, with `cert` and `key` mutual TLS (files in PEM); `token` is what the server asks of an
+    inference. `retry`: within the timeout it asks again where nothing was sent (no connection) or nothing was scored
+    (Triton's queue is full), after random pauses that double. It never does after a timeout or a broken connection: the
+    answer may be in the prediction log.
     """
 
-    def __init__(self, url: str, timeout: float = 2.0, probe: bool | str = False) -> None:
+    def __init__(
+        self,
+        url: str,
+        timeout: float = 2.0,
+        probe: bool | str = False,
+        *,
+        ca: Path | None = None,
+        cert: Path | None = None,
+        key: Path | None = None,
+        token: str | None = None,
+        retry: bool = True,
+    ) -> None:
         self.url = url
         self.timeout = timeout
+        self._retry = retry
         self._parameters: dict[str, Any] = {PROBE: probe} if probe else {}
-        self._triton = open_channel(url)
+        self._triton = open_channel(url, Credentials(ca, cert, key, token))
         self._fields: dict[str, dict[str, str]] = {}
+
+    @classmethod
+    def of(cls, settings: Settings, timeout: float = 2.0, probe: bool | str = False) -> Self:
+        """Return a client of the platform's own Triton, with what the settings say of TLS and token."""
+        shown = of_client(settings)
+        url = f"127.0.0.1:{settings.triton_grpc_port}"
+        return cls(url, timeout, probe, ca=shown.ca, cert=shown.cert, key=shown.key, token=shown.token)
 
     def fields(self, model: str) -> dict[str, str]:
         """Return the model's fields, name to Triton type: BYTES (text) or FP64 (number or time)."""
         return self._ask_fields(model, time.monotonic() + self.timeout)
 
     def _ask_fields(self, model: str, until: float) -> dict[str, str]:
-        with translated(self.url, model, self.timeout):
-            metadata = self._triton.get_model_metadata(model, client_timeout=_left(until))
+        def ask() -> Any:
+            with translated(self.url, model, self.timeout):
+                return self._triton.get_model_metadata(model, client_timeout=_left(until))
+
+        metadata = self._asked(ask, until)
         return {field.name: field.datatype for field in metadata.inputs}
+
+    def _asked(self, ask: Callable[[], Any], until: float) -> Any:
+        return retried(ask, until) if self._retry else ask()
 
     def predict(self, model: str, rows: Sequence[Mapping[str, Any]], explain: int = 0) -> list[Prediction]:
         """Return a prediction a row, in order. A row has every field of the model; None is a missing value.
@@ -83,8 +115,9 @@ class HeadwaterClient:
         `explain` asks for so many inputs that moved each answer most, of at most 16 rows.
 
         An FP64 field takes a number, a datetime or an ISO timestamp: with a zone it becomes seconds since
-        1970-01-01T00:00 UTC, without one the same on its own wall clock. Raises ConnectionError,
-        TimeoutError, LookupError (unknown model), ValueError (wrong or missing field) or RuntimeError (the
+        1970-01-01T00:00 UTC, without one the same on its own wall clock. More rows than a batch are several requests
+        within one timeout. Raises ConnectionError (`serving.channel.BusyError`: ask again later), PermissionError
+        (token), TimeoutError, LookupError (unknown model), ValueError (wrong or missing field) or RuntimeError (the
         model failed).
         """
         until = time.monotonic() + self.timeout
@@ -120,8 +153,14 @@ class HeadwaterClient:
             tensor.set_data_from_numpy(column)
             inputs.append(tensor)
         parameters = {**self._parameters, **({EXPLAIN: explain} if explain else {})} or None
-        with translated(self.url, model, self.timeout):
-            result = self._triton.infer(model, inputs, parameters=parameters, client_timeout=_left(until))
+
+        def ask() -> Any:
+            left = _left(until)  # also in Triton's queue: what nobody waits for is not scored
+            options = {"parameters": parameters, "timeout": int(left * 1e6), "client_timeout": left}
+            with translated(self.url, model, self.timeout):
+                return self._triton.infer(model, inputs, **options)
+
+        result = self._asked(ask, until)
         answer = next((name for name in _ANSWERS if result.get_output(name) is not None), _ANSWERS[0])
         outputs = [result.as_numpy(name) for name in (answer, *_OUTPUTS)]
         for output in outputs:
@@ -223,7 +262,24 @@ def _parser(settings: Settings) -> argparse.ArgumentParser:
     parser.add_argument("--url", default=f"127.0.0.1:{settings.triton_grpc_port}", help="Triton's gRPC (%(default)s)")
     parser.add_argument("--explain", type=int, default=0, metavar="N", help="say which N inputs moved the answer most")
     parser.add_argument("--timeout", type=float, default=2.0, help="seconds until it gives up (%(default)s)")
+    ca, cert, key = (
+        settings.serving_ca or settings.serving_tls_cert,
+        settings.serving_client_cert,
+        settings.serving_client_key,
+    )
+    parser.add_argument("--ca", type=Path, default=ca, help="PEM of whom to trust: then it speaks TLS (%(default)s)")
+    parser.add_argument("--cert", type=Path, default=cert, help="PEM of your certificate, for mutual TLS (%(default)s)")
+    parser.add_argument("--key", type=Path, default=key, help="PEM of its key (%(default)s)")
+    token = settings.serving_token_file
+    parser.add_argument("--token-file", type=Path, default=token, help="file with the server's token (%(default)s)")
+    parser.add_argument("--no-retry", action="store_true", help="do not ask again where nothing was sent or scored")
     return parser
+
+
+def _client(options: argparse.Namespace) -> HeadwaterClient:
+    token = None if options.token_file is None else read_token(options.token_file)
+    tls = {name: getattr(options, name) for name in ("ca", "cert", "key")}
+    return HeadwaterClient(options.url, options.timeout, **tls, token=token, retry=not options.no_retry)
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -234,7 +290,7 @@ def main(arguments: list[str] | None = None) -> int:
         parser.error("fields are given as name=value")
     row = dict(field.split("=", 1) for field in options.fields)
     try:
-        (prediction,) = HeadwaterClient(options.url, options.timeout).predict(options.model, [row], options.explain)
+        (prediction,) = _client(options).predict(options.model, [row], options.explain)
     except (OSError, LookupError, ValueError, RuntimeError) as error:
         print(error, file=sys.stderr)
         return 1

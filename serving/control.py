@@ -9,7 +9,9 @@ from typing import NamedTuple
 import numpy as np
 from tritonclient.grpc import InferInput
 
+from ml.settings import Settings
 from serving.channel import open_channel, translated
+from serving.credentials import of_control
 from serving.plan import PROBE
 
 LOAD_SECONDS = 60.0
@@ -26,9 +28,9 @@ class Probe(NamedTuple):
 class Control:
     """The control side of one Triton server. All errors are those of `serving.channel.translated`."""
 
-    def __init__(self, url: str) -> None:
-        self.url = url
-        self._triton = open_channel(url)
+    def __init__(self, settings: Settings) -> None:
+        self.url = f"127.0.0.1:{settings.triton_grpc_port}"
+        self._triton = open_channel(self.url, of_control(settings))
 
     def live(self, timeout: float = CALL_SECONDS) -> bool:
         """Whether the server answers within `timeout` seconds."""

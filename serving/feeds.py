@@ -19,6 +19,7 @@ ONNX_TYPES: dict[InputKind, str] = {
     "time": "tensor(double)",
 }
 
+MAX_TEXT_BYTES = 1024  # far above any key or category; a longer one only costs memory, log and store
 _EXACT = 2**53  # integers beyond it do not survive FP64
 
 Texts = list[str | None]
@@ -39,7 +40,7 @@ class RequestColumns(NamedTuple):
 def request_columns(plan: Plan, tensors: Mapping[str, np.ndarray]) -> RequestColumns:
     """Return the columns of a request's tensors [N, 1] (BYTES or FP64).
 
-    Raises RequestError naming the input that is missing, of a wrong shape, not UTF-8 or infinite.
+    Raises RequestError naming the input that is missing, of a wrong shape, too long, not UTF-8 or infinite.
     """
     texts = {f.name: _texts(f.name, tensors) for f in plan.request if f.dtype == "BYTES"}
     numbers = {f.name: _numbers(f.name, tensors) for f in plan.request if f.dtype == "FP64"}
@@ -94,6 +95,9 @@ def _values(name: str, tensors: Mapping[str, np.ndarray]) -> np.ndarray:
 
 def _texts(name: str, tensors: Mapping[str, np.ndarray]) -> Texts:
     values: list[Any] = _values(name, tensors).tolist()
+    longest = max(map(len, values), default=0)
+    if longest > MAX_TEXT_BYTES:
+        raise RequestError(f"input {name!r} has {longest} bytes; a text has at most {MAX_TEXT_BYTES}")
     try:
         return [(value.decode() if isinstance(value, bytes) else value) or None for value in values]
     except UnicodeDecodeError as error:

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from ml.settings import Settings
 from serving.client import HeadwaterClient
 from serving.control import CALL_SECONDS
 
@@ -42,7 +43,7 @@ class Latency:
 def measure(
     model: str,
     version: str,
-    grpc_port: int,
+    settings: Settings,
     rows: Sequence[Mapping[str, Any]],
     enough_ms: float,
     answers: int = ANSWERS,
@@ -54,7 +55,7 @@ def measure(
     `rows` give the request's fields by name (none: all missing). Raises what the client raises, and RuntimeError if
     another version answers.
     """
-    client = HeadwaterClient(f"127.0.0.1:{grpc_port}", CALL_SECONDS, probe=version)
+    client = HeadwaterClient.of(settings, CALL_SECONDS, probe=version)
     try:
         requests = _requests(rows, client.fields(model))
         _round(client, model, version, requests, _WARM_UP)

@@ -229,7 +229,7 @@ def config_pbtxt(plan: Plan) -> str:
             f"input [\n{_joined(inputs)}\n]",
             f"output [\n{_joined(outputs)}\n]",
             f"instance_group [ {{ count: {plan.processes}, kind: KIND_CPU }} ]",
-            "dynamic_batching { }",
+            f"dynamic_batching {{ default_queue_policy {{ {_queue(plan)} }} }}",
             "version_policy { latest { num_versions: 1 } }",
             "",
         ]
@@ -239,6 +239,14 @@ def config_pbtxt(plan: Plan) -> str:
 def configuration_of(plan: Plan) -> str:
     """Return what tells the plan's configuration from others."""
     return hashlib.sha256(config_pbtxt(plan).encode()).hexdigest()[:16]
+
+
+def _queue(plan: Plan) -> str:
+    """Bound how many wait and for how long; a request may ask for less (`timeout`), as its caller does not wait on."""
+    return (
+        f"timeout_action: REJECT, default_timeout_microseconds: {plan.max_wait_ms * 1000}, "
+        f"allow_timeout_override: true, max_queue_size: {plan.max_queue}"
+    )
 
 
 def _tensor(name: str, dtype: str, size: int = 1) -> str:

@@ -115,9 +115,9 @@ class Plan:
     `output` is the graph's output and what the answer is called: a probability, or a value in the label's unit.
 
     `deadline_ms` bounds the reading of online features, `feature_cache_ms` how long a row that was read may answer
-    again; `processes` of the router share the requests. `online_store` is the store's address
-    (`ml.online_rows.open_online_rows`), `clock_file` exists only while time is replayed, `prediction_log` is
-    the folder of the prediction log.
+    again; `processes` of the router share the requests, of which `max_queue` may wait, each `max_wait_ms`.
+    `online_store` is the store's address (`ml.online_rows.open_online_rows`), `clock_file` exists only while time is
+    replayed, `prediction_log` is the folder of the prediction log.
     """
 
     model: str
@@ -132,6 +132,8 @@ class Plan:
     output: Output = "probability"
     feature_cache_ms: int = 0
     processes: int = 1
+    max_queue: int = 1024
+    max_wait_ms: int = 1000
     arms: tuple[Arm, ...] = ()
     sticky_by: tuple[str, ...] = ()
     sessions_mb: int = 1024

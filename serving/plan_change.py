@@ -30,7 +30,7 @@ class PlanChange:
         self.name = name
         self.old = self.repository.deployed(name)
         self._settings, self._by, self._why = settings, by, why
-        self._control = Control(f"127.0.0.1:{settings.triton_grpc_port}")
+        self._control = Control(settings)
 
     def require(self) -> None:
         """Put aside what was never proven. Raises ConnectionError unless Triton answers."""

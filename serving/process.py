@@ -13,6 +13,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from subprocess import DEVNULL, STDOUT, Popen
 
+from serving.proc_files import started, stat_of
+
 _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 
 
@@ -27,7 +29,7 @@ class Detached:
 
     def alive(self) -> bool:
         """Whether this very process runs (a zombie does not)."""
-        return self.boot == _BOOT_ID.read_text().strip() and _started(self.pid) == self.started
+        return self.boot == _BOOT_ID.read_text().strip() and started(self.pid) == self.started
 
     def members(self, root: Path) -> list[int]:
         """Return the pids of the group whose program lies under `root`, the leader included."""
@@ -66,7 +68,7 @@ def spawn(
             stderr=STDOUT,
             start_new_session=True,
         )
-    return Detached(child.pid, _started(child.pid) or 0, _BOOT_ID.read_text().strip(), notes), child
+    return Detached(child.pid, started(child.pid) or 0, _BOOT_ID.read_text().strip(), notes), child
 
 
 def save(process: Detached, path: Path) -> None:
@@ -84,11 +86,6 @@ def recall(path: Path) -> Detached | None:
         return None
 
 
-def ended(pid: int) -> bool:
-    """Whether a process is gone, or killed and only not reaped by its parent."""
-    return _started(pid) is None
-
-
 def _wait(condition: Callable[[], bool], seconds: float) -> None:
     until = time.monotonic() + seconds
     while not condition() and time.monotonic() < until:
@@ -98,22 +95,9 @@ def _wait(condition: Callable[[], bool], seconds: float) -> None:
 def _group(leader: int) -> Iterator[int]:
     for entry in Path("/proc").iterdir():
         if entry.name.isdecimal():
-            fields = _stat(int(entry.name))
+            fields = stat_of(int(entry.name))
             if fields and fields[2] == str(leader) and fields[0] != "Z":
                 yield int(entry.name)
-
-
-def _started(pid: int) -> int | None:
-    fields = _stat(pid)
-    return int(fields[19]) if fields and fields[0] != "Z" else None
-
-
-def _stat(pid: int) -> list[str]:
-    # Fields of /proc/<pid>/stat from the state on: state, parent, group, ..., start time at index 19.
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    except OSError:
-        return []
 
 
 def _program(pid: int) -> Path:

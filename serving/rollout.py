@@ -178,7 +178,7 @@ def status(name: str, settings: Settings) -> RolloutStatus:
     if not history:
         raise LookupError(f"model {name!r} was never deployed; run make demo")
     try:
-        return RolloutStatus(name, history, Control(f"127.0.0.1:{settings.triton_grpc_port}").probe(name))
+        return RolloutStatus(name, history, Control(settings).probe(name))
     except (OSError, LookupError, RuntimeError) as error:
         return RolloutStatus(name, history, None, str(error))
 
@@ -193,7 +193,7 @@ def _wanted(newcomer: Newcomer, settings: Settings) -> Plan:
 
 def _prove(newcomer: Newcomer, settings: Settings) -> None:
     bound = newcomer.spec.serving.slo.p99_ms
-    latency = measure(newcomer.spec.name, newcomer.version, settings.triton_grpc_port, newcomer.rows, bound)
+    latency = measure(newcomer.spec.name, newcomer.version, settings, newcomer.rows, bound)
     newcomer.measured(latency)
     latency.require(bound)
 

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from serving.process import ended
+from serving.proc_files import ended
 
 BEAT_SECONDS = 1.0
 STALE_SECONDS = 5.0  # without a beat it is dead

@@ -16,7 +16,7 @@ from pathlib import Path
 from subprocess import Popen
 
 from ml.settings import Settings
-from serving import process, triton_files
+from serving import process, triton_access, triton_files
 from serving.control import Control, Probe
 from serving.model_repository import ModelRepository, configuration_of
 from serving.plan import Plan
@@ -58,9 +58,10 @@ class Server:
         """Start Triton unless it runs, load every deployed model, probe each and return when all were asked.
 
         A model whose process was killed is loaded again; one that does not load is among `failing`, the
-        others serve. Raises LookupError if the binary or a library is missing, OSError if a port is
+        others serve. Raises LookupError if the binary, a library or a TLS file is missing, OSError if a port is
         taken, RuntimeError with the log's last lines if Triton ends or does not get ready.
         """
+        triton_access.require(self._settings)
         with self._lock():
             if not self._serves():
                 self._end()
@@ -77,7 +78,7 @@ class Server:
     def status(self) -> ServerStatus:
         """Return who runs and serves, by a real inference each, without changing anything."""
         running = self._running()
-        control = Control(self.url)
+        control = Control(self._settings)
         serving: dict[str, Probe] = {}
         failing: dict[str, str] = {}
         live = running is not None and control.live()
@@ -93,7 +94,7 @@ class Server:
         return ServerStatus(self.url, running.pid if running else None, live, serving, failing)
 
     def _load_deployed(self) -> ServerStatus:
-        control = Control(self.url)
+        control = Control(self._settings)
         failing: dict[str, str] = {}
         for model in self.repository.deployed_models():
             try:
@@ -138,9 +139,9 @@ class Server:
 
     def _serves(self) -> bool:
         running = self._running()
-        if running is None or running.notes.get("url") != self.url:
+        if running is None or running.notes != self._notes():
             return False
-        control = Control(self.url)
+        control = Control(self._settings)
         live = control.live()
         control.close()
         return live
@@ -152,7 +153,7 @@ class Server:
         environment = triton_files.environment(self._settings)
         # Triton's stub finds our packages in the folder it is started in: PYTHONPATH alone does not do.
         folder = triton_files.REPOSITORY_ROOT
-        started, child = process.spawn(command, environment, folder, self.log, {"url": self.url})
+        started, child = process.spawn(command, environment, folder, self.log, self._notes())
         process.save(started, self._pid_file)
         try:
             self._wait_live(child)
@@ -160,8 +161,12 @@ class Server:
             self._end()
             raise
 
+    def _notes(self) -> dict[str, str]:
+        """What makes a running Triton another than the settings ask for: it is then started again."""
+        return {"url": self.url, "access": triton_access.fingerprint(self._settings)}
+
     def _wait_live(self, child: "Popen[bytes]") -> None:
-        control = Control(self.url)
+        control = Control(self._settings)
         until = time.monotonic() + READY_SECONDS
         while not control.live(timeout=1.0):
             if child.poll() is not None or time.monotonic() > until:
@@ -214,7 +219,7 @@ def main(arguments: list[str] | None = None) -> int:
             print("Triton stopped" if server.stop() else "Triton was not running")
             return 0
         status = server.start() if action == "start" else server.status()
-    except (OSError, LookupError, RuntimeError) as error:
+    except (OSError, LookupError, ValueError, RuntimeError) as error:
         print(error, file=sys.stderr)
         return 1
     _print(status)

@@ -12,6 +12,7 @@ from ctypes.util import find_library
 from pathlib import Path
 
 from ml.settings import Settings
+from serving import triton_access
 
 _STUB = "triton_python_backend_stub"
 _LIBRARY = "libpython3.11.so.1.0"
@@ -40,7 +41,7 @@ def require(settings: Settings) -> None:
 
 def require_ports(settings: Settings) -> None:
     """Raise OSError naming port and setting if one of Triton's ports is taken."""
-    for kind in ("http", "grpc", "metrics"):
+    for kind in ("grpc", "metrics"):
         port: int = getattr(settings, f"triton_{kind}_port")
         with socket.socket() as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -63,7 +64,7 @@ def free_ports(count: int) -> list[int]:
 
 
 def command(settings: Settings, shared_memory: str) -> list[str]:
-    """Return Triton's command line: loopback only, models loaded on request only."""
+    """Return Triton's command line: gRPC and metrics on loopback only, models loaded on request only."""
     home = triton_home(settings)
     return [
         str(home / "bin" / "tritonserver"),
@@ -73,13 +74,15 @@ def command(settings: Settings, shared_memory: str) -> list[str]:
         "--model-control-mode=explicit",
         "--disable-auto-complete-config",
         "--exit-timeout-secs=5",
-        "--http-address=127.0.0.1",
+        "--allow-http=false",
+        "--allow-sagemaker=false",
+        "--allow-vertex-ai=false",  # else a variable of the environment turns it on
         "--grpc-address=127.0.0.1",
         "--metrics-address=127.0.0.1",
-        f"--http-port={settings.triton_http_port}",
         f"--grpc-port={settings.triton_grpc_port}",
         f"--metrics-port={settings.triton_metrics_port}",
         f"--backend-config=python,shm-region-prefix-name={shared_memory}",
+        *triton_access.arguments(settings),
     ]
 
 

@@ -18,7 +18,7 @@ from ml.settings import Settings
 from serving.triton_files import free_ports
 
 ROOT = Path(__file__).parent.parent.parent
-PORTS = ("TRITON_HTTP", "TRITON_GRPC", "TRITON_METRICS", "UI", "REPORTS", "MLFLOW")
+PORTS = ("TRITON_GRPC", "TRITON_METRICS", "UI", "REPORTS", "MLFLOW")
 TRAIN_SECONDS = 600
 
 

@@ -51,8 +51,8 @@ def stubs(served: Served) -> list[int]:
 @pytest.fixture(scope="module")
 def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     home = tmp_path_factory.mktemp("home")
-    http, grpc, metrics = free_ports(3)
-    settings = settings_at(home, triton_http_port=http, triton_grpc_port=grpc, triton_metrics_port=metrics)
+    grpc, metrics = free_ports(2)
+    settings = settings_at(home, triton_grpc_port=grpc, triton_metrics_port=metrics)
     write_world(home)
     server = Server(settings)
     server.start()

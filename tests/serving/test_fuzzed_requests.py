@@ -140,7 +140,6 @@ ODD: dict[str, Callable[[], Message]] = {
 # Values like any other: an entity that nobody knows, a missing number, a number of any size.
 ANSWERED = {
     "zero bytes",
-    "a megabyte of text",
     "SQL",
     "code",
     "not a number",

@@ -153,7 +153,15 @@ def test_a_damaged_pointer_is_named(repository: ModelRepository, tmp_path: Path)
 def test_the_configuration_is_of_fields_and_processes_not_of_versions(tmp_path: Path) -> None:
     plan = example_plan(tmp_path)
     config = config_pbtxt(plan)
-    for wanted in ('backend: "python"', "latest { num_versions: 1 }", "dynamic_batching", "count: 1"):
+    queue = (
+        "timeout_action: REJECT, default_timeout_microseconds: 1000000, allow_timeout_override: true, max_queue_size"
+    )
+    for wanted in (
+        f"dynamic_batching {{ default_queue_policy {{ {queue}: 1024 }} }}",
+        'backend: "python"',
+        "latest { num_versions: 1 }",
+        "count: 1",
+    ):
         assert wanted in config
     assert '{ name: "runway", data_type: TYPE_FP64, dims: [ 1 ] }' in config
     assert "count: 3" in config_pbtxt(replace(plan, processes=3))

@@ -288,7 +288,7 @@ def test_command_lines_answer_and_fail_in_one_line(
 
 
 def test_a_taken_port_is_named_with_its_setting(running: Served) -> None:
-    with pytest.raises(OSError, match=f"port {running.settings.triton_http_port} .* HEADWATER_TRITON_HTTP_PORT"):
+    with pytest.raises(OSError, match=f"port {running.settings.triton_grpc_port} .* HEADWATER_TRITON_GRPC_PORT"):
         triton_files.require_ports(running.settings)
 
 

@@ -51,7 +51,6 @@ def test_the_command_recovers_by_itself_and_ends_when_asked(running: Served) -> 
         **os.environ,
         "PYTHONPATH": os.getcwd(),
         "HEADWATER_HOME": str(settings.home),
-        "HEADWATER_TRITON_HTTP_PORT": str(settings.triton_http_port),
         "HEADWATER_TRITON_GRPC_PORT": str(settings.triton_grpc_port),
         "HEADWATER_TRITON_METRICS_PORT": str(settings.triton_metrics_port),
     }

@@ -28,15 +28,16 @@ def test_a_missing_libpython_is_named_with_the_package(tmp_path: Path, monkeypat
 def test_a_taken_port_is_named_with_its_setting(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-        settings = settings_at(tmp_path, triton_http_port=port)
-        with pytest.raises(OSError, match=f"port {port} for Triton's http is taken .* HEADWATER_TRITON_HTTP_PORT"):
+        settings = settings_at(tmp_path, triton_grpc_port=port)
+        with pytest.raises(OSError, match=f"port {port} for Triton's grpc is taken .* HEADWATER_TRITON_GRPC_PORT"):
             triton_files.require_ports(settings)
 
 
 def test_triton_listens_on_loopback_only_and_loads_on_request_only(tmp_path: Path) -> None:
     line = triton_files.command(settings_at(tmp_path), "prefix")
-    for kind in ("http", "grpc", "metrics"):
+    for kind in ("grpc", "metrics"):
         assert f"--{kind}-address=127.0.0.1" in line
+    assert "--allow-http=false" in line
     assert "--model-control-mode=explicit" in line
 
 
