@@ -31,6 +31,7 @@ from ml.task import task_of
 
 WORK = "scoring"  # the folder of the home in which a run keeps its scores until all are made
 _SHORTEST_MONTH = timedelta(days=28)
+_SAME = ("content", MODEL_VERSION, ONNX_SHA256, "threshold", "sources")  # of two commits that are one
 
 
 def scores_assets(
@@ -143,7 +144,7 @@ def _write_once(platform: Platform, table: str, month: str, made: Scores, metada
     """Write the month unless it holds the same scores, made from the same versions; return its version."""
     for version in platform.lake.partition_versions(table, [month]).values():
         before = platform.lake.metadata(table, version)
-        if all(before.get(name) == metadata[name] for name in ("content", "sources")):
+        if all(before.get(name) == metadata[name] for name in _SAME):
             return version
     with platform.lake.lock(table):
         return platform.lake.replace_streamed(table, made.batches(), month, metadata)
