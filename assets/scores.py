@@ -22,11 +22,10 @@ from checks.outcome import Outcome
 from checks.scores import AGREE, COMPLETE, SAMPLE, check_agreement, check_complete
 from ml.batch_scores import MODEL_VERSION, ONNX_SHA256, Graph, Scores, score_rows
 from ml.feature_views import FeatureView
-from ml.memory import slice_rows
 from ml.onnx_file import require_unchanged
 from ml.provenance import git_commit
 from ml.rows import StreamedRows
-from ml.spec import ModelSpec, column_of
+from ml.spec import ModelSpec
 from ml.task import task_of
 
 WORK = "scoring"  # the folder of the home in which a run keeps its scores until all are made
@@ -120,8 +119,7 @@ def _made(
             f"published/{spec.outcome.table} has no row that {spec.name} is asked about in {month} (UTC, by "
             f"{spec.outcome.prediction_time}): there is nothing to score"
         )
-    wide = {**asked.table.collect_schema(), **{column_of(name): pl.Float64() for name in inputs.features}}
-    at_once = slice_rows(pl.Schema(wide), platform.settings.score_memory_mb)
+    at_once = asked.at_once(platform.settings.score_memory_mb)
     store = platform.feature_store(inputs.sources)
     return score_rows(asked, inputs.graph, inputs.version, month, store, folder, at_once, tell)
 

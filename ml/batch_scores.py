@@ -24,6 +24,7 @@ from ml.feature_store import historical_features
 from ml.feature_views import FeatureView
 from ml.fingerprint import RunningHash
 from ml.lake import PARTITION_KEY
+from ml.memory import slice_rows
 from ml.rows import StreamedRows
 from ml.scoring import feed, open_session
 from ml.spec import column_of
@@ -108,6 +109,11 @@ class Questions:
     def rows(self) -> StreamedRows:
         """The rows, counted."""
         return StreamedRows.where(self.table, self.asked)
+
+    def at_once(self, memory_mb: float) -> int:
+        """Return how many rows, with their features, fit in `memory_mb`."""
+        features = {column_of(name): pl.Float64() for name in self.features}
+        return slice_rows(pl.Schema({**self.table.collect_schema(), **features}), memory_mb)
 
     def slices(self, store: feast.FeatureStore, rows: int) -> Iterator[pl.DataFrame]:
         """Yield at most `rows` rows at a time with their features, as known at each row's prediction time."""

@@ -267,8 +267,7 @@ class Lake:
         metadata: Mapping[str, Any] | None,
         predicate: str | None,
     ) -> int:
-        whole = isinstance(frame, pl.DataFrame)
-        columns = frame.columns if whole else frame.schema.names
+        columns = frame.columns if isinstance(frame, pl.DataFrame) else frame.schema.names
         told, commit = commit_properties(partitions, metadata or {}, columns)
         options: dict[str, Any] = {"commit_properties": told, "post_commithook_properties": _KEEP_LOG}
         # A new column is null in the rows that were there before it.
@@ -281,7 +280,7 @@ class Lake:
                 options["partition_by"] = [PARTITION_KEY]
         options = {name: value for name, value in options.items() if value}
         try:
-            if whole:
+            if isinstance(frame, pl.DataFrame):
                 frame.write_delta(self.path(table), mode=mode, delta_write_options=options)  # type: ignore[call-overload]
             else:
                 write_deltalake(self.path(table), frame, mode=mode, **options)  # type: ignore[call-overload]
