@@ -53,7 +53,7 @@ class Settings(BaseSettings):
     )
 
     keep_staged_days: float = Field(
-        30.0, ge=0, description="Days that replaced versions of raw and feature tables, failed batches too, are kept."
+        30.0, ge=0, description="Days that replaced raw, feature and score versions, failed batches too, are kept."
     )
     keep_published_days: float = Field(90.0, ge=0, description="Days that replaced published versions are kept.")
     keep_rollbacks: int = Field(3, ge=0, description="Published versions kept for rollback, however old.")
