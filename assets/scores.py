@@ -56,7 +56,6 @@ def _scores(spec: ModelSpec, views: Sequence[FeatureView]) -> dg.AssetsDefinitio
             f"{spec.name} asked about every row of a month, labelled or not, by the version that serves: the same "
             "graph, features as known at prediction_time. Joined and scored in slices."
         ),
-        pool="scoring",
     )
     def scores(context: dg.AssetExecutionContext, platform: dg.ResourceParam[Platform]) -> dg.MaterializeResult:
         month = context.partition_key
