@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: supervise demo model ui mlflow search status drift views quarantine overrides drill-bad-data drill-leak model-ci stop vacuum test lint types imports format bench spark setup preflight lock clean help
+.PHONY: supervise demo model scores ui mlflow search status drift views quarantine overrides drill-bad-data drill-leak model-ci stop vacuum test lint types imports format bench spark setup preflight lock clean help
 
 export HEADWATER_HOME ?= .headwater
 export DAGSTER_HOME := $(abspath $(HEADWATER_HOME))/dagster
@@ -25,6 +25,9 @@ demo: setup ## From raw tables to a prediction served by Triton, on the real yea
 
 model: setup ## One model from its training set to Triton, on the tables that make demo published: make model NAME=arrival_delay
 	@$(PY) -m assets.model $(NAME)
+
+scores: setup ## Batch inference: score a month, or several, by the version that serves: make scores NAME=flight_delay MONTH=2013-10
+	@$(PY) -m assets.score_months $(NAME) $(MONTH)
 
 ui: setup ## Open the Dagster UI on the same state
 	@$(PY) -m assets.ui

@@ -18,6 +18,8 @@ def versions_in_use(platform: Platform) -> InUse:
     found = InUse()
     for spec in MODELS:
         found.add(f"{spec.name}/training_set", _training_sets(platform, spec.name))
+        scores = f"{spec.name}/scores"
+        found.add(scores, platform.lake.partition_versions(scores).values())
     for name, version in _pinned_by_dbt(platform).items():
         found.add(f"raw/{name}", [version])
     for table, version in _published_from(platform):

@@ -8,7 +8,7 @@ import signal
 import sys
 import traceback
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -57,6 +57,17 @@ class Stages:
         say(stages[-1], what)
         months = sorted({month for found in stale.values() for month in found if month})
         materialize(self.definitions, self.instance, list(stale), months, self.log)
+
+    def months(self, key: dg.AssetKey, months: Sequence[str], what: str) -> None:
+        """Run what is out of date of an asset's months, each in a run of its own."""
+        stale = out_of_date(self.definitions, self.platform, self.instance, [key]).get(key, [])
+        wanted = [month for month in months if month in stale]
+        if not wanted:
+            say(key.to_user_string(), "up to date")
+            return
+        say(key.to_user_string(), what)
+        for month in wanted:
+            materialize(self.definitions, self.instance, [key], [month], self.log)
 
     def model(self, name: str) -> None:
         """Join, train, gate and deploy a model. A refused candidate leaves the champion where it is.

@@ -13,9 +13,12 @@ from dagster._core.definitions.data_version import CachingStaleStatusResolver, S
 from dagster._core.loader import LoadingContextForTest
 
 from assets.resources import Platform
+from assets.score_inputs import champion, republished
 from checks.required import MODEL
+from ml.batch_scores import MODEL_VERSION
 from ml.lake import WHOLE
 from ml.landing import changed_partitions
+from ml.models import model_named
 from ml.sources import SOURCES
 
 Stale = dict[dg.AssetKey, list[str]]
@@ -32,6 +35,7 @@ def out_of_date(
         partitions = graph.get(key).partitions_def
         names = list(partitions.get_partition_keys()) if partitions else [WHOLE]
         more = {*unproven(platform, key, names), *changed(platform, key, names), *superseded(platform, key)}
+        more |= set(outdated_scores(platform, key))
         stale = [n for n in names if n in more or resolver.get_status(key, n or None) != StaleStatus.FRESH]
         if stale:
             found[key] = stale
@@ -48,7 +52,7 @@ def unproven(platform: Platform, key: dg.AssetKey, partitions: Sequence[str]) ->
         numbers = [int(v.version) for v in platform.registry.versions(key.path[0])[:1]]
         judged = platform.verdicts.newest_of(table)
         return [WHOLE] if any((n, WHOLE, check) not in judged for n in numbers for check in MODEL) else []
-    if key.path[0] not in ("raw", "features") and key.path[-1] != "training_set":
+    if key.path[0] not in ("raw", "features") and key.path[-1] not in ("training_set", "scores"):
         return []
     versions, passed = platform.lake.partition_versions(table, partitions), platform.guard.passed(table)
     return [p for p in partitions if not passed(versions.get(p, -1), p)]
@@ -65,6 +69,25 @@ def superseded(platform: Platform, key: dg.AssetKey) -> list[str]:
     joined = commits[0]["metadata"].get("sources", {})
     published = {name: platform.publications.current(name) for name in joined}
     return [WHOLE] if any(now is None or now.version != joined[name] for name, now in published.items()) else []
+
+
+def outdated_scores(platform: Platform, key: dg.AssetKey) -> list[str]:
+    """Return the months of a model's scores that another version serves now than made them, or other rows were read.
+
+    Dagster sees neither a rollback of the model nor one of published data: nothing is materialized.
+    """
+    if key.path[-1] != "scores":
+        return []
+    spec, table = model_named(key.path[0]), "/".join(key.path)
+    serving = champion(platform, spec.name)
+    versions = platform.lake.partition_versions(table)
+    made = {month: platform.lake.metadata(table, version) for month, version in versions.items()}
+    now = (serving.version, serving.threshold)
+    return [
+        month
+        for month, facts in made.items()
+        if (facts[MODEL_VERSION], facts["threshold"]) != now or republished(platform, spec, facts["sources"], month)
+    ]
 
 
 def changed(platform: Platform, key: dg.AssetKey, partitions: Sequence[str]) -> list[str]:

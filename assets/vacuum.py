@@ -22,6 +22,7 @@ from assets.in_use import last_dbt_build, prediction_logs_in_use, reports_in_use
 from assets.old_runs import remove_runs, spent_runs
 from assets.quiet import quiet_exit
 from assets.resources import Platform, platform_for
+from assets.scores import WORK
 from ml.clock import RealClock
 from ml.models import MODELS
 from ml.process import held_open
@@ -101,6 +102,7 @@ def vacuum_files(platform: Platform, dry_run: bool) -> Iterator[Gone]:
         ("logs of tools", home / "logs", before, opened.__contains__),
         ("dbt builds", dbt, before, lambda path: path.parent == dbt or build in path.parents),
         ("left in training", home / "training", dead, opened.__contains__),
+        ("left in scoring", home / WORK, dead, opened.__contains__),
         ("left in serving/staging", settings.serving_home / "staging", dead, opened.__contains__),
     ]
     for spec in MODELS:

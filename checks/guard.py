@@ -4,7 +4,7 @@ Dagster's blocking checks hold only inside one run; this holds however a run is 
 is a refusal. A version of features/<table> stands on the raw months it was built from: they are asked for as well.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from checks.required import required_checks
@@ -71,14 +71,18 @@ class Guard:
         self._refuse(reader, self.problems(table, versions))
         return versions
 
-    def admit_published(self, reader: str, name: str) -> int:
-        """Return the published version of a feature table, its checks asked again on the data it came from."""
+    def admit_published(self, reader: str, name: str, partitions: Collection[str] | None = None) -> int:
+        """Return the published version of a feature table, its checks asked again on the data it came from.
+
+        A reader of some `partitions` only is not kept out by the others.
+        """
         current = self.publications.current(name)
         if current is None:
             raise GateClosed(
                 f"{reader} cannot read published/{name}: nothing published; materialize published/{name} first"
             )
-        self._refuse(reader, self.problems(f"features/{name}", current.staged))
+        staged = {p: v for p, v in current.staged.items() if partitions is None or p in partitions}
+        self._refuse(reader, self.problems(f"features/{name}", staged))
         return current.version
 
     def require(self, reader: str, table: str, version: int, partition: str = WHOLE) -> None:

@@ -17,7 +17,8 @@ from typing import Any
 from urllib.parse import unquote
 
 import polars as pl
-from deltalake import DeltaTable, PostCommitHookProperties
+import pyarrow as pa
+from deltalake import DeltaTable, PostCommitHookProperties, write_deltalake
 from deltalake.exceptions import CommitFailedError, DeltaError, TableNotFoundError
 
 from ml.clock import audit_order
@@ -67,9 +68,17 @@ class Lake:
             raise ValueError(
                 f"{table}: rows of partition {strangers} in a write of {list(partitions)}; nothing written"
             )
-        listed = ", ".join(f"'{name}'" for name in partitions)
-        predicate = f"{PARTITION_KEY} in ({listed})" if self.exists(table) else None
-        return self._write(table, frame, "overwrite", partitions, metadata, predicate)
+        return self._write(table, frame, "overwrite", partitions, metadata, self._only(table, partitions))
+
+    def replace_streamed(
+        self, table: str, rows: pa.RecordBatchReader, partition: str, metadata: Mapping[str, Any] | None = None
+    ) -> int:
+        """Replace one partition by rows that do not fit in memory, atomically, and return the new table version.
+
+        All `rows` are of that partition: they are read once, while they are written.
+        """
+        only = [partition]
+        return self._write(table, rows, "overwrite", only, metadata, self._only(table, only))
 
     def append(self, table: str, frame: pl.DataFrame, metadata: Mapping[str, Any] | None = None) -> int:
         """Append rows to an unpartitioned table and return its new version."""
@@ -244,16 +253,22 @@ class Lake:
                 found.append(commit["version"])
         return found
 
+    def _only(self, table: str, partitions: Sequence[str]) -> str | None:
+        """Return the predicate of a write that replaces these partitions; there is none for a table's first."""
+        listed = ", ".join(f"'{name}'" for name in partitions)
+        return f"{PARTITION_KEY} in ({listed})" if self.exists(table) else None
+
     def _write(
         self,
         table: str,
-        frame: pl.DataFrame,
+        frame: pl.DataFrame | pa.RecordBatchReader,
         mode: str,
         partitions: Sequence[str],
         metadata: Mapping[str, Any] | None,
         predicate: str | None,
     ) -> int:
-        told, commit = commit_properties(partitions, metadata or {}, frame.columns)
+        columns = frame.columns if isinstance(frame, pl.DataFrame) else frame.schema.names
+        told, commit = commit_properties(partitions, metadata or {}, columns)
         options: dict[str, Any] = {"commit_properties": told, "post_commithook_properties": _KEEP_LOG}
         # A new column is null in the rows that were there before it.
         options["schema_mode"] = "overwrite" if mode == "overwrite" and predicate is None else "merge"
@@ -265,7 +280,10 @@ class Lake:
                 options["partition_by"] = [PARTITION_KEY]
         options = {name: value for name, value in options.items() if value}
         try:
-            frame.write_delta(self.path(table), mode=mode, delta_write_options=options)  # type: ignore[call-overload]
+            if isinstance(frame, pl.DataFrame):
+                frame.write_delta(self.path(table), mode=mode, delta_write_options=options)  # type: ignore[call-overload]
+            else:
+                write_deltalake(self.path(table), frame, mode=mode, **options)  # type: ignore[call-overload]
         except (DeltaError, OSError) as error:
             raise OSError(getattr(error, "errno", None), _unwritable(table, self.path(table), error)) from error
         return self._log(table).version_of(commit)

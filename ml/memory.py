@@ -81,6 +81,11 @@ def sample_rows(schema: pl.Schema, memory_mb: float | None) -> int:
     return max(int(budget / 4 / raw_bytes(schema)), 1000)
 
 
+def slice_rows(schema: pl.Schema, memory_mb: float) -> int:
+    """Return how many raw rows, with the copies that working on them takes, fit in `memory_mb`; at least 1,000."""
+    return max(int(memory_mb * MIB / _COPIES / raw_bytes(schema)), 1000)
+
+
 def available_bytes() -> int:
     """Return the machine's memory that a new process can have, in bytes (MemAvailable)."""
     lines = Path("/proc/meminfo").read_text().splitlines()

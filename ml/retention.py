@@ -86,7 +86,8 @@ def publications_in_use(log: Sequence[Publication], joined: set[Any], rollbacks:
 def versions_published(lake: Lake, publications: Publications, table: str, in_use: InUse, rollbacks: int) -> set[int]:
     """Return the versions of published/<name> in use, or those of features/<name> that these came from.
 
-    `in_use` names the training sets of models: the published versions that these were joined from are in use too.
+    `in_use` names the training sets of models and the newest scores of each month: the published versions that these
+    were joined from are in use too.
     """
     stage, _, name = table.partition("/")
     if stage not in ("published", "features"):
@@ -94,7 +95,7 @@ def versions_published(lake: Lake, publications: Publications, table: str, in_us
     joined = {
         commit["metadata"].get("sources", {}).get(name)
         for learned, versions in in_use.versions.items()
-        for commit in (lake.history(learned) if learned.endswith("/training_set") else [])
+        for commit in (lake.history(learned) if learned.endswith(("/training_set", "/scores")) else [])
         if commit["version"] in versions
     }
     used = publications_in_use(publications.log(name), joined, rollbacks)

@@ -42,7 +42,11 @@ def score(path: Path, rows: Rows) -> NDArray[np.float32]:
     Raises LookupError if the file cannot be opened, ValueError that names the columns that the model
     reads and the rows lack.
     """
-    session = open_session(path)
+    return answers(open_session(path), rows)
+
+
+def answers(session: "InferenceSession", rows: Rows) -> NDArray[np.float32]:
+    """Return the answers [N] of an open session; see `score`."""
     types = {entry.name: entry.type for entry in session.get_inputs()}
     parts = [session.run(None, feed(types, part))[0][:, 0] for part in rows.iter_slices(_ROWS_AT_ONCE)]
     return np.concatenate(parts) if parts else np.empty(0, dtype=np.float32)

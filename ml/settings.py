@@ -58,9 +58,14 @@ class Settings(BaseSettings):
     train_memory_mb: float | None = Field(
         None, gt=0, description="Memory for encoded training rows, in MiB, else they are on disk; unset: what is free."
     )
+    score_memory_mb: float = Field(
+        512.0,
+        gt=0,
+        description="Memory for rows that batch inference scores at a time, in MiB.",
+    )
 
     keep_staged_days: float = Field(
-        30.0, ge=0, description="Days that replaced versions of raw and feature tables, failed batches too, are kept."
+        30.0, ge=0, description="Days that replaced raw, feature and score versions, failed batches too, are kept."
     )
     keep_published_days: float = Field(90.0, ge=0, description="Days that replaced published versions are kept.")
     keep_rollbacks: int = Field(3, ge=0, description="Published versions kept for rollback, however old.")

@@ -78,6 +78,9 @@ def test_audited_versions_of_what_is_in_use_are_in_use(lake):
     assert versions_published(lake, publications, "published/x", in_use, rollbacks=1) == {1, 2, 3}
     assert versions_published(lake, publications, "features/x", in_use, rollbacks=1) == {3, 5, 7}
     assert versions_published(lake, publications, "raw/x", in_use, rollbacks=1) == set()
+    lake.replace("model/scores", month("jan", 0), ["jan"], {"sources": {"x": 0}})
+    in_use.add("model/scores", [0])
+    assert versions_published(lake, publications, "published/x", in_use, rollbacks=1) == {0, 1, 2, 3}
 
 
 def test_kept_versions_stay_readable_and_the_others_say_that_they_are_gone(lake):

@@ -1,0 +1,72 @@
+"""`make scores`: a model's scores of one month, or of several, brought up to date with what serves and is published.
+
+The asset is in assets/scores.py.
+"""
+
+import argparse
+import sys
+
+import dagster as dg
+import polars as pl
+
+from assets.partitions import MONTHS
+from assets.quiet import quiet_exit
+from assets.resources import Platform
+from assets.score_inputs import champion
+from assets.stages import Stages, run
+from ml.batch_scores import DECISION, MODEL_VERSION
+from ml.lake import PARTITION_KEY
+from ml.models import MODELS, model_named
+from ml.task import task_of
+
+
+def main() -> int:
+    """Run the command; return its exit status."""
+    parser = argparse.ArgumentParser(
+        prog="python -m assets.score_months",
+        description="Score the rows of a month, labelled or not, by the version that serves: the table <model>/scores.",
+    )
+    parser.add_argument("name", choices=sorted(spec.name for spec in MODELS), help="a file in ml/models")
+    parser.add_argument("months", type=months_named, help="a month (2013-10), or several (2013-07..2013-10)")
+    arguments = parser.parse_args()
+    return run("scores", lambda stages: _bring(stages, arguments.name, arguments.months))
+
+
+def months_named(text: str) -> list[str]:
+    """Return the months that "2013-07" or "2013-07..2013-10" names.
+
+    Raises argparse.ArgumentTypeError naming those that there are.
+    """
+    known = list(MONTHS.get_partition_keys())
+    first, _, last = text.partition("..")
+    last = last or first
+    strangers = [month for month in (first, last) if month not in known]
+    if strangers:
+        raise argparse.ArgumentTypeError(f"no month {strangers[0]!r}; there are {known[0]} to {known[-1]}")
+    if first > last:
+        raise argparse.ArgumentTypeError(f"{text!r} ends before it begins; give {last}..{first}")
+    return known[known.index(first) : known.index(last) + 1]
+
+
+def _bring(stages: Stages, name: str, months: list[str]) -> None:
+    version = champion(stages.platform, name).version
+    key, many = dg.AssetKey([name, "scores"]), f", {len(months)} months" if len(months) > 1 else ""
+    stages.months(key, months, f"every row asked about, scored by version {version}{many}")
+    print(_told(stages.platform, name, months))
+
+
+def _told(platform: Platform, name: str, months: list[str]) -> str:
+    table, output = f"{name}/scores", task_of(model_named(name)).output
+    rows = platform.lake.read(table, partitions=months)
+    mean, decided = (pl.col(column).cast(pl.Float64).mean() for column in (output, DECISION))
+    found = rows.group_by(PARTITION_KEY).agg(pl.len(), mean, decided, pl.col(MODEL_VERSION).first())
+    lines = [f"{'month':<12}{'rows':>12}{'mean ' + output:>20}{'decided':>10}{'version':>10}"]
+    for month, count, level, acted, version in found.sort(PARTITION_KEY).collect(engine="streaming").iter_rows():
+        share = "-" if acted is None else f"{acted:.1%}"
+        lines.append(f"{month:<12}{count:>12,}{level:>20.4f}{share:>10}{version:>10}")
+    return "\n".join(["", *lines, "", f"read them       Delta table {platform.lake.path(table)}"])
+
+
+if __name__ == "__main__":
+    quiet_exit()
+    sys.exit(main())
