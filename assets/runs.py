@@ -7,6 +7,8 @@ from typing import Any
 
 import dagster as dg
 
+from assets.dead_runs import PROCESS, end_dead_runs, this_process
+
 RANGE_START, RANGE_END = "dagster/asset_partition_range_start", "dagster/asset_partition_range_end"
 FOR_PEOPLE: dict[str, Any] = {"loggers": {"progress": {}}}
 
@@ -27,12 +29,13 @@ def materialize(
     job = definitions.resolve_implicit_global_asset_job_def()
     one = months[0] if len(months) == 1 else None
     tags = {RANGE_START: min(months), RANGE_END: max(months)} if len(months) > 1 else {}
+    end_dead_runs(instance)
     with (output or Path("/dev/null")).open("a") as file, redirect_stdout(file):
         return job.execute_in_process(
             instance=instance,
             asset_selection=list(keys),
             partition_key=one,
-            tags=tags,
+            tags={**tags, PROCESS: this_process()},
             run_config=FOR_PEOPLE,
             raise_on_error=not go_on,
         )
