@@ -42,6 +42,7 @@ class Demo:
     def run(self) -> None:
         """Bring every stage up to date in order, ask for ten flights, print what happened and what to try."""
         started = time.monotonic()
+        Server(self.platform.settings).require_startable()  # said at once, and not when the year is built
         ReplayClock(self.platform.settings.clock_file).set(YEAR_END)
         stages = self.stages
         stages.raw()

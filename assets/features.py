@@ -10,6 +10,8 @@ import os
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import chdir
+from functools import cached_property
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +19,7 @@ import dagster as dg
 import polars as pl
 from dagster_dbt import DagsterDbtTranslator, DbtCliInvocation, DbtCliResource, dbt_assets
 from dagster_dbt.core.dbt_event_iterator import DbtEventIterator
+from packaging.version import Version
 
 from assets.automation import WHEN_CHECKED
 from assets.expectations import expectations_gate
@@ -88,6 +91,14 @@ class Translator(DagsterDbtTranslator):
         return WHEN_CHECKED
 
 
+class InstalledDbt(DbtCliResource):
+    """The dbt of this Python. Its version stands in its package: dbt itself takes seconds, and the network, to say."""
+
+    @cached_property
+    def _cli_version(self) -> Version:
+        return Version(version("dbt-core"))
+
+
 def dbt_resource(platform: Platform) -> DbtCliResource:
     """Return the dbt command line on this environment's warehouse and lake."""
     os.environ.update(
@@ -98,7 +109,7 @@ def dbt_resource(platform: Platform) -> DbtCliResource:
     )
     executable = Path(sys.executable).parent / "dbt"
     project = str(platform.dbt_project)
-    return DbtCliResource(project_dir=project, profiles_dir=project, dbt_executable=str(executable))
+    return InstalledDbt(project_dir=project, profiles_dir=project, dbt_executable=str(executable))
 
 
 def feature_assets(platform: Platform, sources: Sequence[Source]) -> dg.AssetsDefinition:

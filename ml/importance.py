@@ -9,7 +9,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from ml.scoring import open_session, score
+from ml.scoring import answers, feed, open_session
 from ml.spec import ModelSpec, column_of
 from ml.task import task_of
 
@@ -31,18 +31,21 @@ def permutation_importance(
     task, random = task_of(spec), np.random.default_rng(seed)
     asked = rows.sample(min(sample, rows.height), seed=seed) if rows.height > sample else rows
     labels, even = asked[spec.outcome.label].to_numpy(), np.ones(asked.height)
-    whole = task.scorer(labels, score(path, asked))(even)
+    session = open_session(path)
+    types = {entry.name: entry.type for entry in session.get_inputs()}
+    given = feed(types, asked)
+    whole = task.scorer(labels, answers(session, given))(even)
     until = {column_of(entry.since): entry.until for entry in spec.elapsed}
     found = []
-    for entry in open_session(path).get_inputs():
-        if entry.name in until.values():
+    for name in types:
+        if name in until.values():
             continue
         order = random.permutation(asked.height)
-        fixed = asked[until[entry.name]] if entry.name in until else None
-        shuffled = _shuffled(asked[entry.name], fixed, order)
-        loss = whole - task.scorer(labels, score(path, asked.with_columns(shuffled)))(even)
+        fixed = asked[until[name]] if name in until else None
+        changed = feed({name: types[name]}, _shuffled(asked[name], fixed, order).to_frame())
+        loss = whole - task.scorer(labels, answers(session, {**given, **changed}))(even)
         share = loss / (whole - task.no_skill) if whole > task.no_skill else 0.0
-        found.append({"feature": entry.name, "loss": loss, "share": share})
+        found.append({"feature": name, "loss": loss, "share": share})
     return pl.DataFrame(found, schema={"feature": pl.String, "loss": pl.Float64, "share": pl.Float64}).sort(
         "loss", descending=True
     )

@@ -99,6 +99,8 @@ class TabularNetwork(nn.Module):
 
     scale: Tensor
     shift: Tensor
+    since: Tensor
+    until: Tensor
 
     def __init__(self, encoding: Encoding, settings: NetworkSettings, auxiliary: int = 0) -> None:
         super().__init__()
@@ -114,6 +116,9 @@ class TabularNetwork(nn.Module):
         self.body = _mlp(width, settings, outputs=1 + auxiliary)
         self.register_buffer("scale", torch.ones(()))
         self.register_buffer("shift", torch.zeros(()))
+        for end in ("since", "until"):  # which of the times: all spans at once are a fraction of the graph's nodes
+            places = [encoding.times.index(getattr(entry, end)) for entry in encoding.elapsed]
+            self.register_buffer(end, torch.tensor(places, dtype=torch.int64), persistent=False)
 
     def forward(self, categorical: Tensor, numeric: Tensor, times: Tensor) -> Tensor:
         """Return calibrated outputs (logits, or values in the label's unit), float32 [N].
@@ -132,19 +137,18 @@ class TabularNetwork(nn.Module):
     def outputs(self, categorical: Tensor, numeric: Tensor, times: Tensor) -> Tensor:
         """Return the answer before calibration, then the auxiliary outputs, float32 [N, 1 + A]."""
         blocks = [embed(categorical[:, index]) for index, embed in enumerate(self.embeddings)]
-        blocks.append(self.numbers(torch.cat([numeric, *self._elapsed(times), *self._minutes_of_day(times)], dim=1)))
+        if self.numbers.width_out:
+            numbers = [numeric, *self._elapsed(times), *self._minutes_of_day(times)]
+            blocks.append(self.numbers(torch.cat(numbers, dim=1)))
         for entry, block in zip(self.encoding.local_times, self.local_times, strict=True):
             blocks.append(block(times[:, self.encoding.times.index(entry.column)]))
         return self.body(torch.cat(blocks, dim=1))
 
     def _elapsed(self, times: Tensor) -> list[Tensor]:
-        columns = self.encoding.times
-        found = []
-        for entry in self.encoding.elapsed:
-            since, until = columns.index(entry.since), columns.index(entry.until)
-            minutes = ((times[:, until] - times[:, since]) / 60.0).float().unsqueeze(1)
-            found.append(torch.sign(minutes) * torch.log1p(torch.abs(minutes)))
-        return found
+        if not self.encoding.elapsed:
+            return []
+        minutes = ((times.index_select(1, self.until) - times.index_select(1, self.since)) / 60.0).float()
+        return [torch.sign(minutes) * torch.log1p(torch.abs(minutes))]
 
     def _minutes_of_day(self, times: Tensor) -> list[Tensor]:
         columns = [times[:, self.encoding.times.index(entry.column)] for entry in self.encoding.local_times]

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 TOLERANCE = 1e-5  # largest difference of an answer between torch and ONNX, of a value in deviations of the label
 
-_ROWS_AT_ONCE = 16_384
+_ROWS_AT_ONCE = 2_048  # few enough for what lies between the layers to stay in a processor's caches
 
 
 def open_session(path: Path, threads: int = 0) -> "InferenceSession":
@@ -30,6 +30,7 @@ def open_session(path: Path, threads: int = 0) -> "InferenceSession":
 
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = options.inter_op_num_threads = threads
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # to wait in a loop takes others' cores
     try:
         return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
     except Exception as error:  # onnxruntime has an exception class of its own for each way to fail
@@ -50,6 +51,15 @@ def answers(session: "InferenceSession", rows: Rows) -> NDArray[np.float32]:
     types = {entry.name: entry.type for entry in session.get_inputs()}
     parts = [session.run(None, feed(types, part))[0][:, 0] for part in rows.iter_slices(_ROWS_AT_ONCE)]
     return np.concatenate(parts) if parts else np.empty(0, dtype=np.float32)
+
+
+def answers(session: "InferenceSession", given: Mapping[str, NDArray[Any]]) -> NDArray[np.float32]:
+    """Return an open ONNX file's answers [N] on all of its inputs, each [N, 1]; N is at least 1."""
+    count = len(next(iter(given.values())))
+    blocks = [slice(start, start + _ROWS_AT_ONCE) for start in range(0, count, _ROWS_AT_ONCE)]
+    return np.concatenate(
+        [session.run(None, {name: part[rows] for name, part in given.items()})[0][:, 0] for rows in blocks]
+    )
 
 
 def example_feed(path: Path, rows: pl.DataFrame, count: int) -> dict[str, NDArray[Any]]:

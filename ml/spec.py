@@ -3,6 +3,7 @@
 Frozen, validated, unknown fields refused.
 """
 
+from collections.abc import Sequence
 from typing import Annotated, Literal, Self
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, model_validator
@@ -258,6 +259,13 @@ class ModelSpec(Frozen):
     def views(self) -> tuple[str, ...]:
         """Names of the feature views it reads, in order of first use."""
         return tuple(dict.fromkeys(reference.split(":")[0] for reference in self.features))
+
+    def reading_only(self, views: Sequence[str]) -> Self:
+        """Return the same model without the features of all other views, and what is measured from them."""
+        features = tuple(name for name in self.features if name.split(":")[0] in views)
+        known = {*features, *(field.name for field in self.request)}
+        elapsed = tuple(entry for entry in self.elapsed if entry.since in known)
+        return self.model_copy(update={"features": features, "elapsed": elapsed})
 
 
 def column_of(reference: str) -> str:

@@ -70,6 +70,12 @@ class Server:
                 self._launch()
             return self._load_deployed()
 
+    def require_startable(self) -> None:
+        """Raise LookupError or OSError as `start` would, where what is missing or taken can be told before work."""
+        triton_files.require(self._settings)
+        if not self.wanted:  # else it runs, or `start` frees what a killed one left
+            triton_files.require_ports(self._settings)
+
     def stop(self) -> bool:
         """Stop Triton with all its processes, release its shared memory; return whether there was one."""
         with self._lock():

@@ -60,3 +60,13 @@ def test_listed_models_are_found_by_name_and_others_named_in_the_error():
     assert all(model_named(spec.name) is spec for spec in MODELS)
     with pytest.raises(LookupError, match="no model 'nothing'"):
         model_named("nothing")
+
+
+def test_a_model_that_reads_fewer_views_measures_nothing_from_the_others():
+    few = model_named("flight_delay").reading_only(("aircraft_state", "aircraft"))
+    assert few.views == ("aircraft_state", "aircraft")
+    assert {entry.since for entry in few.elapsed} == {
+        "aircraft_state:last_arrived_at",
+        "aircraft_state:legs_today_since",
+    }
+    assert ModelSpec.model_validate(few.model_dump()) == few
