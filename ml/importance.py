@@ -9,7 +9,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from ml.scoring import answers, feed, open_session
+from ml.scoring import answers_fed, feed, open_session
 from ml.spec import ModelSpec, column_of
 from ml.task import task_of
 
@@ -34,7 +34,7 @@ def permutation_importance(
     session = open_session(path)
     types = {entry.name: entry.type for entry in session.get_inputs()}
     given = feed(types, asked)
-    whole = task.scorer(labels, answers(session, given))(even)
+    whole = task.scorer(labels, answers_fed(session, given))(even)
     until = {column_of(entry.since): entry.until for entry in spec.elapsed}
     found = []
     for name in types:
@@ -43,7 +43,7 @@ def permutation_importance(
         order = random.permutation(asked.height)
         fixed = asked[until[name]] if name in until else None
         changed = feed({name: types[name]}, _shuffled(asked[name], fixed, order).to_frame())
-        loss = whole - task.scorer(labels, answers(session, {**given, **changed}))(even)
+        loss = whole - task.scorer(labels, answers_fed(session, {**given, **changed}))(even)
         share = loss / (whole - task.no_skill) if whole > task.no_skill else 0.0
         found.append({"feature": name, "loss": loss, "share": share})
     return pl.DataFrame(found, schema={"feature": pl.String, "loss": pl.Float64, "share": pl.Float64}).sort(

@@ -53,7 +53,7 @@ def answers(session: "InferenceSession", rows: Rows) -> NDArray[np.float32]:
     return np.concatenate(parts) if parts else np.empty(0, dtype=np.float32)
 
 
-def answers(session: "InferenceSession", given: Mapping[str, NDArray[Any]]) -> NDArray[np.float32]:
+def answers_fed(session: "InferenceSession", given: Mapping[str, NDArray[Any]]) -> NDArray[np.float32]:
     """Return an open ONNX file's answers [N] on all of its inputs, each [N, 1]; N is at least 1."""
     count = len(next(iter(given.values())))
     blocks = [slice(start, start + _ROWS_AT_ONCE) for start in range(0, count, _ROWS_AT_ONCE)]

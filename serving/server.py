@@ -72,6 +72,7 @@ class Server:
 
     def require_startable(self) -> None:
         """Raise LookupError or OSError as `start` would, where what is missing or taken can be told before work."""
+        triton_access.require(self._settings)
         triton_files.require(self._settings)
         if not self.wanted:  # else it runs, or `start` frees what a killed one left
             triton_files.require_ports(self._settings)
