@@ -13,6 +13,7 @@ import triton_python_backend_utils as pb_utils
 
 from serving.answer import Answer, Request
 from serving.feeds import RequestError
+from serving.metrics import Metrics
 from serving.plan import PROBE
 from serving.plan_watch import PlanWatch
 
@@ -30,6 +31,7 @@ class TritonPythonModel:
         self.watch = PlanWatch(folder.parents[1], folder.name)
         self.router = self.watch.router
         self.router.self_test()
+        self.metrics = Metrics(pb_utils, self.router, folder.parents[1], folder.name)
         self.watch.start()
 
     def execute(self, requests: list[Any]) -> list[Any]:
@@ -41,6 +43,7 @@ class TritonPythonModel:
 
     def finalize(self) -> None:
         """Write out the log."""
+        self.metrics.close()
         self.watch.close()
         if self.router.log.dropped:
             pb_utils.Logger.log_warn(f"the prediction log had no room for {self.router.log.dropped} batches")
