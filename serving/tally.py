@@ -13,13 +13,15 @@ from serving.answer import Answer, By, Scored
 from serving.feeds import RequestError
 from serving.lineup import Lineup
 from serving.log_frames import NEVER
-from serving.metric_families import HISTOGRAMS, INFINITE, le
+from serving.metric_families import FAMILIES, HISTOGRAMS, INFINITE, le
 from serving.online_features import NOT_READ, STATUSES
 from serving.seen import Seen
 
-ASIDE = 32  # batches
+ASIDE = 16  # batches
 _ROUTER = "headwater_router_"
 _ANSWER, _AGE = f"{_ROUTER}answer_seconds", f"{_ROUTER}feature_age_seconds"
+_TOTALS = {name.removeprefix(_ROUTER).removesuffix("_total"): name for name in FAMILIES if name.endswith("_total")}
+_BOUNDS = {name: np.array(histogram.bounds) for name, histogram in HISTOGRAMS.items()}
 
 Series = tuple[str, tuple[str, ...]]  # a metric's name and its labels' values
 
@@ -30,6 +32,7 @@ class Tally:
     def __init__(self) -> None:
         self._aside: deque[Seen] = deque()
         self._grown: Counter[Series] = Counter()
+        self._buckets: dict[Series, np.ndarray] = {}
         self._lock = threading.Lock()
         for series in (("errors", "request"), ("errors", "model"), ("probes", "failed"), ("degraded_rows",)):
             self._add(series[0], series[1:], 0)  # so that what never happened is there, and zero
@@ -56,6 +59,7 @@ class Tally:
         """Return by how much each series grew since the last time; the first time new ones are among them, by 0."""
         with self._lock:
             self._count()
+            self._spread()
             grown, self._grown = self._grown, Counter()
         return dict(grown)
 
@@ -125,16 +129,21 @@ class Tally:
             self._observe(_AGE, (view,), age[place][there[place]])
 
     def _observe(self, name: str, labels: tuple[str, ...], values: Sequence[float] | np.ndarray) -> None:
-        bounds = HISTOGRAMS[name].bounds
-        places = np.searchsorted(bounds, values)  # a value on a bound is below it
-        upto = np.cumsum(np.bincount(places, minlength=len(bounds) + 1)).tolist()
-        for bound, count in zip((*bounds, INFINITE), upto, strict=True):
-            self._grown[f"{name}_bucket", (*labels, le(bound))] += count
+        bounds = _BOUNDS[name]
+        found = np.bincount(bounds.searchsorted(values), minlength=len(bounds) + 1)  # a value on a bound is below it
+        self._buckets[name, labels] = self._buckets.get((name, labels), 0) + found
         self._grown[f"{name}_sum", labels] += float(np.sum(values))
         self._grown[f"{name}_count", labels] += len(values)
 
+    def _spread(self) -> None:
+        """Turn what buckets hold into counts of values up to each bound."""
+        buckets, self._buckets = self._buckets, {}
+        for (name, labels), found in buckets.items():
+            for bound, count in zip((*_BOUNDS[name], INFINITE), np.cumsum(found).tolist(), strict=True):
+                self._grown[f"{name}_bucket", (*labels, le(bound))] += count
+
     def _add(self, name: str, labels: tuple[str, ...], amount: float) -> None:
-        self._grown[f"{_ROUTER}{name}_total", labels] += amount
+        self._grown[_TOTALS[name], labels] += amount
 
 
 def _version(by: By) -> tuple[str, str]:
