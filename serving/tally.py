@@ -47,7 +47,7 @@ class Tally:
     def shadowed(self, by: By, rows: int, seconds: float) -> None:
         """Count what a shadow scored."""
         with self._lock:
-            self._add("failed_rows" if by.failed else "rows", _version(by), rows)
+            self._scored(by, rows)
             self._observe(_ANSWER, _version(by), [seconds])
 
     def grow(self, name: str, labels: tuple[str, ...], amount: float) -> None:
@@ -105,7 +105,11 @@ class Tally:
     def _rows(self, scored: Scored, logged: np.ndarray) -> None:
         for by in scored.by.values():
             rows = int((logged if by.chosen is None else logged & by.chosen).sum())
-            self._add("failed_rows" if by.failed else "rows", _version(by), rows)
+            self._scored(by, rows)
+
+    def _scored(self, by: By, rows: int) -> None:
+        self._add("rows", _version(by), 0 if by.failed else rows)
+        self._add("failed_rows", _version(by), rows if by.failed else 0)
 
     def _requests(self, seen: Seen) -> Iterable[tuple[str, ...]]:
         """Count requests, and yield each one's versions."""

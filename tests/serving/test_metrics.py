@@ -9,10 +9,12 @@ from typing import NamedTuple
 
 import pytest
 
+from serving.metric_families import FAMILIES, HISTOGRAMS
 from serving.model_repository import configuration_of
 from serving.plan import Variant
 from serving.rollout import Newcomer, begin, deploy
 from serving.router_states import await_revision
+from tests.serving import monitoring
 from tests.serving.conftest import Served, stubs
 from tests.serving.example import ROW, SPEC, VIEWS
 from tests.serving.scrape import Grown, Scrape, flushed
@@ -115,6 +117,24 @@ def test_what_is_true_at_the_moment_is_told(traffic: Traffic) -> None:
     assert found.total("open_sessions_bytes") > 0
     assert found.total("log_dropped_frames_total") == found.total("shadow_batches_left_out_total") == 0
     assert found.total("log_capacity_bytes") == 64 * 2**20
+
+
+def test_dashboard_and_alerts_ask_only_for_what_a_server_tells(traffic: Traffic) -> None:
+    labels = {name: set[str]() for name in traffic.grown.after.names}
+    for sample in traffic.grown.after.samples:
+        labels[sample.name] |= sample.labels.keys()
+    wanted = monitoring.asked()
+    assert len({name for name, _ in wanted}) > 20
+    assert {name for name, _ in wanted} - labels.keys() == set()
+    assert [(name, chosen) for name, chosen in wanted if not chosen <= labels[name]] == []
+
+
+def test_every_metric_is_told_and_documented(traffic: Traffic) -> None:
+    told = {name for name in traffic.grown.after.names if name.startswith("headwater_")}
+    assert told == FAMILIES.keys()
+    page = (monitoring.DEPLOY.parent / "docs" / "monitoring.md").read_text()
+    parts = {f"{name}{part}" for name in HISTOGRAMS for part in ("_bucket", "_sum", "_count")}
+    assert [name for name in {*FAMILIES, *HISTOGRAMS} - parts if f"`{name}`" not in page] == []
 
 
 def test_counters_go_on_after_a_killed_process(running: Served) -> None:
