@@ -25,6 +25,9 @@ class Settings(BaseSettings):
     triton_http_port: int = Field(8000, description="Triton's HTTP port on loopback.")
     triton_grpc_port: int = Field(8001, description="Triton's gRPC port on loopback.")
     triton_metrics_port: int = Field(8002, description="Triton's Prometheus port on loopback.")
+    otlp_endpoint: str = Field(
+        "", description="Where spans of requests go, an OTLP receiver such as http://127.0.0.1:4318; empty: no traces."
+    )
     ui_port: int = Field(3000, description="Port of the Dagster UI.")
     reports_port: int = Field(3001, description="Port of the drift pages that the Dagster UI links to.")
     mlflow_port: int = Field(5000, description="Port of the MLflow page.")

@@ -18,11 +18,15 @@ from serving.scorer import Features, Scorer
 
 
 class Request(NamedTuple):
-    """One request: tensors [N, 1] by input name. A probe is answered but not logged, by `version` if it names one."""
+    """One request: tensors [N, 1] by input name. A probe is answered but not logged, by `version` if it names one.
+
+    `traceparent` is the span of who asks, in W3C's form, if there is one.
+    """
 
     tensors: Mapping[str, np.ndarray]
     probe: bool = False
     version: str = ""
+    traceparent: str = ""
 
 
 class Answer(NamedTuple):

@@ -18,6 +18,7 @@ from tritonclient.grpc import InferInput
 from ml.settings import Settings
 from serving.channel import open_channel, translated
 from serving.plan import MAX_BATCH, PROBE
+from serving.spans import asking, traced
 
 _OUTPUTS = ("model_version", "prediction_id", "degraded", "feature_status", "variant")
 _ANSWERS = ("probability", "value")  # a model has one of them
@@ -113,8 +114,9 @@ class HeadwaterClient:
             tensor = InferInput(name, list(column.shape), self._fields[model][name])
             tensor.set_data_from_numpy(column)
             inputs.append(tensor)
-        with translated(self.url, model, self.timeout):
-            result = self._triton.infer(model, inputs, parameters=self._parameters, client_timeout=_left(until))
+        with translated(self.url, model, self.timeout), asking(model, rows) as told:
+            parameters = {**(self._parameters or {}), **told} or None
+            result = self._triton.infer(model, inputs, parameters=parameters, client_timeout=_left(until))
         answer = next((name for name in _ANSWERS if result.get_output(name) is not None), _ANSWERS[0])
         outputs = [result.as_numpy(name) for name in (answer, *_OUTPUTS)]
         for output in outputs:
@@ -216,13 +218,15 @@ def _parser(settings: Settings) -> argparse.ArgumentParser:
 
 def main(arguments: list[str] | None = None) -> int:
     """Run the command line; return the exit code."""
-    parser = _parser(Settings())
+    settings = Settings()
+    parser = _parser(settings)
     options = parser.parse_args(arguments)
     if any("=" not in field for field in options.fields):
         parser.error("fields are given as name=value")
     row = dict(field.split("=", 1) for field in options.fields)
     try:
-        (prediction,) = HeadwaterClient(options.url, options.timeout).predict(options.model, [row])
+        with traced(settings.otlp_endpoint, "headwater-client"):
+            (prediction,) = HeadwaterClient(options.url, options.timeout).predict(options.model, [row])
     except (OSError, LookupError, ValueError, RuntimeError) as error:
         print(error, file=sys.stderr)
         return 1

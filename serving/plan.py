@@ -19,6 +19,7 @@ from serving.log_frames import LogSchema
 
 MAX_BATCH = 256  # rows that one request may hold
 PROBE = "headwater_probe"  # request parameter: answer, but do not log; a text: by that version of the plan
+TRACEPARENT = "headwater_traceparent"  # request parameter: the span of who asks, as in W3C's header traceparent
 
 InputKind = Literal["numeric", "categorical", "time"]
 TritonType = Literal["BYTES", "FP64"]

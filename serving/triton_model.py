@@ -4,6 +4,7 @@ Tensors come in and go out here; answering is in `router`.
 """
 
 import json
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -14,8 +15,9 @@ import triton_python_backend_utils as pb_utils
 from serving.answer import Answer, Request
 from serving.feeds import RequestError
 from serving.metrics import Metrics
-from serving.plan import PROBE
+from serving.plan import PROBE, TRACEPARENT
 from serving.plan_watch import PlanWatch
+from serving.spans import Spans
 
 
 class TritonPythonModel:
@@ -31,6 +33,10 @@ class TritonPythonModel:
         self.watch = PlanWatch(folder.parents[1], folder.name)
         self.router = self.watch.router
         self.router.self_test()
+        self.spans = None
+        if endpoint := os.environ.get("HEADWATER_OTLP_ENDPOINT"):
+            self.spans = Spans(endpoint, folder.name)
+            self.router.watchers.append(self.spans)
         self.metrics = Metrics(pb_utils, self.router, folder.parents[1], folder.name)
         self.watch.start()
 
@@ -45,6 +51,8 @@ class TritonPythonModel:
         """Write out the log."""
         self.metrics.close()
         self.watch.close()
+        if self.spans is not None:
+            self.spans.close()
         if self.router.log.dropped:
             pb_utils.Logger.log_warn(f"the prediction log had no room for {self.router.log.dropped} batches")
 
@@ -72,9 +80,10 @@ def _response(answer: Answer | Exception, probe: bool) -> Any:
 
 def _request(request: Any) -> Request:
     tensors = {tensor.name(): tensor.as_numpy() for tensor in request.inputs()}
-    told = request.parameters() or ""
-    probe = json.loads(told).get(PROBE, False) if PROBE in told else False
-    return Request(tensors, bool(probe), probe if isinstance(probe, str) else "")
+    text = request.parameters()
+    told = json.loads(text) if text else {}
+    probe = told.get(PROBE, False)
+    return Request(tensors, bool(probe), probe if isinstance(probe, str) else "", str(told.get(TRACEPARENT, "")))
 
 
 def _column(values: Sequence[Any] | np.ndarray, dtype: Any) -> np.ndarray:
