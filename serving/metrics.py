@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
+from ml.clock import RealClock
 from serving.metric_families import FAMILIES, INFINITE, SECONDS, VERSION, le
 from serving.metric_slot import Slot
 from serving.seen import Levels
@@ -62,7 +63,7 @@ class Metrics:
 
     def flush(self) -> None:
         """Tell what grew, and what is true at the moment."""
-        began, levels = time.time(), self._router.levels()
+        began, levels = RealClock().now().timestamp(), self._router.levels()
         for name, now, before in zip(
             ("log_dropped_frames", "shadow_batches_left_out"),
             (levels.dropped, levels.left_out),

@@ -5,11 +5,13 @@ is imported only where traces are wanted: docs/monitoring.md.
 """
 
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+from ml.clock import RealClock
 from serving.plan import TRACEPARENT
 from serving.seen import Seen
 
@@ -20,6 +22,7 @@ if TYPE_CHECKING:
 
 _EXPORT_SECONDS = 1.0
 _PATIENCE_SECONDS = 5.0
+_LAST_SECONDS = 1.0
 _NAME = "headwater"
 
 
@@ -55,7 +58,14 @@ def traced(endpoint: str, service: str) -> Iterator[None]:
     try:
         yield
     finally:
-        provider.shutdown()
+        end(provider)
+
+
+def end(provider: "TracerProvider") -> None:
+    """Send what waits, for a second at most: a receiver that is away must not hold up who ends."""
+    thread = threading.Thread(target=provider.shutdown, name="spans-end", daemon=True)
+    thread.start()
+    thread.join(_LAST_SECONDS)
 
 
 @contextmanager
@@ -87,7 +97,7 @@ class Spans:
 
     def answered(self, seen: Seen) -> None:
         """Make the spans of a batch, which begin and end when it did."""
-        shift = time.time_ns() - time.perf_counter_ns()
+        shift = int((RealClock().now().timestamp() - time.perf_counter()) * 1e9)
         for request, answer in zip(seen.requests, seen.answers, strict=True):
             if not request.probe:
                 self._request(seen, request, answer, shift)
@@ -96,8 +106,8 @@ class Spans:
         """Make none: a shadow answers nobody."""
 
     def close(self) -> None:
-        """Send what waits, for a while."""
-        self._provider.shutdown()
+        """Send what waits, for a second at most."""
+        end(self._provider)
 
     def _request(self, seen: Seen, request: "Request", answer: "Answer | Exception", shift: int) -> None:
         from opentelemetry.trace import SpanKind, set_span_in_context

@@ -34,7 +34,7 @@ class TritonPythonModel:
         self.router = self.watch.router
         self.router.self_test()
         self.spans = None
-        if endpoint := os.environ.get("HEADWATER_OTLP_ENDPOINT"):
+        if endpoint := os.environ.get("OTEL_EXPORTER_OTLP_ENDPOINT"):
             self.spans = Spans(endpoint, folder.name)
             self.router.watchers.append(self.spans)
         self.metrics = Metrics(pb_utils, self.router, folder.parents[1], folder.name)
