@@ -96,7 +96,8 @@ class Metrics:
         while not self._stop.wait(FLUSH_SECONDS):
             try:
                 while inherited:
-                    self._series.adopt(inherited.pop())
+                    if group := inherited.pop():
+                        self._series.adopt(group)
                 self.flush()
             except Exception as error:  # metrics must not hurt those that answer
                 if str(error) != told:
@@ -131,11 +132,13 @@ class TritonSeries:
             metric.increment(value)
 
     def adopt(self, group: Group) -> None:
-        """Take over the series of a group that a killed process with our labels left."""
+        """Take over the series of a version that a killed process with our labels left."""
         for name, family in FAMILIES.items():
-            if family.labels[:2] == VERSION and group:
-                for bound in [(le(b),) for b in (*SECONDS, INFINITE)] if "le" in family.labels else [()]:
-                    self.tell(name, (*group, *bound), 0)
+            if family.labels == VERSION:
+                self.tell(name, group, 0)
+            elif family.labels == (*VERSION, "le"):
+                for bound in (*SECONDS, INFINITE):
+                    self.tell(name, (*group, le(bound)), 0)
 
     def take_back(self, group: Group) -> None:
         """Remove the series of a group."""

@@ -4,7 +4,7 @@ Batches are only put aside while they are answered, and counted some at a time. 
 """
 
 import threading
-from collections import Counter, deque
+from collections import defaultdict, deque
 from collections.abc import Iterable, Sequence
 
 import numpy as np
@@ -31,7 +31,7 @@ class Tally:
 
     def __init__(self) -> None:
         self._aside: deque[Seen] = deque()
-        self._grown: Counter[Series] = Counter()
+        self._grown: defaultdict[Series, float] = defaultdict(float)
         self._buckets: dict[Series, np.ndarray] = {}
         self._lock = threading.Lock()
         for series in (("errors", "request"), ("errors", "model"), ("probes", "failed"), ("degraded_rows",)):
@@ -60,7 +60,7 @@ class Tally:
         with self._lock:
             self._count()
             self._spread()
-            grown, self._grown = self._grown, Counter()
+            grown, self._grown = self._grown, defaultdict(float)
         return dict(grown)
 
     def _count(self) -> None:
