@@ -37,6 +37,9 @@ class Settings(BaseSettings):
     serving_token_file: Path | None = Field(
         None, description="File whose text every inference must bring; unset: whoever reaches the port may ask."
     )
+    otlp_endpoint: str = Field(
+        "", description="Where spans of requests go, an OTLP receiver such as http://127.0.0.1:4318; empty: no traces."
+    )
     ui_port: int = Field(3000, description="Port of the Dagster UI.")
     reports_port: int = Field(3001, description="Port of the drift pages that the Dagster UI links to.")
     mlflow_port: int = Field(5000, description="Port of the MLflow page.")

@@ -20,13 +20,14 @@ from serving.scorer import Features, Scorer
 class Request(NamedTuple):
     """One request: tensors [N, 1] by input name. A probe is not logged; `version` answers it, or the champion.
 
-    `explain` asks for so many inputs that moved each answer most.
+    `explain` asks for so many inputs that moved each answer most. `traceparent` is the span of who asks, in W3C's form.
     """
 
     tensors: Mapping[str, np.ndarray]
     probe: bool = False
     version: str = ""
     explain: int = 0
+    traceparent: str = ""
 
 
 class Answer(NamedTuple):

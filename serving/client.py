@@ -21,6 +21,7 @@ from serving.channel import open_channel, translated
 from serving.credentials import Credentials, of_client, read_token
 from serving.plan import EXPLAIN, MAX_BATCH, PROBE
 from serving.retry import retried
+from serving.spans import asking, traced
 
 _OUTPUTS = ("model_version", "prediction_id", "degraded", "feature_status", "variant")
 _ANSWERS = ("probability", "value")  # a model has one of them
@@ -152,13 +153,13 @@ class HeadwaterClient:
             tensor = InferInput(name, list(column.shape), self._fields[model][name])
             tensor.set_data_from_numpy(column)
             inputs.append(tensor)
-        parameters = {**self._parameters, **({EXPLAIN: explain} if explain else {})} or None
 
         def ask() -> Any:
             left = _left(until)  # also in Triton's queue: what nobody waits for is not scored
-            options = {"parameters": parameters, "timeout": int(left * 1e6), "client_timeout": left}
-            with translated(self.url, model, self.timeout):
-                return self._triton.infer(model, inputs, **options)
+            options = {"timeout": int(left * 1e6), "client_timeout": left}
+            with translated(self.url, model, self.timeout), asking(model, rows) as told:
+                parameters = {**self._parameters, **({EXPLAIN: explain} if explain else {}), **told} or None
+                return self._triton.infer(model, inputs, parameters=parameters, **options)
 
         result = self._asked(ask, until)
         answer = next((name for name in _ANSWERS if result.get_output(name) is not None), _ANSWERS[0])
@@ -284,13 +285,15 @@ def _client(options: argparse.Namespace) -> HeadwaterClient:
 
 def main(arguments: list[str] | None = None) -> int:
     """Run the command line; return the exit code."""
-    parser = _parser(Settings())
+    settings = Settings()
+    parser = _parser(settings)
     options = parser.parse_args(arguments)
     if any("=" not in field for field in options.fields):
         parser.error("fields are given as name=value")
     row = dict(field.split("=", 1) for field in options.fields)
     try:
-        (prediction,) = _client(options).predict(options.model, [row], options.explain)
+        with traced(settings.otlp_endpoint, "headwater-client"):
+            (prediction,) = _client(options).predict(options.model, [row], options.explain)
     except (OSError, LookupError, ValueError, RuntimeError) as error:
         print(error, file=sys.stderr)
         return 1

@@ -20,8 +20,8 @@ from serving.log_frames import LogSchema
 
 MAX_BATCH = 256  # rows that one request may hold
 PROBE = "headwater_probe"  # request parameter: do not log; the champion answers, or the version that it names
-
 EXPLAIN = "headwater_explain"  # request parameter: say which inputs moved each answer most, so many
+TRACEPARENT = "headwater_traceparent"  # request parameter: the span of who asks, as in W3C's header traceparent
 
 InputKind = Literal["numeric", "categorical", "time"]
 TritonType = Literal["BYTES", "FP64"]

@@ -28,7 +28,7 @@ class PredictionLog:
 
     def __init__(self, folder: Path, prefix: str, schemas: Iterable[LogSchema] = (), capacity: int = CAPACITY) -> None:
         """Open the log for frames of these schemas; `declare` names more."""
-        self._folder, self._prefix, self._capacity = folder, prefix, capacity
+        self._folder, self._prefix, self.capacity = folder, prefix, capacity
         self._schemas = list(schemas)
         self._told, self._dropped = "", 0
         self._spool = self._open()
@@ -40,6 +40,11 @@ class PredictionLog:
     def dropped(self) -> int:
         """Frames that found no room."""
         return self._dropped + self._spool.refused
+
+    @property
+    def waiting(self) -> int:
+        """Bytes in the ring that no file has yet, of `capacity`."""
+        return self._spool.waiting
 
     def declare(self, schemas: Iterable[LogSchema]) -> None:
         """Keep more schemas beside the log, before frames of theirs are put in."""
@@ -79,7 +84,7 @@ class PredictionLog:
         if self._told:  # a schema may be what the disk refused
             self._keep_schemas()
         if self._spool.drain() and self._spool.log.stat().st_size > ROTATE_BYTES:
-            full, fresh = self._spool, Spool.create(self._path(), self._capacity)
+            full, fresh = self._spool, Spool.create(self._path(), self.capacity)
             with self._putting:
                 self._spool = fresh
             self._dropped += full.refused
@@ -89,10 +94,10 @@ class PredictionLog:
         path = self._path()
         try:
             self._keep_schemas()
-            spool = Spool.create(path, self._capacity)
+            spool = Spool.create(path, self.capacity)
         except OSError as error:
             self._tell(error)
-            return Spool.in_memory(path, self._capacity)
+            return Spool.in_memory(path, self.capacity)
         try:
             recover(self._folder)
         except OSError as error:  # what others left waits for the next one to come

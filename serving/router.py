@@ -28,6 +28,7 @@ from serving.online_features import NOT_READ, ViewArrays
 from serving.plan import ANSWERING, EXPLAIN, Plan
 from serving.prediction_log import PredictionLog
 from serving.scorer import Call, Scorer
+from serving.seen import Levels, Seen, Watcher
 from serving.sessions import Sessions
 from serving.shadow import Shadows
 
@@ -50,6 +51,8 @@ class Router:
         self._clock: Clock = open_clock(Path(plan.clock_file))
         self.log = PredictionLog(Path(plan.prediction_log), f"{plan.revision:06d}", _schemas(self._lineup))
         self._shadows = Shadows()
+        self.watchers: list[Watcher] = []
+        self._seen = Seen(())
 
     @property
     def plan(self) -> Plan:
@@ -87,16 +90,40 @@ class Router:
         self._sessions.forget([*lineup.files(), *before.files()])
 
     def answer(self, requests: Sequence[Request]) -> list[Answer | Exception]:
-        """Return an answer or the error for each request; one bad request does not spoil its batch."""
-        started, lineup = time.perf_counter(), self._current()
+        """Return an answer or the error for each request; one bad request does not spoil its batch. One thread only."""
+        seen = self._seen = Seen(requests)
+        seen.answers = self._answer(requests, seen)
+        for watcher in self.watchers:
+            watcher.answered(seen)
+        return list(seen.answers)
+
+    def levels(self) -> Levels:
+        """Return what is true at the moment, for those who watch."""
+        arms = frozenset((arm.version.version, arm.variant) for arm in self.plan.lineup)
+        log, shadows, sessions = self.log, self._shadows, self._sessions
+        return Levels(
+            self.plan.revision,
+            arms,
+            log.waiting,
+            log.capacity,
+            log.dropped,
+            shadows.left_out,
+            len(sessions),
+            sessions.size,
+        )
+
+    def _answer(self, requests: Sequence[Request], seen: Seen) -> list[Answer | Exception]:
+        lineup = self._current()
         parsed = [self._parsed(lineup, request) for request in requests]
         asked = [columns for columns in parsed if isinstance(columns, RequestColumns)]
+        seen.lap("parse")
         if not asked:
             return [columns for columns in parsed if isinstance(columns, (Answer, Exception))]
         try:
             scored = self._score(lineup, joined(asked))
         except Exception as error:
             return [error if isinstance(columns, RequestColumns) else columns for columns in parsed]
+        seen.lap("score")
         answers: list[Answer | Exception] = []
         logged = np.zeros(len(scored.value), dtype=bool)
         start = 0
@@ -107,7 +134,10 @@ class Router:
             part = slice(start, start := start + columns.rows)
             answers.append(self._explained(scored, part, request, finish(scored, part)))
             logged[part] = not isinstance(answers[-1], Exception)
-        self._log(scored, logged, started)
+        seen.lap("answer")
+        seen.scored, seen.logged = scored, logged
+        self._log(scored, logged, seen.started)
+        seen.lap("log")
         return answers
 
     def close(self) -> None:
@@ -186,6 +216,7 @@ class Router:
     def _score(self, lineup: Lineup, request: RequestColumns, only: Scorer | None = None) -> "Scored":
         now = self._now()
         reads = self._read(lineup, key_columns(lineup.plan, request), now, request.rows)
+        self._seen.lap("read")
         ids = os.urandom(ID_BYTES * request.rows)
         status = _stacked([reads[view].status for view in lineup.views], request.rows, np.uint8)
         event_us = _stacked([reads[view].event_us for view in lineup.views], request.rows, np.int64)
@@ -263,9 +294,14 @@ class Router:
                 self._shadows.put(partial(self._shadow, scored.known, place, chosen))
 
     def _shadow(self, known: "Known", place: int, chosen: np.ndarray) -> None:
-        started = time.perf_counter()
-        by = by_version(known, known.lineup.scorers[place], chosen)
-        self._keep(known, by, chosen, round((time.perf_counter() - started) * 1e6), answered=False)
+        started, scorer, rows = time.perf_counter(), known.lineup.scorers[place], int(chosen.sum())
+        by = By(scorer, np.full(rows, np.nan), None, chosen, failed=True)
+        try:
+            by = by_version(known, scorer, chosen)
+            self._keep(known, by, chosen, round((time.perf_counter() - started) * 1e6), answered=False)
+        finally:
+            for watcher in self.watchers:
+                watcher.shadowed(by, rows, time.perf_counter() - started)
 
     def _keep(self, known: "Known", by: "By", logged: np.ndarray, taken_us: int, answered: bool) -> None:
         """Log the rows that a version scored, those of them that are `logged`."""

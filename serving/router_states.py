@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from ml.clock import RealClock
 from serving.proc_files import ended
 
 BEAT_SECONDS = 1.0
@@ -59,7 +60,7 @@ def living(home: Path, model: str, configuration: str) -> Iterator[RouterState]:
     """Yield the states of the living processes of one configuration; remove files that died long ago."""
     for path in sorted((home / "routers" / model).glob("*.json")):
         try:
-            age = time.time() - path.stat().st_mtime
+            age = RealClock().now().timestamp() - path.stat().st_mtime
             state = RouterState(**json.loads(path.read_text()))
         except (OSError, ValueError, TypeError):  # gone meanwhile, or of another release
             continue

@@ -41,7 +41,7 @@ class Sessions:
     @property
     def size(self) -> int:
         """Bytes of all open sessions together."""
-        return sum(found.size for found in self._open.values())
+        return sum(found.size for found in list(self._open.values()))
 
     def __len__(self) -> int:
         return len(self._open)

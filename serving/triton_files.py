@@ -92,6 +92,7 @@ def environment(settings: Settings) -> dict[str, str]:
     env["PATH"] = f"{settings.serving_python.absolute().parent}:{env.get('PATH', os.defpath)}"
     env["PYTHONPATH"] = str(REPOSITORY_ROOT)
     env["PYTHONPYCACHEPREFIX"] = str(settings.serving_home / "server" / "pycache")  # revisions are immutable
+    env["OTEL_EXPORTER_OTLP_ENDPOINT"] = settings.otlp_endpoint  # ours alone says whether there are traces
     env["OMP_NUM_THREADS"] = env["OPENBLAS_NUM_THREADS"] = "1"
     library = _python_library(settings)
     if library is not None:

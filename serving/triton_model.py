@@ -4,6 +4,7 @@ Tensors come in and go out here; answering is in `router`.
 """
 
 import json
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -13,8 +14,10 @@ import triton_python_backend_utils as pb_utils
 
 from serving.answer import Answer, Request
 from serving.feeds import RequestError
-from serving.plan import EXPLAIN, MAX_BATCH, PROBE
+from serving.metrics import Metrics
+from serving.plan import EXPLAIN, MAX_BATCH, PROBE, TRACEPARENT
 from serving.plan_watch import PlanWatch
+from serving.spans import Spans
 
 
 class TritonPythonModel:
@@ -30,6 +33,11 @@ class TritonPythonModel:
         self.watch = PlanWatch(folder.parents[1], folder.name, _call)
         self.router = self.watch.router
         self.router.self_test()
+        self.spans = None
+        if endpoint := os.environ.get("OTEL_EXPORTER_OTLP_ENDPOINT"):
+            self.spans = Spans(endpoint, folder.name)
+            self.router.watchers.append(self.spans)
+        self.metrics = Metrics(pb_utils, self.router, folder.parents[1], folder.name)
         self.watch.start()
 
     def execute(self, requests: list[Any]) -> list[Any]:
@@ -41,7 +49,10 @@ class TritonPythonModel:
 
     def finalize(self) -> None:
         """Write out the log."""
+        self.metrics.close()
         self.watch.close()
+        if self.spans is not None:
+            self.spans.close()
         if self.router.log.dropped:
             pb_utils.Logger.log_warn(f"the prediction log had no room for {self.router.log.dropped} batches")
 
@@ -84,10 +95,12 @@ def _call(model: str, output: str, feeds: dict[str, np.ndarray]) -> np.ndarray:
 
 def _request(request: Any) -> Request:
     tensors = {tensor.name(): tensor.as_numpy() for tensor in request.inputs()}
-    told = json.loads(request.parameters() or "{}")
+    text = request.parameters()
+    told = json.loads(text) if text else {}
     probe, explain = told.get(PROBE, False), told.get(EXPLAIN, 0)
     top = min(explain, len(tensors) * 100) if isinstance(explain, int) and explain > 0 else 0
-    return Request(tensors, bool(probe), probe if isinstance(probe, str) else "", top)
+    version = probe if isinstance(probe, str) else ""
+    return Request(tensors, bool(probe), version, top, str(told.get(TRACEPARENT, "")))
 
 
 def _column(values: Sequence[Any] | np.ndarray, dtype: Any) -> np.ndarray:
