@@ -63,12 +63,15 @@ class Control:
         with translated(self.url, model, CALL_SECONDS):
             return bool(self._triton.is_model_ready(model, client_timeout=CALL_SECONDS))
 
-    def probe(self, model: str, timeout: float = CALL_SECONDS) -> Probe:
-        """Ask for one row in which everything is missing (not logged) and return who answered."""
+    def probe(self, model: str, timeout: float = CALL_SECONDS, version: str = "") -> Probe:
+        """Ask for one row in which everything is missing (not logged) and return who answered.
+
+        Without the name of a `version` that is who has a share of such keys: it may be a canary.
+        """
         with translated(self.url, model, timeout):
             metadata = self._triton.get_model_metadata(model, client_timeout=timeout)
             inputs = [_missing(field.name, field.datatype) for field in metadata.inputs]
-            result = self._triton.infer(model, inputs, parameters={PROBE: True}, client_timeout=timeout)
+            result = self._triton.infer(model, inputs, parameters={PROBE: version or True}, client_timeout=timeout)
         version, revision = result.as_numpy("model_version"), result.as_numpy("plan_revision")
         if version is None or version.size != 1 or revision is None:
             raise RuntimeError(

@@ -80,7 +80,7 @@ class PlanChange:
         if not fits:
             self._control.load(self.name)
         await_revision(self.repository.home, self.name, plan.revision, configuration_of(plan))
-        probe = self._control.probe(self.name)
+        probe = self._control.probe(self.name, version=plan.champion.version)
         if probe != (plan.revision, plan.champion.version):
             raise RuntimeError(
                 f"revision {probe.revision}, version {probe.model_version} answers in place of "
