@@ -16,6 +16,7 @@ from onnx import helper, numpy_helper
 
 from assets.canary import canary_sensor
 from assets.canary_watch import canary_of
+from assets.deployment import deployment_asset
 from assets.resources import Platform
 from assets.rollout import Step, take
 from assets.rollout_job import rollout_job, run_config
@@ -303,3 +304,15 @@ def test_the_job_is_configured_as_the_command_is(world):
         dg.validate_run_config(rollout_job(EXAMPLE), config)["ops"]["example_rollout_step"]["config"]["action"]
         == "rollback"
     )
+
+
+def test_the_deployment_of_a_spec_with_a_canary_s_share_begins_one_and_leaves_the_champion(world, looking):
+    version, champion = world.register(-3.0), world.aliases()["champion"]
+    shared = EXAMPLE.serving.model_copy(update={"canary_share": 0.2})
+    asset = deployment_asset(EXAMPLE.model_copy(update={"serving": shared}))
+    model = dg.AssetSpec(["example", "model"])
+    done = dg.materialize([model, asset], instance=world.instance, resources={"platform": world.platform})
+    (made,) = done.asset_materializations_for_node("example__deployment")
+    assert made.metadata["serves as"].value == "canary, 20% of the keys"
+    assert world.aliases() | {"challenger": version, "champion": champion} == world.aliases()
+    assert world.lineup()[version] == "canary"
