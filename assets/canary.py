@@ -9,7 +9,7 @@ import dagster as dg
 
 from assets.canary_watch import Canary, CanaryLog, canary_of, judge, keep
 from assets.resources import Platform
-from assets.rollout import Step
+from assets.rollout import Action, Step
 from assets.rollout_job import run_config
 from checks.canary import CanaryVerdict
 from ml.spec import ModelSpec
@@ -63,7 +63,7 @@ def _start(
         return dg.SkipReason(f"{verdict.decision} of canary {canary.version} of {spec.name} is under way")
     if failed >= TRIES:
         return dg.SkipReason(f"{verdict.decision} of canary {canary.version} of {spec.name} failed {failed} times")
-    action = "promote" if verdict.decision == "promote" else "end"
+    action: Action = "promote" if verdict.decision == "promote" else "end"
     step = Step(action, canary.version, by="canary judge", why=verdict.outcome.summary[:500])
     return dg.RunRequest(
         f"{name}:{failed}", run_config(spec.name, step), {TAG: name, "headwater/reason": step.why[:250]}

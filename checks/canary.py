@@ -21,6 +21,7 @@ Decision = Literal["promote", "revert", "continue"]
 State = Literal["holds", "broken", "open"]
 
 _QUESTIONS = 4  # each has its part of alpha for reverting
+_BATCHES = 100
 _SIDES = 20  # of the third: the mean and nine deciles, up and down
 
 
@@ -117,7 +118,9 @@ def _latency(bounds: CanaryBounds, seen: Seen) -> CanaryRule:
     rule = _of_mean("as fast as the champion", seen.slower, np.log(bounds.max_latency_ratio), bounds, part)
     if not rule.rows:
         return replace(rule, reason="no batch of the champion's alone to compare with, of the size of the canary's")
-    numbers = {name: float(np.exp(getattr(rule, name))) for name in ("observed", "low", "high", "bound")}
+    numbers: dict[str, Any] = {n: float(np.exp(getattr(rule, n))) for n in ("observed", "low", "high", "bound")}
+    if rule.rows < _BATCHES:  # an asymptotic interval of few is none
+        numbers |= {"state": "open", "reason": f"{rule.rows} of at least {_BATCHES} batches to compare"}
     return replace(rule, **numbers)
 
 
@@ -161,10 +164,10 @@ def _quality(bounds: CanaryBounds, seen: Seen) -> CanaryRule:
     usual = float(seen.champion_loss.mean()) or 1.0
     excess = (seen.canary_loss - (1 + bound) * seen.champion_loss) / usual
     rule = _of_mean(name, excess, 0.0, bounds, bounds.alpha / _QUESTIONS)
-    shown = {key: getattr(rule, key) + bound for key in ("observed", "low", "high", "bound")}
-    waits = rule.state == "holds" and rows < bounds.min_labels
-    state = "open" if waits else rule.state
-    return replace(rule, **shown, state=state, reason=f"{rows} of {bounds.min_labels} labels" if waits else "")
+    shown: dict[str, Any] = {key: getattr(rule, key) + bound for key in ("observed", "low", "high", "bound")}
+    if rule.state == "holds" and rows < bounds.min_labels:
+        return replace(rule, **shown, state="open", reason=f"{rows} of {bounds.min_labels} labels")
+    return replace(rule, **shown)
 
 
 def _of_mean(name: str, values: NDArray[Any], bound: float, bounds: CanaryBounds, part: float) -> CanaryRule:
