@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: supervise demo model scores ui mlflow search status drift views quarantine overrides drill-bad-data drill-leak model-ci stop vacuum test lint types imports format bench spark setup preflight lock clean help
+.PHONY: promote canary challenger shadow end rollback supervise demo model scores ui mlflow search status drift views quarantine overrides drill-bad-data drill-leak model-ci stop vacuum test lint types imports format bench spark setup preflight lock clean help
 
 export HEADWATER_HOME ?= .headwater
 export DAGSTER_HOME := $(abspath $(HEADWATER_HOME))/dagster
@@ -39,7 +39,20 @@ search: setup ## Search better settings of a model on validation rows, and say w
 	@$(PY) -m ml.search --model $(NAME) $(if $(MINUTES),--minutes $(MINUTES)) $(if $(WORKERS),--workers $(WORKERS)) $(if $(TRIALS),--trials $(TRIALS)) $(if $(FOLDS),--folds $(FOLDS)) $(if $(FRESH),--fresh)
 
 status: setup ## What is served, and whether Triton answers
-	@$(PY) -m serving.server status; $(PY) -m serving.rollout_command status
+	@$(PY) -m serving.server status; $(PY) -m serving.rollout_status
+
+promote canary challenger shadow: setup
+	@$(PY) -m assets.rollout $@ $(NAME) $(VERSION) $(if $(SHARE),--share $(SHARE)) $(if $(WHY),--why "$(WHY)")
+
+promote: ## Make a version champion that passed its gates: make promote NAME=flight_delay VERSION=3
+canary: ## Let a version answer a share of the keys, judged against the champion: make canary NAME=flight_delay VERSION=3 SHARE=0.1
+challenger: ## The same as one side of an A/B test, which nobody judges but you
+shadow: ## Let a version score beside the champion, logged, answering nobody
+end: setup ## End a canary, challenger or shadow: make end NAME=flight_delay VERSION=3
+	@$(PY) -m assets.rollout end $(NAME) $(VERSION) $(if $(WHY),--why "$(WHY)")
+
+rollback: setup ## Back to the champion before: make rollback NAME=flight_delay WHY="late at night"
+	@$(PY) -m assets.rollout rollback $(NAME) $(if $(WHY),--why "$(WHY)")
 
 drift: setup ## How far a month of a view, or what a model would serve, has moved, with a page: make drift NAME=origin_congestion MONTH=2013-09
 	@$(PY) -m assets.drift $(NAME) $(MONTH)$(VERSION)

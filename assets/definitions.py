@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import dagster as dg
 
 from assets.automation import drift_sensor, retraining_job
+from assets.canary import canary_sensor
 from assets.deployment import deployment_asset
 from assets.features import dbt_resource, feature_assets, feature_checks
 from assets.monitoring import predictions_asset
@@ -13,6 +14,7 @@ from assets.publishing import publishing_assets
 from assets.quarantine import quarantine_asset
 from assets.raw import raw_assets
 from assets.resources import Platform, platform_for
+from assets.rollout_job import rollout_job
 from assets.scores import scores_assets
 from assets.training import training_assets
 from checks.suite import feature_tables, refuse_strangers
@@ -49,6 +51,7 @@ def definitions_for(
     Raises LookupError if dbt's manifest has not been built, or lacks a view or feature that a model reads.
     """
     jobs = {spec.name: retraining_job(spec) for spec in models}
+    rollouts = {spec.name: rollout_job(spec) for spec in models}
     everything = [
         *raw_assets(sources),
         feature_assets(platform, sources),
@@ -65,8 +68,11 @@ def definitions_for(
     return dg.Definitions(
         assets=[item for item in everything if not isinstance(item, dg.AssetChecksDefinition)],
         asset_checks=[item for item in everything if isinstance(item, dg.AssetChecksDefinition)],
-        jobs=list(jobs.values()),
-        sensors=[drift_sensor(spec, jobs[spec.name]) for spec in models],
+        jobs=[*jobs.values(), *rollouts.values()],
+        sensors=[
+            *(drift_sensor(spec, jobs[spec.name]) for spec in models),
+            *(canary_sensor(spec, rollouts[spec.name]) for spec in models),
+        ],
         resources={"platform": platform, "dbt": dbt_resource(platform), "pipes": dg.PipesSubprocessClient()},
         loggers={"console": dg.colored_console_logger, "progress": progress_logger},
         executor=EXECUTOR,

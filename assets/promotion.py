@@ -13,16 +13,15 @@ import polars as pl
 
 from assets.gates import Batch, Gate
 from assets.resources import Platform
+from assets.rollout import APPROVED_BY, window_rows
 from checks.outcome import Outcome
 from checks.promotion import CHECK
-from ml.spec import ModelSpec, Window
+from ml.spec import ModelSpec
 
 if TYPE_CHECKING:
     from checks.contest import Contest
     from checks.promotion import Judged
     from ml.registry import ModelVersion
-
-APPROVED_BY = "approved_by"  # tag of a version: the gates or a person, set when it is deployed
 
 
 @dataclass(frozen=True)
@@ -82,13 +81,6 @@ def champion_of(platform: Platform, candidate: "ModelVersion") -> Champion | Non
             "pass: take it away in MLflow, or put it back where it was"
         )
     return None
-
-
-def window_rows(platform: Platform, spec: ModelSpec, version: int, window: Window) -> pl.DataFrame:
-    """Return the rows of a training set that were asked in a window."""
-    asked = pl.col(spec.outcome.prediction_time)
-    rows = platform.lake.read(f"{spec.name}/training_set", version)
-    return rows.filter((asked >= window.start) & (asked < window.end)).collect()
 
 
 def _promotion(spec: ModelSpec, batch: Batch) -> Outcome:

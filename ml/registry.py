@@ -250,6 +250,11 @@ class Registry:
         self.client.set_registered_model_alias(name, CHALLENGER, version)
         return self.version(name, version)
 
+    def end_challenge(self, name: str, version: str) -> None:
+        """Take the alias challenger from the version, if it bears it."""
+        if self.aliases(name).get(CHALLENGER) == version:
+            self.client.delete_registered_model_alias(name, CHALLENGER)
+
     def promote(self, name: str, version: str) -> ModelVersion:
         """Make the version champion and the champion so far previous; it is no longer challenger.
 
@@ -262,8 +267,7 @@ class Registry:
             self.client.set_registered_model_alias(name, PREVIOUS, old)
         if old != version:
             self.client.set_registered_model_alias(name, CHAMPION, version)
-        if aliases.get(CHALLENGER) == version:
-            self.client.delete_registered_model_alias(name, CHALLENGER)
+        self.end_challenge(name, version)
         return self.version(name, version)
 
     def tag(self, version: ModelVersion, tags: Mapping[str, Any]) -> None:

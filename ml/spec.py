@@ -169,6 +169,37 @@ class Slo(Frozen):
     p99_ms: float = Field(50.0, gt=0, description="99th percentile of the answer time of one row, in milliseconds.")
 
 
+class CanaryBounds(Frozen):
+    """By what a canary is judged against the champion, however often one looks (docs/rollout.md)."""
+
+    alpha: float = Field(
+        0.05, gt=0, lt=0.5, description="Chance, over all looks together, of a revert without any bound broken."
+    )
+    min_rows: int = Field(500, ge=100, description="Rows of the canary before anything is decided.")
+    hours: float = Field(24.0, gt=0, description="Hours after which a canary that is not decided ends.")
+    max_error_rate: float = Field(
+        0.01, gt=0, lt=1, description="Share of the canary's rows that it may fail on (the champion answers these)."
+    )
+    max_latency_ratio: float = Field(
+        2.0, gt=1, description="Its batches may take this many times as long as the champion's of their size."
+    )
+    max_mean_shift: float = Field(
+        0.25, gt=0, description="How far its mean answer may lie from the champion's to the same rows, in deviations."
+    )
+    max_decile_shift: float = Field(
+        0.15, gt=0, lt=1, description="Share of rows by which it may miss any decile of the champion's answers."
+    )
+    max_quality_loss: float = Field(
+        0.05, gt=0, description="Share by which its loss may exceed the champion's, once labels have come."
+    )
+    min_labels: int = Field(
+        0, ge=0, description="Rows with labels before it is promoted; 0: it does not wait, but labels can revert it."
+    )
+    label_hours: float = Field(
+        24.0, ge=0, description="Hours by which a label has come: younger rows are not judged, for early ones differ."
+    )
+
+
 class ServingSettings(Frozen):
     """How the model is served."""
 
@@ -180,6 +211,9 @@ class ServingSettings(Frozen):
     )
     sticky_by: tuple[str, ...] = Field(
         (), description="Request fields by which a canary's or an A/B test's share is drawn; none: all join keys."
+    )
+    canary_share: Share = Field(
+        0.0, description="Share of the keys that a new version answers first, as canary; 0: it is champion at once."
     )
     sessions_mb: int = Field(
         1024, gt=0, description="Memory for open versions, in MiB; beyond it the least recently asked ones leave."
@@ -220,6 +254,7 @@ class ModelSpec(Frozen):
     gates: Gates
     costs: Costs | None = Field(None, description="What wrong decisions cost; only a binary model has a threshold.")
     serving: ServingSettings = ServingSettings()
+    canary: CanaryBounds = CanaryBounds()
     limits: tuple[str, ...] = Field((), description="What its data does not hold, a sentence each; for the model card.")
 
     @model_validator(mode="after")

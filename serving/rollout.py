@@ -3,7 +3,7 @@
 A change is a new plan, which routers take over between two batches; only one of other inputs, outputs or processes is
 loaded by Triton anew. A version is verified by real inferences, fast enough, before it answers anybody; until then, and
 whenever one of these fails, the old plan serves. Whether a version may be deployed is the gates' business; how a plan
-is put into effect, `plan_change`'s. The command line is in `rollout_command`.
+is put into effect, `plan_change`'s. The command line is in assets/rollout.py.
 """
 
 import dataclasses

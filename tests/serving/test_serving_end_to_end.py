@@ -9,9 +9,10 @@ from pathlib import Path
 
 import pytest
 
+from assets import rollout as rollout_command
 from ml.spec import Slo
 from serving import client as client_cli
-from serving import rollout, rollout_command, triton_files
+from serving import rollout, rollout_status, triton_files
 from serving.build_plan import build_plan
 from serving.latency import Latency
 from serving.log_reader import log_schema, read_new
@@ -280,11 +281,13 @@ def test_command_lines_answer_and_fail_in_one_line(
     assert "prediction_id" in capsys.readouterr().out
     assert client_cli.main(["example", "tailnum=N1"]) == 1
     assert "lacks ['departure', 'distance', 'origin', 'runway']" in capsys.readouterr().err
-    for arguments in (["status", "example"], ["status"], ["rollback", "example"]):
-        assert rollout_command.main(arguments) == 0
+    for arguments in (["example"], []):
+        assert rollout_status.main(arguments) == 0
         assert capsys.readouterr().out.count("(answers)") == 1
+    assert rollout_command.main(["rollback", "example", "--why", "a test"]) == 0
+    assert "[rollback, by " in capsys.readouterr().out
     assert rollout_command.main(["rollback", "nobody"]) == 1
-    assert capsys.readouterr().err == "model 'nobody' was never deployed; run make demo\n"
+    assert capsys.readouterr().err == "headwater: model 'nobody' was never deployed; run make demo\n"
 
 
 def test_a_taken_port_is_named_with_its_setting(running: Served) -> None:

@@ -1,13 +1,12 @@
-"""What serves, and back to the champion before: `python -m serving.rollout_command status [NAME] | rollback NAME`."""
+"""What serves, and who answers: `python -m serving.rollout_status [NAME]`. Changing it is in `assets.rollout`."""
 
 import argparse
-import getpass
 import sys
 
 from ml.settings import Settings
 from serving.model_repository import ModelRepository
 from serving.plan import Plan
-from serving.rollout import RolloutStatus, record_rollback, rollback, status
+from serving.rollout import RolloutStatus, status
 
 
 def told(plan: Plan) -> str:
@@ -30,20 +29,12 @@ def show(state: RolloutStatus) -> None:
 
 def main(arguments: list[str] | None = None) -> int:
     """Run the command line; return the exit code (1: failed, or nobody answers)."""
-    parser = argparse.ArgumentParser(prog="python -m serving.rollout_command", description=__doc__)
-    parser.add_argument("action", choices=["status", "rollback"])
-    parser.add_argument("name", nargs="?", help="name of the model; status without one shows all")
-    parser.add_argument("--why", default="", help="kept with the plan")
+    parser = argparse.ArgumentParser(prog="python -m serving.rollout_status", description=__doc__)
+    parser.add_argument("name", nargs="?", help="name of the model; without one all are shown")
     options = parser.parse_args(arguments)
-    if options.action == "rollback" and options.name is None:
-        parser.error("rollback needs the model's name")
     settings = Settings()
     names = [options.name] if options.name else ModelRepository(settings.serving_home).deployed_models()
     try:
-        if options.action == "rollback":
-            left = status(options.name, settings).history[-1].champion.version
-            rollback(options.name, settings, getpass.getuser(), options.why)
-            record_rollback(options.name, settings, left, getpass.getuser())
         states = [status(name, settings) for name in names]
     except (OSError, LookupError, ValueError, RuntimeError) as error:
         print(error, file=sys.stderr)

@@ -1,0 +1,142 @@
+"""What the prediction log and the labels say of a canary, as numbers in order of time. Judging them is `canary`'s part.
+
+Answers are compared row by row: the champion's graph scores what the canary answered, from the features in the log. So
+that it does not matter that the two answer other keys, and few rows tell much.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from ml.scoring import score
+from ml.spec import ModelSpec
+from ml.task import task_of
+from ml.weighted import log_losses
+
+NONE: NDArray[Any] = np.empty(0)
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What a canary did, each part in order of time.
+
+    `failed`, a row each: the canary failed on it. `slower`, a batch each: logarithm of how many times as long it took
+    as one of the champion's. `canary` and `champion`, a row each: their answers to it. `canary_loss` and
+    `champion_loss`: the same, of rows with a label. `trouble` and `no_labels` say why there are none.
+    """
+
+    failed: NDArray[Any] = field(default_factory=lambda: NONE)
+    slower: NDArray[Any] = field(default_factory=lambda: NONE)
+    canary: NDArray[Any] = field(default_factory=lambda: NONE)
+    champion: NDArray[Any] = field(default_factory=lambda: NONE)
+    canary_loss: NDArray[Any] = field(default_factory=lambda: NONE)
+    champion_loss: NDArray[Any] = field(default_factory=lambda: NONE)
+    trouble: str = ""
+    no_labels: str = ""
+
+
+@dataclass(frozen=True)
+class Contestants:
+    """The canary's version, the champion's and its graph, and the first revision in which the two serve together."""
+
+    canary: str
+    champion: str
+    onnx: Path
+    revision: int
+
+
+def look(
+    spec: ModelSpec,
+    who: Contestants,
+    log: pl.DataFrame,
+    outcomes: pl.DataFrame | None,
+    now: datetime,
+    why_not: str = "",
+) -> Seen:
+    """Return what the log (as `serving.log_reader` reads it) and the outcomes, if there are any, say of the canary.
+
+    Outcomes are rows of the spec's outcome table; `why_not` says why there are none.
+    """
+    since = log.filter(pl.col("revision") >= who.revision)
+    rows = since.filter(variant="canary", model_version=who.canary).sort("time", maintain_order=True)
+    answers = rows.filter("answered")
+    failed, slower = (~rows["answered"]).to_numpy(), _slower(who, log)
+    output = task_of(spec).output
+    try:
+        champion = score(who.onnx, answers).astype(np.float64)
+    except (LookupError, ValueError) as error:
+        trouble = f"the champion cannot score the canary's rows: {error}"
+        return Seen(failed, slower, trouble=trouble, no_labels=trouble)
+    answers = answers.with_columns(champion=pl.Series(champion, dtype=pl.Float64)).drop_nulls([output])
+    answers = answers.filter(pl.col("champion").is_finite())
+    seen = Seen(failed, slower, answers[output].to_numpy(), answers["champion"].to_numpy())
+    if outcomes is None:
+        return Seen(**{**vars(seen), "no_labels": why_not or "there are no outcomes"})
+    labelled = _labelled(spec, answers, outcomes, now)
+    losses = [_losses(spec, labelled[spec.outcome.label], labelled[name]) for name in (output, "champion")]
+    return Seen(**{**vars(seen), "canary_loss": losses[0], "champion_loss": losses[1]})
+
+
+def _losses(spec: ModelSpec, labels: pl.Series, answers: pl.Series) -> NDArray[Any]:
+    """Return each row's log loss, or squared error."""
+    label, answer = labels.cast(pl.Float64).to_numpy(), answers.to_numpy()
+    return log_losses(label, answer) if spec.task == "binary" else (label - answer) ** 2
+
+
+def _labelled(spec: ModelSpec, answers: pl.DataFrame, outcomes: pl.DataFrame, now: datetime) -> pl.DataFrame:
+    """Return the answers old enough for their label to have come, with it: joined by all that a request says.
+
+    Not those whose label merely came early: flights that are on time land first.
+    """
+    outcome = spec.outcome
+    named = [name for name in outcomes.columns if name in answers.columns and "__" not in name]
+    known = outcomes.filter(pl.col(outcome.label_timestamp) <= now).drop_nulls(outcome.label)
+    known = _alike(known.select(*named, outcome.label, outcome.prediction_time), named)
+    known = known.sort(outcome.prediction_time).unique(named, keep="last").drop(outcome.prediction_time)
+    old = answers.filter(pl.col("time") <= now - timedelta(hours=spec.canary.label_hours))
+    return _alike(old, named).join(known, on=named, how="inner", maintain_order="left")
+
+
+def _alike(frame: pl.DataFrame, names: Sequence[str]) -> pl.DataFrame:
+    """Return the frame with these columns as the log has them: numbers (times: seconds since the epoch) and texts."""
+
+    def column(name: str) -> pl.Expr:
+        kind = frame.schema[name]
+        if isinstance(kind, pl.Datetime):
+            return pl.col(name).dt.epoch("us") / 1e6
+        return pl.col(name) if kind == pl.String else pl.col(name).cast(pl.Float64)
+
+    return frame.with_columns(column(name) for name in names)
+
+
+def _slower(who: Contestants, log: pl.DataFrame) -> NDArray[Any]:
+    """Return for each batch of the canary the logarithm of its time over that of a batch of the champion's alone.
+
+    That is the newest before it of about its size (a power of two) that no other was compared with: so that load, batch
+    size and the champion's rows in a batch that the canary slows down do not count. Rows of before it began count, too.
+    """
+    batches = (
+        log.filter((pl.col("variant") != "shadow") & (pl.col("taken_ms") > 0))
+        .group_by("time", "taken_ms", "revision")
+        .agg(
+            rows=pl.col("prediction_id").n_unique(),
+            canary=(pl.col("model_version") == who.canary).any(),
+            alone=(pl.col("model_version") == who.champion).all(),
+        )
+        .sort("time", "canary")
+    )
+    waiting: dict[int, list[float]] = {}
+    found = []
+    for _, taken, revision, rows, canary, alone in batches.iter_rows():
+        size = waiting.setdefault(int(rows).bit_length(), [])
+        if alone:
+            size.append(taken)
+        elif canary and revision >= who.revision and size:
+            found.append(np.log(taken / size.pop()))
+    return np.array(found)

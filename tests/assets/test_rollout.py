@@ -1,0 +1,318 @@
+"""Rollout on a real Triton: what may serve as what, and the sensor that promotes the sound canary and ends others."""
+
+import dataclasses
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import dagster as dg
+import numpy as np
+import onnx
+import polars as pl
+import pytest
+from onnx import helper, numpy_helper
+
+from assets.canary import canary_sensor
+from assets.canary_watch import canary_of
+from assets.deployment import deployment_asset
+from assets.resources import Platform
+from assets.rollout import Step, take
+from assets.rollout_job import rollout_job, run_config
+from checks.guard import GateClosed
+from ml.lake import WHOLE
+from ml.scoring import example_feed
+from ml.spec import CanaryBounds
+from ml.verdicts import Verdict
+from serving.client import HeadwaterClient
+from serving.model_repository import ModelRepository
+from serving.rollout import status
+from serving.server import Server
+from serving.triton_files import free_ports
+from tests.serving.example import RAW, ROW, SPEC, VIEWS, settings_at, write_graph, write_world
+
+BOUNDS = CanaryBounds(min_rows=100, max_error_rate=0.05, max_latency_ratio=4.0, alpha=0.1)
+EXAMPLE = SPEC.model_copy(update={"canary": BOUNDS})
+pytestmark = pytest.mark.server
+
+
+@dataclass
+class World:
+    """A Triton, a registry and a lake; `register` gives the example model one more version."""
+
+    platform: Platform
+    instance: dg.DagsterInstance
+    graphs: dict[str, Path] = field(default_factory=dict)
+
+    def register(self, bias: float, scale: float = 1.0, passes: bool = True, spoil=lambda path: None) -> str:
+        path = self.platform.settings.root / "trained" / f"{len(self.graphs)}.onnx"
+        write_graph(path, bias, scale=scale)
+        spoil(path)
+        with self.platform.registry.recording(EXAMPLE.name) as run:
+            version = run.register(path, example_feed(path, pl.DataFrame([RAW]), 1), {"training_set_version": 0})
+        self.graphs[version] = path
+        if passes:
+            tags = self.platform.registry.version(EXAMPLE.name, version).tags
+            evidence = {"onnx_sha256": tags["onnx_sha256"]}
+            table = f"{EXAMPLE.name}/model"
+            checks = ("promotion", "serving_drift")
+            self.platform.verdicts.record(Verdict(table, int(version), c, True, evidence=evidence) for c in checks)
+        return version
+
+    def take(self, action, version="", share=0.1):
+        return take(self.platform, EXAMPLE.name, Step(action, version, share, "tests", "why not"), EXAMPLE)
+
+    def aliases(self):
+        return self.platform.registry.aliases(EXAMPLE.name)
+
+    def lineup(self):
+        plan = ModelRepository(self.platform.settings.serving_home).deployed(EXAMPLE.name)
+        return {arm.version.version: arm.variant for arm in plan.lineup}
+
+    def ask(self, requests: int) -> None:
+        client = HeadwaterClient(f"127.0.0.1:{self.platform.settings.triton_grpc_port}", 5.0)
+        for number in range(requests):
+            client.predict(EXAMPLE.name, [{**ROW, "tailnum": f"N{number}", "distance": number * 37 % 4000}])
+        client.close()
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory) -> Iterator[World]:
+    home = tmp_path_factory.mktemp("home")
+    http, grpc, metrics = free_ports(3)
+    settings = settings_at(home, triton_http_port=http, triton_grpc_port=grpc, triton_metrics_port=metrics)
+    write_world(home)
+    settings.clock_file.unlink()  # batches are told apart by their time, and a stopped clock has one
+    platform = Platform(settings)
+    platform.__dict__["feature_views"] = VIEWS
+    platform.manifest.parent.mkdir(parents=True)
+    platform.manifest.write_text(json.dumps({"nodes": {}, "macros": {}, "metadata": {"dbt_schema_version": "x"}}))
+    asked = pl.Series([datetime(2013, 3, 2, tzinfo=UTC)] * 20, dtype=pl.Datetime("us", "UTC"))
+    rows = pl.DataFrame([{**ROW, **RAW, "aircraft__last_delay": 5.0}] * 20).with_columns(asked.alias("prediction_time"))
+    platform.lake.replace(f"{EXAMPLE.name}/training_set", rows)
+    server = Server(settings)
+    server.start()
+    try:
+        with dg.DagsterInstance.ephemeral(tempdir=str(home)) as instance:
+            made = World(platform, instance)
+            made.take("promote", made.register(-3.0))
+            yield made
+    finally:
+        server.stop()
+
+
+class Looking:
+    """The sensor, as the daemon asks it, and the job that it starts."""
+
+    def __init__(self, world):
+        self.world, self.job = world, rollout_job(EXAMPLE)
+        self.sensor = canary_sensor(EXAMPLE, self.job)
+
+    def look(self, platform=None):
+        resources = {"platform": platform or self.world.platform}
+        context = dg.build_sensor_context(instance=self.world.instance, resources=resources)
+        (found,) = self.sensor(context)
+        return found
+
+    def run(self, request, resources=None):
+        return self.job.execute_in_process(
+            run_config=request.run_config,
+            tags=request.tags,
+            instance=self.world.instance,
+            resources=resources or {"platform": self.world.platform},
+            raise_on_error=False,
+        )
+
+
+@pytest.fixture
+def looking(world):
+    yield Looking(world)
+    for version, variant in world.lineup().items():
+        if variant in ("canary", "challenger", "shadow"):
+            world.take("end", version)
+
+
+def failing(path):
+    """Make a graph that answers 7 to flights of more than 1450 miles, of which none is asked when it is verified."""
+    model = onnx.load(path)
+    for name, value in {"seven": [[7.0]], "far": [[1450.0]]}.items():
+        model.graph.initializer.append(numpy_helper.from_array(np.array(value, np.float32), name))
+    distance = [entry.name for entry in model.graph.input].index("distance")
+    before_last(
+        model,
+        [
+            helper.make_node("Greater", [f"float_{distance}", "far"], ["is_far"]),
+            helper.make_node("Where", ["is_far", "seven", "sigmoid"], ["answer"]),
+        ],
+    )
+    onnx.save(model, path)
+
+
+def slow(path, rounds=4, size=384):
+    """Make a graph that multiplies large matrices on its way, for one row at a time."""
+    model = onnx.load(path)
+    for name, value in {"matrix": np.eye(size), "wide": np.zeros((size, size))}.items():
+        model.graph.initializer.append(numpy_helper.from_array(value.astype(np.float32), name))
+    products = [helper.make_node("MatMul", [f"p{n}", "matrix"], [f"p{n + 1}"]) for n in range(rounds)]
+    first = helper.make_node("Add", ["sigmoid", "wide"], ["p0"])
+    last = helper.make_node("ReduceMean", [f"p{rounds}"], ["answer"], axes=[0, 1], keepdims=1)
+    before_last(model, [first, *products, last])
+    onnx.save(model, path)
+
+
+def before_last(model, nodes):
+    """Put nodes that make `answer` before the graph's last one, which then scales that."""
+    last = model.graph.node.pop()
+    last.input[0] = "answer"
+    model.graph.node.extend([*nodes, last])
+
+
+def test_nobody_answers_who_has_not_passed_but_a_shadow_may_score(world, looking):
+    version = world.register(-2.9, passes=False)
+    for action in ("promote", "canary", "challenger"):
+        with pytest.raises(GateClosed, match=rf"example/rollout refuses .*version {version}: check 'promotion' has no"):
+            world.take(action, version)
+    assert world.lineup().get(version) is None
+    world.take("shadow", version, 1.0)
+    assert world.lineup()[version] == "shadow"
+    assert version not in world.aliases().values()
+    with pytest.raises(GateClosed):
+        world.take("promote", version)
+    world.take("end", version)
+    with pytest.raises(LookupError, match="no version 99"):
+        world.take("shadow", "99")
+
+
+def test_aliases_follow_a_challenger_its_promotion_and_the_rollback(world, looking):
+    before, version = world.aliases()["champion"], world.register(-3.01)
+    plan = world.take("challenger", version, 1.0)  # the keys of a probe included
+    assert (plan.change.action, plan.change.by, plan.change.why) == ("begin challenger", "tests", "why not")
+    assert world.aliases() == {"champion": before, "challenger": version}
+    world.take("end", version)
+    assert world.aliases() == {"champion": before}
+    world.take("canary", version, 0.2)
+    world.take("promote", version)
+    assert world.aliases() == {"champion": version, "previous": before}
+    assert world.lineup() == {version: "champion", before: "previous"}
+    world.take("rollback")
+    assert world.aliases()["champion"] == before
+    with pytest.raises(GateClosed, match="rolled back to version"):
+        world.take("promote", version)
+
+
+def test_a_sound_canary_is_promoted_once(world, looking):
+    version = world.register(-3.02)
+    assert "no canary of example serves" in looking.look().skip_message
+    world.take("canary", version, 0.5)
+    world.ask(60)
+    assert "of at least 100 rows" in looking.look().skip_message
+    assert world.platform.verdicts.newest("example/model", int(version), WHOLE, "canary") is None
+    world.ask(700)
+    request = looking.look()
+    assert isinstance(request, dg.RunRequest), request.skip_message
+    assert looking.look().run_key == request.run_key  # nothing started meanwhile: Dagster takes a key once
+    assert looking.run(request).success
+    assert world.lineup()[version] == "champion"
+    assert "no canary" in looking.look().skip_message
+    verdict = world.platform.verdicts.newest("example/model", int(version), WHOLE, "canary")
+    assert (verdict.passed, verdict.evidence["decision"]) == (True, "promote")
+    rows = world.platform.verdicts.rows("example/model").filter(version=int(version), check="canary")
+    assert rows.height == 1
+    observed = world.instance.fetch_observations(dg.AssetKey(["example", "deployment"]), limit=1).records[0]
+    shown = observed.asset_observation.metadata
+    assert f"version {version}" in shown["who answers"].value
+    assert "answers without failing" in shown["canary evidence"].value
+    registered = world.platform.registry.version("example", version)
+    assert world.platform.registry.artifact(registered, "canary/canary.png").stat().st_size > 1000
+
+
+@pytest.mark.parametrize(
+    ("fault", "bias", "said"),
+    [
+        ("wrong", -1.5, "mean answer as the champion's"),
+        ("fails", -3.0, "answers without failing"),
+        ("slow", -3.0, "as fast as the champion"),
+    ],
+)
+def test_a_canary_that_answers_wrong_fails_or_is_slow_is_ended_and_stays_out(world, looking, fault, bias, said):
+    version = world.register(bias, spoil={"wrong": lambda path: None, "fails": failing, "slow": slow}[fault])
+    champion = world.aliases()["champion"]
+    world.take("canary", version, 0.5)
+    world.ask(280)
+    request = looking.look()
+    assert isinstance(request, dg.RunRequest), request.skip_message
+    assert said in request.tags["headwater/reason"]
+    assert looking.run(request).success
+    assert version not in world.lineup()
+    assert world.aliases()["champion"] == champion
+    assert "challenger" not in world.aliases()
+    plan = status("example", world.platform.settings).history[-1]
+    assert (plan.change.action, plan.change.by) == ("end canary", "canary judge")
+    with pytest.raises(GateClosed, match="as canary: revert"):
+        world.take("canary", version)
+
+
+def test_a_canary_that_is_not_decided_by_its_deadline_ends_and_may_begin_again(world, looking):
+    version = world.register(-3.0)
+    world.take("canary", version, 0.5)
+    canary = canary_of(world.platform, "example")
+    late = EXAMPLE.model_copy(update={"canary": BOUNDS.model_copy(update={"hours": 1e-6})})
+    sensor = canary_sensor(late, looking.job)
+    context = dg.build_sensor_context(instance=world.instance, resources={"platform": world.platform})
+    (request,) = sensor(context)
+    assert "not decided in 1e-06 hours" in request.tags["headwater/reason"]
+    assert looking.run(request).success
+    assert version not in world.lineup()
+    world.take("canary", version, 0.5)
+    assert canary_of(world.platform, "example").begin.revision > canary.begin.revision
+
+
+def test_a_larger_share_is_the_same_canary_and_another_champion_is_not(world, looking):
+    version = world.register(-3.0)
+    first = world.take("canary", version, 0.1).revision
+    world.take("canary", version, 0.3)
+    found = canary_of(world.platform, "example")
+    assert (found.version, found.begin.revision) == (version, first)
+    assert canary_of(world.platform, "nobody") is None
+    assert 0 <= found.hours(world.platform.clock.now()) < 1
+    assert found.hours(world.platform.clock.now() + timedelta(hours=3)) > 3
+
+
+def test_a_run_under_way_starts_no_second_one_a_failed_one_is_tried_thrice_and_without_triton_nothing_is_judged(
+    world, looking
+):
+    version = world.register(-1.5)
+    world.take("canary", version, 0.5)
+    world.ask(280)
+    nobody = dataclasses.replace(
+        world.platform, settings=world.platform.settings.model_copy(update={"triton_grpc_port": free_ports(1)[0]})
+    )
+    assert "no Triton at" in looking.look(nobody).skip_message
+    keys = []
+    for _ in range(3):
+        request = looking.look()
+        keys.append(request.run_key)
+        assert not looking.run(request, {"platform": nobody}).success
+    assert len(set(keys)) == 3
+    assert "failed 3 times" in looking.look().skip_message
+
+
+def test_the_job_is_configured_as_the_command_is(world):
+    config = run_config("example", Step("rollback", why="too slow", by="me"))
+    assert (
+        dg.validate_run_config(rollout_job(EXAMPLE), config)["ops"]["example_rollout_step"]["config"]["action"]
+        == "rollback"
+    )
+
+
+def test_the_deployment_of_a_spec_with_a_canary_s_share_begins_one_and_leaves_the_champion(world, looking):
+    version, champion = world.register(-3.0), world.aliases()["champion"]
+    shared = EXAMPLE.serving.model_copy(update={"canary_share": 0.2})
+    asset = deployment_asset(EXAMPLE.model_copy(update={"serving": shared}))
+    model = dg.AssetSpec(["example", "model"])
+    done = dg.materialize([model, asset], instance=world.instance, resources={"platform": world.platform})
+    (made,) = done.asset_materializations_for_node("example__deployment")
+    assert made.metadata["serves as"].value == "canary, 20% of the keys"
+    assert world.aliases() | {"challenger": version, "champion": champion} == world.aliases()
+    assert world.lineup()[version] == "canary"
