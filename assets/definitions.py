@@ -13,6 +13,7 @@ from assets.publishing import publishing_assets
 from assets.quarantine import quarantine_asset
 from assets.raw import raw_assets
 from assets.resources import Platform, platform_for
+from assets.served_parity import served_parity_check
 from assets.training import training_assets
 from checks.suite import feature_tables, refuse_strangers
 from ml.feature_views import require_features
@@ -56,6 +57,7 @@ def definitions_for(
         *(part for spec in models for part in training_assets(spec, sources)),
         *(deployment_asset(spec) for spec in models),
         *(predictions_asset(spec) for spec in models),
+        *(served_parity_check(spec) for spec in models),
         quarantine_asset(),
     ]
     for spec in models:

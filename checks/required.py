@@ -4,10 +4,11 @@ RAW = ("expectations", "history")
 FEATURES = ("dbt_tests", "expectations", "history")
 TRAINING_SET = ("training_rows", "parity", "leakage")
 MODEL = ("promotion", "serving_drift")
+PREDICTIONS = ("served_parity",)
 
 
 def required_checks(table: str) -> tuple[str, ...]:
-    """Return the blocking checks of `table`: raw/flights, features/x, <model>/training_set or <model>/model.
+    """Return the blocking checks of `table`: raw/flights, features/x, <model>/training_set, .../model, .../predictions.
 
     Raises LookupError for a table nobody gates: an ungated table is never read by another stage.
     """
@@ -20,4 +21,6 @@ def required_checks(table: str) -> tuple[str, ...]:
         return TRAINING_SET
     if name == "model":
         return MODEL
+    if name == "predictions":
+        return PREDICTIONS
     raise LookupError(f"table {table!r} has no blocking checks; add them to checks/required.py")
