@@ -15,6 +15,7 @@ import polars as pl
 from assets.resources import Platform
 from checks.parity import FixedTables
 from ml.clock import ReplayClock
+from ml.history import CREATED, EVENT, INSTANT
 from ml.online_publish import push_until, rebuild
 from ml.online_rows import OnlineRows, open_online_rows
 from ml.point_in_time import became_known
@@ -31,6 +32,8 @@ from serving.triton_files import free_ports
 PORTS = ("triton_http_port", "triton_grpc_port", "triton_metrics_port")
 DEADLINE_MS = 10_000  # of reading features: this is about values, and a degraded answer has none
 LOG_SECONDS = 60.0
+
+_UNTIL = "__until"
 
 
 @dataclass(frozen=True)
@@ -50,17 +53,19 @@ class Replay:
         time_column = self.spec.outcome.prediction_time
         clock, online = ReplayClock(self.settings.clock_file), open_online_rows(self.settings.online_store)
         moments = rows.sort(time_column).partition_by(time_column, maintain_order=True)
-        first, last = moments[0][time_column][0], moments[-1][time_column][0]
+        first: datetime = moments[0][time_column][0]
         views = [view for view in self.platform.feature_views if view.name in self.spec.views]
         rebuild(views, self.platform.publications, online, first)
-        events, before = FixedTables(self._events(first, last)), first
+        events, before = self._events([part[time_column][0] for part in moments]), first
         client = HeadwaterClient(f"127.0.0.1:{self.settings.triton_grpc_port}", timeout=30.0)
         try:
             fields = client.fields(self.spec.name)
             for part in moments:
                 now: datetime = part[time_column][0]
                 clock.set(now)
-                pushed = sum(push_until(views, events, online, before, now).values())
+                known = events.get(now, {})
+                some = [view for view in views if view.name in known]
+                pushed = sum(push_until(some, FixedTables(known), online, before, now).values())
                 answers = client.predict(self.spec.name, part.select(list(fields)).to_dicts())
                 yield part, [answer.prediction_id for answer in answers], pushed
                 before = now
@@ -68,12 +73,16 @@ class Replay:
             client.close()
             online.close()
 
-    def _events(self, first: datetime, last: datetime) -> dict[str, pl.LazyFrame]:
-        """Return what became known of each view in the replay, in memory: it is asked for at every moment."""
-        return {
-            name: became_known(self.platform.publications.read(name).collect(), first, last).lazy()
-            for name in self.spec.views
-        }
+    def _events(self, moments: list[datetime]) -> dict[datetime, dict[str, pl.LazyFrame]]:
+        """Return by moment what became known since the one before, of each view of which something did."""
+        until, found = pl.Series(moments, dtype=INSTANT), dict[datetime, dict[str, pl.LazyFrame]]()
+        for name in self.spec.views:
+            events = became_known(self.platform.publications.read(name).collect(), moments[0], moments[-1])
+            known = pl.select(pl.max_horizontal(events[EVENT], events[CREATED])).to_series()
+            parts = events.with_columns(until.gather(until.search_sorted(known, "left")).alias(_UNTIL))
+            for (moment,), part in parts.partition_by(_UNTIL, as_dict=True).items():
+                found.setdefault(moment, {})[name] = part.lazy()
+        return found
 
     def logged(self, ids: list[str]) -> pl.DataFrame:
         """Return the logged rows of the answers, in their order. Raises LookupError if some never come."""
