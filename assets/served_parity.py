@@ -33,18 +33,18 @@ def served_parity_check(spec: ModelSpec) -> dg.AssetChecksDefinition:
 def _judge(batch: Batch, spec: ModelSpec) -> Outcome:
     from serving.model_repository import ModelRepository
 
-    answers = new_answers(batch)
-    sample = answers.sample(min(ANSWERS, answers.height), seed=batch.version)
+    sample, landed = new_answers(batch, ANSWERS)
     plans = ModelRepository(batch.platform.settings.serving_home)
     return check_served_parity(
-        sample, lambda revision: plans.plan(spec.name, revision), offline_rows(batch.platform), answers.height
+        sample, lambda revision: plans.plan(spec.name, revision), offline_rows(batch.platform), landed
     )
 
 
-def new_answers(batch: Batch) -> pl.DataFrame:
-    """Return what callers were answered since the version that was judged last, with the columns that landed since.
+def new_answers(batch: Batch, most: int) -> tuple[pl.DataFrame, int]:
+    """Return what callers were answered since the version that was judged last, `most` drawn, and how many there are.
 
-    All that there is, if nothing was judged before, or if the rows of then are gone.
+    All that there is, if nothing was judged before, or if the rows of then are gone. Columns are those that landed
+    with all of them.
     """
     lake, before = batch.platform.lake, _judged_before(batch)
     rows = lake.read(batch.table, batch.version).filter("answered")
@@ -58,7 +58,9 @@ def new_answers(batch: Batch) -> pl.DataFrame:
     commits = [c for c in lake.history(batch.table) if since < c["version"] <= batch.version]
     # Landing leaves out what the deployed plan does not read: such a column is null, which is not what was served.
     landed = [name for name in rows.collect_schema().names() if all(name in c["columns"] for c in commits)]
-    return rows.select(landed).collect()
+    ids = rows.select("prediction_id").collect()
+    drawn = ids.sample(min(most, ids.height), seed=batch.version)  # before the other columns are read
+    return rows.select(landed).join(drawn.lazy(), on="prediction_id", how="semi").collect(), ids.height
 
 
 def _judged_before(batch: Batch) -> int | None:

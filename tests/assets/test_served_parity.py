@@ -33,7 +33,9 @@ def judged(batch, **evidence):
 
 
 def ids(batch):
-    return sorted(new_answers(batch)["prediction_id"])
+    found, landed = new_answers(batch, 1000)
+    assert found.height == landed
+    return sorted(found["prediction_id"])
 
 
 def test_each_answer_is_judged_once_and_a_version_can_be_judged_again(platform):
@@ -61,5 +63,12 @@ def test_rows_that_nobody_was_answered_with_are_left_out(platform):
 
 def test_a_column_that_some_answers_landed_without_is_not_compared(platform):
     judged(land(platform, "a", level=[1.0]), compared=1)
-    assert "level" not in new_answers(land(platform, "b")).columns
-    assert "level" in new_answers(Batch(platform, TABLE, 0)).columns
+    assert "level" not in new_answers(land(platform, "b"), 9)[0].columns
+    assert "level" in new_answers(Batch(platform, TABLE, 0), 9)[0].columns
+
+
+def test_of_many_answers_a_sample_is_drawn_the_same_each_time(platform):
+    many = land(platform, *(f"p{number}" for number in range(500)))
+    found, landed = new_answers(many, 20)
+    assert (found.height, landed) == (20, 500)
+    assert found.sort("prediction_id").equals(new_answers(many, 20)[0].sort("prediction_id"))
