@@ -58,7 +58,7 @@ def new_answers(batch: Batch, most: int) -> tuple[pl.DataFrame, int]:
     commits = [c for c in lake.history(batch.table) if since < c["version"] <= batch.version]
     # Landing leaves out what the deployed plan does not read: such a column is null, which is not what was served.
     landed = [name for name in rows.collect_schema().names() if all(name in c["columns"] for c in commits)]
-    ids = rows.select("prediction_id").collect()
+    ids = rows.select("prediction_id").collect().sort("prediction_id")
     drawn = ids.sample(min(most, ids.height), seed=batch.version)  # before the other columns are read
     return rows.select(landed).join(drawn.lazy(), on="prediction_id", how="semi").collect(), ids.height
 
