@@ -14,6 +14,7 @@ from checks.outcome import RULE, Outcome
 from checks.parity_comparison import shown
 
 WORST_ROWS = 20
+NAMED = 3  # columns in the summary; the evidence has all
 
 STALE = "served with an older event"
 LOST = "offline no longer has the event"
@@ -177,8 +178,12 @@ class Tally:
             f"{first['column']} of {first['entity']} in prediction {first['prediction_id']} at {first['time']}: "
             f"served {first['served']} ({first['status']}), offline {first['offline']}; served with "
             f"{_event(first['served event'])}, offline has {_event(first['offline event'])}: {first['why']}; "
-            f"{total['differ']:,} of {self._scope(total)} differ, in {', '.join(self.columns)} (by view: {reasons})"
+            f"{total['differ']:,} of {self._scope(total)} differ, in {self._named()} (by view: {reasons})"
         )
+
+    def _named(self) -> str:
+        names, more = list(self.columns)[:NAMED], len(self.columns) - NAMED
+        return ", ".join(names) + (f" and {more} more columns" if more > 0 else "")
 
     def _scope(self, total: Counter[str]) -> str:
         sample = f" (a sample of {self.landed:,})" if self.landed > self.compared + self.planless else ""

@@ -108,6 +108,7 @@ def test_an_event_that_was_not_pushed_in_time_is_named_as_such(offline):
     assert f"{told}: served with an older event" in outcome.summary
     assert outcome.evidence["reasons"] == {"served with an older event": 1}
     assert outcome.evidence["columns"].keys() == {i.column for i in INPUTS}
+    assert "gauge_state__river and 1 more columns" in outcome.summary
     assert outcome.evidence["first"]["column"] == "gauge_state__level"
 
 
