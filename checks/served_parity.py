@@ -14,7 +14,8 @@ import polars as pl
 from numpy.typing import NDArray
 
 from checks.outcome import Outcome
-from checks.served_parity_tally import Cells, Tally
+from checks.served_parity_cells import Cells
+from checks.served_parity_tally import Tally
 from ml.feature_store import historical_features
 from ml.feature_views import FeatureView
 from ml.history import CREATED, EVENT, frame_pieces
