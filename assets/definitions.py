@@ -16,6 +16,7 @@ from assets.raw import raw_assets
 from assets.resources import Platform, platform_for
 from assets.rollout_job import rollout_job
 from assets.scores import scores_assets
+from assets.served_parity import served_parity_check
 from assets.training import training_assets
 from checks.suite import feature_tables, refuse_strangers
 from ml.feature_views import require_features
@@ -61,6 +62,7 @@ def definitions_for(
         *(deployment_asset(spec) for spec in models),
         *(predictions_asset(spec) for spec in models),
         *(part for spec in models for part in scores_assets(spec, platform.feature_views)),
+        *(served_parity_check(spec) for spec in models),
         quarantine_asset(),
     ]
     for spec in models:

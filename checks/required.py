@@ -5,10 +5,11 @@ FEATURES = ("dbt_tests", "expectations", "history")
 TRAINING_SET = ("training_rows", "parity", "leakage")
 MODEL = ("promotion", "serving_drift")
 SCORES = ("scores_complete", "scores_agree")
+PREDICTIONS = ("served_parity",)
 
 
 def required_checks(table: str) -> tuple[str, ...]:
-    """Return the blocking checks of `table`: raw/flights, features/x or <model>/training_set, model or scores.
+    """Return the blocking checks of `table`: raw/x, features/x, or <model>/training_set, model, scores, predictions.
 
     Raises LookupError for a table nobody gates: an ungated table is never read by another stage.
     """
@@ -23,4 +24,6 @@ def required_checks(table: str) -> tuple[str, ...]:
         return MODEL
     if name == "scores":
         return SCORES
+    if name == "predictions":
+        return PREDICTIONS
     raise LookupError(f"table {table!r} has no blocking checks; add them to checks/required.py")

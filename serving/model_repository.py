@@ -125,6 +125,11 @@ class ModelRepository:
         """Return all deployed plans, oldest first, the serving one last."""
         return list(self._newest_first(model))[::-1]
 
+    def plan(self, model: str, revision: int) -> Plan | None:
+        """Return the plan of a revision, a refused one too: it may have answered. None if it is gone."""
+        refused = self.home / "refused" / model / str(revision) / "plan.json"
+        return load_plan(refused) if refused.exists() else self._existing(model, revision)
+
     def previous(self, model: str) -> Plan | None:
         """Return the newest plan of another champion than the one that serves, None if there is none."""
         plans = self._newest_first(model)
@@ -186,6 +191,10 @@ class ModelRepository:
         if not path.exists():
             path = self._old_plans(model).get(revision, path)
         return load_plan(path) if revision else None
+
+    def _existing(self, model: str, revision: int) -> Plan | None:
+        numbers = {*_numbers(self._plans(model), ".json"), *self._old_plans(model)}
+        return self._plan(model, revision) if revision in numbers else None
 
     def _old_plans(self, model: str) -> dict[int, Path]:
         """Return the plans that stood in Triton's revisions, when each plan was one."""

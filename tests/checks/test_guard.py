@@ -114,7 +114,13 @@ def test_published_rows_are_asked_for_again_where_they_came_from(gate):
 
 
 def test_every_gated_stage_requires_at_least_one_check_and_others_are_refused():
-    for table in ("raw/flights", "features/x", "flight_delay/training_set", "flight_delay/model"):
+    for table in (
+        "raw/flights",
+        "features/x",
+        "flight_delay/training_set",
+        "flight_delay/model",
+        "flight_delay/predictions",
+    ):
         assert required_checks(table)
     with pytest.raises(LookupError, match="no blocking checks"):
         required_checks("somewhere/else")

@@ -118,6 +118,7 @@ def test_a_refused_plan_is_kept_with_its_reason_and_its_number_is_not_given_agai
     assert (repository.models / "example/config.pbtxt").read_text() == config_pbtxt(good)
     assert repository.pointed("example") == good
     assert repository.next_revision("example") == 3
+    assert [repository.plan("example", number) for number in (1, 2, 3)] == [good, bad, None]  # both may have answered
 
 
 def test_a_first_plan_that_was_never_proven_does_not_count(repository: ModelRepository, tmp_path: Path) -> None:
@@ -140,6 +141,7 @@ def test_a_plan_that_was_a_revision_of_triton_s_is_still_found(repository: Model
     repository.pointer("example").parent.mkdir(parents=True)
     repository.pointer("example").write_text('{"revision": 4}\n')
     assert repository.history("example") == [plan]
+    assert repository.plan("example", 4) == plan
     assert repository.next_revision("example") == 5
 
 
