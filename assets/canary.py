@@ -71,7 +71,7 @@ def _start(
 
 
 def _unreachable(platform: Platform) -> str:
-    control = Control(f"127.0.0.1:{platform.settings.triton_grpc_port}")
+    control = Control(platform.settings)
     try:
         control.require_live()
     except OSError as error:

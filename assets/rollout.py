@@ -130,12 +130,12 @@ def begin(
     measured: "Callable[[Latency], None]" = lambda latency: None,
 ) -> Plan:
     """Have a version serve beside the champion; one that answers has passed its gates, and is MLflow's challenger."""
-    answers = step.action != "shadow"
-    if step.action not in ("canary", "challenger", "shadow"):
-        raise ValueError(f"action is {step.action!r}; a version begins as canary, challenger or shadow")
+    variant, answers = step.action, step.action != "shadow"
+    if variant == "promote" or variant == "end" or variant == "rollback":
+        raise ValueError(f"action is {variant!r}; a version begins as canary, challenger or shadow")
     admitted = admitted or admit(platform, spec, f"{spec.name}/rollout", step.version, answers)
     new = newcomer(platform, spec, admitted, measured)
-    plan = rollout.begin(new, platform.settings, step.action, step.share, step.by, step.why)
+    plan = rollout.begin(new, platform.settings, variant, step.share, step.by, step.why)
     if answers:
         platform.registry.tag(admitted.version, {APPROVED_BY: admitted.approved_by})
         platform.registry.challenge(spec.name, step.version)

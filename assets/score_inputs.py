@@ -21,8 +21,8 @@ from ml.history import EVENT
 from ml.onnx_file import require_unchanged
 from ml.spec import ModelSpec
 from ml.task import task_of
+from serving import plan as plans
 from serving.model_repository import ModelRepository
-from serving.plan import Champion
 
 Files = Mapping[str, list[str]]  # data files by partition
 Sources = Mapping[str, int]  # published versions by table
@@ -45,7 +45,7 @@ def window(month: str) -> tuple[datetime, datetime]:
     return found.start, found.end
 
 
-def champion(platform: Platform, model: str) -> Champion:
+def champion(platform: Platform, model: str) -> plans.Version:
     """Return the version that serves. Raises LookupError with the remedy if nothing is deployed."""
     plan = ModelRepository(platform.settings.serving_home).deployed(model)
     if plan is None:
