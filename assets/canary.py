@@ -64,7 +64,13 @@ def _start(
     if failed >= TRIES:
         return dg.SkipReason(f"{verdict.decision} of canary {canary.version} of {spec.name} failed {failed} times")
     action: Action = "promote" if verdict.decision == "promote" else "end"
-    step = Step(action, canary.version, by="canary judge", why=verdict.outcome.summary[:500])
+    step = Step(
+        action,
+        canary.version,
+        by="canary judge",
+        why=verdict.outcome.summary[:500],
+        revision=canary.begin.revision,
+    )
     return dg.RunRequest(
         f"{name}:{failed}", run_config(spec.name, step), {TAG: name, "headwater/reason": step.why[:250]}
     )

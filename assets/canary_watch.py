@@ -20,6 +20,7 @@ from ml.verdicts import Verdict
 from serving.log_reader import log_schema, read_new
 from serving.model_repository import ModelRepository
 from serving.plan import Plan
+from serving.rollout import LEFT_SERVICE
 
 BEFORE = 5_000  # the champion's newest rows of before, with whose batches a canary's are compared, too
 
@@ -101,18 +102,19 @@ def keep(platform: Platform, spec: ModelSpec, canary: Canary, verdict: CanaryVer
     A canary that broke a bound fails its promotion gate, too, so that nothing has it answer again by itself.
     """
     table, number, outcome = f"{spec.name}/model", int(canary.version), verdict.outcome
-    about = {"revision": canary.begin.revision, "champion": canary.plan.champion.version}
+    about = {
+        "revision": canary.begin.revision,
+        "champion": canary.plan.champion.version,
+        "faulty": outcome.evidence["faulty"],
+    }
     newest = platform.verdicts.newest(table, number, "", CHECK)
     if newest is not None and {**newest.evidence, **about} == newest.evidence and newest.passed == outcome.passed:
         return
     evidence = {"summary": outcome.summary, **outcome.evidence, **about}
     verdicts = [Verdict(table, number, CHECK, outcome.passed, blocking=False, evidence=evidence, actor=CHECK)]
     if outcome.evidence["faulty"]:
-        verdicts.append(
-            Verdict(
-                table, number, "promotion", False, evidence={"summary": f"as canary: {outcome.summary}"}, actor=CHECK
-            )
-        )
+        told = {"summary": f"as canary: {outcome.summary}", LEFT_SERVICE: True}
+        verdicts.append(Verdict(table, number, "promotion", False, evidence=told, actor=CHECK))
     platform.verdicts.record(verdicts)
     _show(platform, spec, canary, verdict)
 

@@ -28,12 +28,14 @@ def predictions_asset(spec: ModelSpec) -> dg.AssetsDefinition:
         from serving.log_reader import log_schema, read_new
         from serving.model_repository import ModelRepository
 
-        plan = ModelRepository(platform.settings.serving_home).deployed(spec.name)
-        if plan is None:
+        plans = ModelRepository(platform.settings.serving_home).history(spec.name)
+        if not plans:
             raise dg.Failure(f"{spec.name} is not deployed; materialize {spec.name}/deployment first")
         commits = platform.lake.history(table)
         cursor = commits[0]["metadata"]["cursor"] if commits else None
-        lines, cursor = read_new(platform.settings.serving_home / "predictions" / spec.name, log_schema(plan), cursor)
+        # Of all plans, not only the one that serves: what ended since may have read other features.
+        wanted = {name: kind for plan in plans for name, kind in log_schema(plan).items()}
+        lines, cursor = read_new(platform.settings.serving_home / "predictions" / spec.name, wanted, cursor)
         if lines.height or not commits:
             platform.lake.append(table, lines, {"cursor": cursor})
         rows = platform.lake.read(table)

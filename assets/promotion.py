@@ -3,6 +3,7 @@
 The rules stand in checks/promotion.py. Not here: deploying (assets/deployment.py), who approved (assets/approval.py).
 """
 
+import json
 from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -91,6 +92,8 @@ def _promotion(spec: ModelSpec, batch: Batch) -> Outcome:
         candidate = registry.version(spec.name, str(batch.version))
     except LookupError as error:
         return Outcome(False, f"there is nothing to judge: {error}")
+    if why := _left_service(batch.platform, candidate):
+        return Outcome(False, f"it has left service ({why}); train a new version")
     about: dict[str, Any] = {"model": spec.name, "version": candidate.version, "run": batch.run_id}
     try:
         judged, more = _judged(spec, batch.platform, candidate)
@@ -150,6 +153,15 @@ def _shown(platform: Platform, version: "ModelVersion", judged: "Judged", about:
         outcome = judged.outcome
         return replace(outcome, summary=f"{outcome.summary}; MLflow does not show this verdict: {why}")
     return judged.outcome
+
+
+def _left_service(platform: Platform, version: "ModelVersion") -> str:
+    """Return why a version was taken out of service, "" if it was not: what it did there counts for good."""
+    from serving.rollout import LEFT_SERVICE
+
+    rows = platform.verdicts.rows(f"{version.name}/model").filter(version=int(version.version), check=CHECK)
+    told = [json.loads(text) for text in rows["evidence"].to_list()]
+    return next((str(one["summary"]) for one in told if one.get(LEFT_SERVICE)), "")
 
 
 def _ever_passed(platform: Platform, version: "ModelVersion") -> bool:

@@ -6,6 +6,7 @@ plan is changed stands in `serving.rollout`. Without Dagster, so that a rollback
 
 import argparse
 import getpass
+import json
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -25,7 +26,7 @@ from ml.spec import ModelSpec, Window
 from serving import rollout
 from serving.model_repository import ModelRepository
 from serving.plan import Plan
-from serving.rollout import Newcomer
+from serving.rollout import LEFT_SERVICE, Newcomer
 from serving.rollout_status import told
 
 if TYPE_CHECKING:
@@ -40,13 +41,17 @@ ASKED = 200  # different rows that the answer time is measured with
 
 @dataclass(frozen=True)
 class Step:
-    """One change to who serves: `share` of the keys for canary, challenger and shadow; who does it, and why."""
+    """One change to who serves: `share` of the keys for canary, challenger and shadow; who does it, and why.
+
+    With a `revision` above 0 only while the version serves beside the champion, and has since that revision.
+    """
 
     action: Action
     version: str = ""
     share: float = 0.1
     by: str = ""
     why: str = ""
+    revision: int = 0
 
 
 @dataclass(frozen=True)
@@ -64,12 +69,25 @@ def take(platform: Platform, name: str, step: Step, spec: ModelSpec | None = Non
     The spec is that in ml/models unless another is given. Raises GateClosed if a version that would answer has not
     passed, and as `serving.rollout` does.
     """
+    if step.revision:
+        _require_serving(platform, name, step)
     if step.action == "rollback":
         return roll_back(platform, name, step)
     if step.action == "end":
         return end(platform, name, step)
     spec = spec or model_named(name)
     return promote(platform, spec, step) if step.action == "promote" else begin(platform, spec, step)
+
+
+def _require_serving(platform: Platform, name: str, step: Step) -> None:
+    """Raise LookupError unless the version has served beside the champion since the step's revision."""
+    plans = ModelRepository(platform.settings.serving_home).history(name)
+    since = [plan for plan in plans if plan.revision >= step.revision]
+    if not since or not all(any(arm.version.version == step.version for arm in plan.arms) for plan in since):
+        raise LookupError(
+            f"version {step.version} of {name!r} has not served beside the champion since revision {step.revision}: "
+            f"nothing is changed ({step.action} by {step.by})"
+        )
 
 
 def admit(platform: Platform, spec: ModelSpec, reader: str, version: str, answers: bool = True) -> Admitted:
@@ -151,10 +169,16 @@ def end(platform: Platform, name: str, step: Step) -> Plan:
 
 def roll_back(platform: Platform, name: str, step: Step) -> Plan:
     """Make the champion before the champion again; the one that is left fails its gate: it does not come back."""
-    left = rollout.status(name, platform.settings).history[-1].champion.version
-    plan = rollout.rollback(name, platform.settings, step.by, step.why)
+    plan, left = rollout.rollback(name, platform.settings, step.by, step.why, left_service(platform, name))
     rollout.record_rollback(name, platform.settings, left, step.by)
     return plan
+
+
+def left_service(platform: Platform, name: str) -> tuple[str, ...]:
+    """Return the versions that were rolled back, or broke a bound as canary: no rollback leads to them."""
+    rows = platform.verdicts.rows(f"{name}/model").filter(check="promotion", passed=False)
+    told = [(version, evidence) for version, evidence in rows.select("version", "evidence").iter_rows()]
+    return tuple(dict.fromkeys(str(version) for version, text in told if json.loads(text).get(LEFT_SERVICE)))
 
 
 def newcomer(

@@ -29,6 +29,7 @@ class RolloutConfig(dg.Config):
     share: float = 0.1
     by: str = "dagster"
     why: str = ""
+    revision: int = 0
 
 
 def rollout_job(spec: ModelSpec) -> dg.JobDefinition:
@@ -41,7 +42,7 @@ def rollout_job(spec: ModelSpec) -> dg.JobDefinition:
     )
     def step(context: dg.OpExecutionContext, config: RolloutConfig, platform: dg.ResourceParam[Platform]) -> None:
         action = config.action.value  # type: ignore[attr-defined]
-        wanted = Step(action, config.version, config.share, config.by, config.why)
+        wanted = Step(action, config.version, config.share, config.by, config.why, config.revision)
         plan = take(platform, spec.name, wanted, spec)
         context.log.info(f"{spec.name}: plan revision {plan.revision}: {told(plan)}")
         shown = {**_shown(plan), **_judged(platform, spec, config.version)}
@@ -59,7 +60,7 @@ def rollout_job(spec: ModelSpec) -> dg.JobDefinition:
 
 def run_config(name: str, step: Step) -> dict[str, Any]:
     """Return the configuration of a model's job for a step."""
-    told = {"version": step.version, "share": step.share, "by": step.by, "why": step.why}
+    told = {"version": step.version, "share": step.share, "by": step.by, "why": step.why, "revision": step.revision}
     return {"ops": {_op(name): {"config": {"action": step.action, **told}}}}
 
 

@@ -29,7 +29,7 @@ from serving.rollout import deploy
 from serving.server import Server
 from serving.triton_files import free_ports
 
-PORTS = ("triton_http_port", "triton_grpc_port", "triton_metrics_port")
+PORTS = ("triton_grpc_port", "triton_metrics_port")
 DEADLINE_MS = 10_000  # of reading features: this is about values, and a degraded answer has none
 LOG_SECONDS = 60.0
 

@@ -85,7 +85,7 @@ class Swaps:
         yield lambda: self._make("canary 10%", lambda: begin(one, settings, "canary", 0.1))
         yield lambda: self._make("canary 50%", lambda: begin(one, settings, "canary", 0.5))
         yield lambda: self._make("promote", lambda: promote(SPEC.name, settings, one.version))
-        yield lambda: self._make("rollback", lambda: rollback(SPEC.name, settings))
+        yield lambda: self._make("rollback", lambda: rollback(SPEC.name, settings)[0])
         views = self.world.platform.feature_views
         yield lambda: self._make("deploy", lambda: deploy(SPEC, two.version, two.onnx, views, settings))
 

@@ -65,7 +65,7 @@ def look(
     """
     since = log.filter(pl.col("revision") >= who.revision)
     rows = since.filter(variant="canary", model_version=who.canary).sort("time", maintain_order=True)
-    answers = rows.filter("answered")
+    answers = rows.filter(pl.col("answered") & ~pl.col("degraded"))  # without features nobody answers from the log
     failed, slower = (~rows["answered"]).to_numpy(), _slower(who, log)
     output = task_of(spec).output
     try:

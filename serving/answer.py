@@ -64,6 +64,11 @@ class Known(NamedTuple):
     status: np.ndarray
     time_us: int
 
+    @property
+    def unread(self) -> bool:
+        """Whether no features were read at all."""
+        return self.status.size > 0 and bool((self.status == NOT_READ).all())
+
 
 class By(NamedTuple):
     """The values that one version gave to the rows `chosen`, bool [N] (None: to all)."""
@@ -81,14 +86,14 @@ class Scored(NamedTuple):
     known: Known
     value: np.ndarray
     places: np.ndarray | None
-    by: dict[int, By]
+    by: list[By]
     only: Scorer | None = None
 
 
 def by_version(known: Known, scorer: Scorer, chosen: np.ndarray | None = None) -> By:
     """Have one version score the batch, or the rows `chosen`."""
     features = scorer.features(known.reads, known.request.rows)
-    if known.status.size and (known.status == NOT_READ).all():
+    if known.unread:
         value = scorer.score_unread(known.request, features, known.time_us / 1e6, chosen)
     else:
         value = scorer.score(known.request, features, chosen)
@@ -112,7 +117,7 @@ def finish(scored: Scored, part: slice) -> Answer | Exception:
         scorers = [lineup.scorers[place] for place in scored.places[part].tolist()]
     decision = None
     if lineup.plan.decides:
-        decision = value >= np.array([scorer.version.threshold for scorer in scorers], dtype=np.float64)
+        decision = value >= np.array([scorer.version.threshold for scorer in scorers], dtype=np.float32)
     return Answer(
         value.reshape(-1, 1).astype(np.float32),
         [scorer.version.version for scorer in scorers],

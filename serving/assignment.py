@@ -24,7 +24,9 @@ class Assignment:
     def __init__(self, plan: Plan) -> None:
         self._fields = plan.sticky_by or tuple(dict.fromkeys(key.name for v in plan.views for key in v.join_keys))
         lineup = list(enumerate(plan.lineup))
-        self._answering = [(place, arm) for place, arm in lineup if arm.variant in ANSWERING and arm.share > 0]
+        answering = [(place, arm) for place, arm in lineup if arm.variant in ANSWERING and arm.share > 0]
+        # In an order of their own, not the plan's: a share that changes must not move another's keys.
+        self._answering = sorted(answering, key=lambda found: ANSWERING.index(found[1].variant))
         self._shadows = [(place, arm) for place, arm in lineup if arm.variant == "shadow" and arm.share > 0]
 
     def answering(self, request: RequestColumns) -> np.ndarray | None:

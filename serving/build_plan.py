@@ -56,7 +56,7 @@ def build_plan(
         output=task_of(spec).output,
         feature_cache_ms=spec.serving.feature_cache_ms,
         processes=spec.serving.processes,
-        sticky_by=spec.serving.sticky_by,
+        sticky_by=spec.serving.sticky_by or tuple(dict.fromkeys(key.name for view in chosen for key in view.join_keys)),
         sessions_mb=spec.serving.sessions_mb,
         max_queue=spec.serving.max_queue,
         max_wait_ms=spec.serving.max_wait_ms,

@@ -12,7 +12,7 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -116,6 +116,17 @@ class ModelRepository:
         told = _told(self.pointer(model))
         return self._plan(model, told.get("before", told.get("revision", 0)))
 
+    def left_unproven(self, model: str) -> bool:
+        """Whether a change was killed before it was proven; False while one is under way."""
+        if "before" not in _told(self.pointer(model)):
+            return False
+        with (self.home / "deployed" / f".{model}.lock").open("a") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                return False
+            return "before" in _told(self.pointer(model))
+
     def deployed_models(self) -> list[str]:
         """Return the names of all deployed models."""
         names = sorted(path.stem for path in (self.home / "deployed").glob("*.json"))
@@ -130,11 +141,12 @@ class ModelRepository:
         refused = self.home / "refused" / model / str(revision) / "plan.json"
         return load_plan(refused) if refused.exists() else self._existing(model, revision)
 
-    def previous(self, model: str) -> Plan | None:
-        """Return the newest plan of another champion than the one that serves, None if there is none."""
+    def previous(self, model: str, without: Collection[str] = ()) -> Plan | None:
+        """Return the newest plan of another champion than the serving one and those `without`, or None."""
         plans = self._newest_first(model)
         serving = next(plans, None)
-        return next((plan for plan in plans if serving and plan.champion.version != serving.champion.version), None)
+        others = {*without, serving.champion.version} if serving else set()
+        return next((plan for plan in plans if plan.champion.version not in others), None)
 
     def discard_unproven(self, model: str, reason: str = "never verified") -> Plan | None:
         """Point to the proven plan again, put those above it under refused/, drop what only they needed; return it.

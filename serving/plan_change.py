@@ -35,7 +35,11 @@ class PlanChange:
     def require(self) -> None:
         """Put aside what was never proven. Raises ConnectionError unless Triton answers."""
         self._control.require_live()
-        self.repository.discard_unproven(self.name)
+        fitted = self.old is None or self.fits(self.old)
+        old = self.repository.discard_unproven(self.name)
+        if old is not None and not fitted:  # what was killed half way had Triton load another configuration
+            self._control.load(self.name)
+            await_revision(self.repository.home, self.name, old.revision, configuration_of(old))
 
     def champion(self) -> Plan:
         """Return the plan that serves. Raises LookupError if there is none."""

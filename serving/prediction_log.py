@@ -29,7 +29,7 @@ class PredictionLog:
     def __init__(self, folder: Path, prefix: str, schemas: Iterable[LogSchema] = (), capacity: int = CAPACITY) -> None:
         """Open the log for frames of these schemas; `declare` names more."""
         self._folder, self._prefix, self.capacity = folder, prefix, capacity
-        self._schemas = list(schemas)
+        self._schemas, self._keeping = list(schemas), threading.Lock()  # that are not kept yet
         self._told, self._dropped = "", 0
         self._spool = self._open()
         self._putting, self._stop = threading.Lock(), threading.Event()
@@ -48,7 +48,8 @@ class PredictionLog:
 
     def declare(self, schemas: Iterable[LogSchema]) -> None:
         """Keep more schemas beside the log, before frames of theirs are put in."""
-        self._schemas = list(dict.fromkeys([*self._schemas, *schemas]))
+        with self._keeping:
+            self._schemas += schemas
         try:
             self._keep_schemas()
         except OSError as error:
@@ -81,7 +82,7 @@ class PredictionLog:
                 self._stop.wait(_REST_SECONDS)
 
     def _drain(self) -> None:
-        if self._told:  # a schema may be what the disk refused
+        if self._schemas:  # which the disk refused
             self._keep_schemas()
         if self._spool.drain() and self._spool.log.stat().st_size > ROTATE_BYTES:
             full, fresh = self._spool, Spool.create(self._path(), self.capacity)
@@ -105,8 +106,10 @@ class PredictionLog:
         return spool
 
     def _keep_schemas(self) -> None:
-        for schema in self._schemas:
-            write_schema(self._folder, schema)
+        with self._keeping:
+            while self._schemas:
+                write_schema(self._folder, self._schemas[0])
+                del self._schemas[0]
 
     def _path(self) -> Path:
         return self._folder / f"{self._prefix}-{uuid.uuid4().hex[:12]}{SUFFIX}"

@@ -7,7 +7,7 @@ is put into effect, `plan_change`'s. The command line is in assets/rollout.py.
 """
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -27,6 +27,9 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from ml.feature_views import FeatureView
+
+
+LEFT_SERVICE = "left_service"  # in the evidence of a verdict: it was given on what the version did in service
 
 
 @dataclass(frozen=True)
@@ -82,6 +85,10 @@ def deploy(
         wanted = _wanted(newcomer, settings)
         old = change.old
         trial = None if old is None else beside(old, Arm("candidate", wanted.champion), wanted)
+        if old is not None and wanted == dataclasses.replace(
+            old, revision=1, arms=(), views=wanted.views, change=wanted.change
+        ):
+            return old  # it is the champion already, as it is wanted; whoever is beside it stays
         if trial is None or not change.fits(wanted):
             return change.make("deploy", wanted, lambda: _prove(newcomer, settings))
         if wanted.champion not in [arm.version for arm in trial.lineup if arm.variant != "candidate"]:
@@ -135,18 +142,26 @@ def promote(name: str, settings: Settings, version: str, by: str = "", why: str 
         return change.make("promote", _crowned(dataclasses.replace(old, champion=arm.version, arms=()), old))
 
 
-def rollback(name: str, settings: Settings, by: str = "", why: str = "") -> Plan:
-    """Make the previous champion the champion again, as a new revision, and return its plan.
+def rollback(
+    name: str, settings: Settings, by: str = "", why: str = "", left_before: Collection[str] = ()
+) -> tuple[Plan, str]:
+    """Make the previous champion the champion again, as a new revision; return its plan, and the version that was left.
 
-    The previous champion is the newest earlier one of another version: a second rollback undoes the first. Whatever
-    else was beside the champion ends. Raises LookupError if there is none, otherwise what `deploy` raises.
+    The previous champion is the newest earlier one of another version that is not among `left_before`: without those a
+    second rollback undoes the first. Whatever else was beside the champion ends. Raises LookupError if there is none,
+    otherwise what `deploy` raises.
     """
     with changing(name, settings, by, why) as change:
-        old, previous = change.champion(), change.repository.previous(name)
+        old = change.champion()
+        previous = change.repository.previous(name, left_before)
         if previous is None:
-            raise LookupError(f"model {name!r} has no champion before version {old.champion.version}")
+            others = (
+                f", but {', '.join(left_before)}, which left service; name one: make promote" if left_before else ""
+            )
+            raise LookupError(f"model {name!r} has no champion before version {old.champion.version}{others}")
         plan = _crowned(dataclasses.replace(previous, arms=()), old)
-        return change.make("rollback", plan if change.fits(plan) else dataclasses.replace(previous, arms=()))
+        plan = plan if change.fits(plan) else dataclasses.replace(previous, arms=())
+        return change.make("rollback", plan), old.champion.version
 
 
 def record_rollback(name: str, settings: Settings, left: str, actor: str) -> None:
@@ -163,10 +178,10 @@ def record_rollback(name: str, settings: Settings, left: str, actor: str) -> Non
     registry = Registry(settings.tracking_uri, settings.artifacts)
     if plan is None or not registry.versions(name):
         return
-    registry.promote(name, plan.champion.version)
-    reason = {"summary": f"rolled back to version {plan.champion.version}"}
+    reason = {"summary": f"rolled back to version {plan.champion.version}", LEFT_SERVICE: True}
     verdict = Verdict(f"{name}/model", int(left), "promotion", False, evidence=reason, actor=actor)
     Verdicts(Lake(settings.lake), open_clock(settings.clock_file)).record([verdict])
+    registry.promote(name, plan.champion.version)
     told = {"verdict": "refused", "verdict_reasons": f"{reason['summary']} by {actor}", "verdict_run": ""}
     for version in (v for v in registry.versions(name) if v.version == left):
         registry.tag(version, told)

@@ -77,16 +77,17 @@ class Router:
         changes. In a thread beside the one that answers.
         """
         before = self._lineup
-        lineup = Lineup(plan, self._sessions, before, self._call)
         try:
+            lineup = Lineup(plan, self._sessions, before, self._call)
             self._try(lineup)
         except BaseException:
             self._sessions.keep(before.files())
-            self._close_unshared(lineup, before)
+            self._sessions.forget(before.files())
             raise
         self.log.declare(_schemas(lineup))
-        self._retired.append(before)
+        self._sessions.budget = plan.sessions_mb * 2**20
         self._lineup = lineup
+        self._retired.append(before)
         self._sessions.forget([*lineup.files(), *before.files()])
 
     def answer(self, requests: Sequence[Request]) -> list[Answer | Exception]:
@@ -179,6 +180,8 @@ class Router:
             columns = request_columns(lineup.plan, request.tensors)
         except RequestError as error:
             return error
+        if request.explain and columns.rows > MOST_ROWS:
+            return RequestError(f"{EXPLAIN} takes at most {MOST_ROWS} rows a request, not {columns.rows}")
         return self._probed(lineup, request, columns) if request.probe else columns
 
     def _probed(self, lineup: Lineup, request: Request, columns: RequestColumns) -> Answer | Exception:
@@ -199,19 +202,26 @@ class Router:
         """Add to an answer what moved it, where that is asked for."""
         if not request.explain or isinstance(answer, Exception):
             return answer
-        if len(answer.versions) > MOST_ROWS:
-            return RequestError(f"{EXPLAIN} takes at most {MOST_ROWS} rows a request, not {len(answer.versions)}")
-        told = [""] * len(answer.versions)
-        for by in scored.by.values():
+        try:
+            return answer._replace(explanation=self._effects(scored, part, request.explain))
+        except Exception as error:  # one request's explanation must not spoil its batch
+            return error
+
+    def _effects(self, scored: Scored, part: slice, top: int) -> list[str]:
+        """Return of each row of a request what moved its answer; nothing of rows whose features were not read."""
+        told = ["{}"] * (part.stop - part.start)
+        if scored.known.unread:
+            return told
+        for by in scored.by:
             chosen = np.zeros(len(scored.value), dtype=bool)
             chosen[part] = True
             chosen &= True if by.chosen is None else by.chosen
             if by.failed or by.features is None or not chosen.any():
                 continue
-            texts = by.scorer.explain(scored.known.request, by.features, chosen, request.explain)
+            texts = by.scorer.explain(scored.known.request, by.features, chosen, top)
             for place, text in zip(np.flatnonzero(chosen[part]).tolist(), texts, strict=True):
                 told[place] = text
-        return answer._replace(explanation=told)
+        return told
 
     def _score(self, lineup: Lineup, request: RequestColumns, only: Scorer | None = None) -> "Scored":
         now = self._now()
@@ -224,7 +234,7 @@ class Router:
         known = Known(lineup, request, reads, ids, event_us, status, time_us)
         if only is not None:
             by = by_version(known, only)
-            return Scored(known, by.value, None, {0: by}, only)
+            return Scored(known, by.value, None, [by], only)
         return self._by_all(known, lineup.assignment.answering(request))
 
     def _by_all(self, known: "Known", places: np.ndarray | None) -> "Scored":
@@ -232,25 +242,29 @@ class Router:
         lineup = known.lineup
         if places is None:
             by = by_version(known, lineup.champion)
-            return Scored(known, by.value, None, {0: by})
+            return Scored(known, by.value, None, [by])
         value = np.full(known.request.rows, np.nan, dtype=np.float32)
-        found: dict[int, By] = {}
+        found: list[By] = []
         for place in np.unique(places[places > 0]).tolist():
-            chosen, scorer = places == place, lineup.scorers[place]
+            chosen, scorer, bad = places == place, lineup.scorers[place], None
             try:
-                found[place] = by = by_version(known, scorer, chosen)
-                bad = None if scorer.sound(by.value) else scorer.unsound(by.value[:1])
+                by = by_version(known, scorer, chosen)
+                sound = scorer.sound_rows(by.value)
+                bad = None if sound.all() else scorer.unsound(by.value[~sound][:1])
             except Exception as error:
-                found[place], bad = By(scorer, np.full(int(chosen.sum()), np.nan), None, chosen), error
+                by, bad = By(scorer, np.full(int(chosen.sum()), np.nan), None, chosen), error
+                sound = np.zeros(len(by.value), dtype=bool)
             self._tell_version(scorer, bad)
-            if bad is None:
-                value[chosen] = by.value
-            else:
-                places = np.where(chosen, 0, places)
-                found[place] = found[place]._replace(failed=True)
+            value[chosen] = by.value
+            for part, failed in ((sound, False), (~sound, True)):
+                if part.any():
+                    mine = np.zeros_like(chosen)
+                    mine[np.flatnonzero(chosen)[part]] = True
+                    found.append(by._replace(value=by.value[part], chosen=mine, failed=failed))
+                    places = np.where(mine & failed, 0, places)
         if (chosen := places == 0).any():
-            found[0] = by_version(known, lineup.champion, chosen)
-            value[chosen] = found[0].value
+            found.append(by_version(known, lineup.champion, chosen))
+            value[chosen] = found[-1].value
         return Scored(known, value, places, found)
 
     def _tell_version(self, scorer: Scorer, bad: Exception | None) -> None:
@@ -287,7 +301,7 @@ class Router:
         if not logged.any():
             return
         taken_us = round((time.perf_counter() - started) * 1e6)
-        for by in scored.by.values():
+        for by in scored.by:
             self._keep(scored.known, by, logged, taken_us, not by.failed)
         for place, drawn in scored.known.lineup.assignment.shadows(scored.known.request):
             if (chosen := drawn & logged).any():

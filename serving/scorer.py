@@ -122,9 +122,11 @@ class Scorer:
 
     def sound(self, value: np.ndarray) -> bool:
         """Whether these answers are probabilities, or numbers."""
-        if self._plan.output == "probability":
-            return bool(np.all((value >= 0) & (value <= 1)))
-        return bool(np.isfinite(value).all())
+        return bool(self.sound_rows(value).all())
+
+    def sound_rows(self, value: np.ndarray) -> np.ndarray:
+        """Return of each answer whether it is a probability, or a number, bool [N]."""
+        return (value >= 0) & (value <= 1) if self._plan.output == "probability" else np.isfinite(value)
 
     def unsound(self, value: np.ndarray) -> ValueError:
         """Return the error that says that they are not."""

@@ -21,7 +21,7 @@ from serving.control import Control, Probe
 from serving.model_repository import ModelRepository, configuration_of
 from serving.plan import Plan
 from serving.plan_change import load_own
-from serving.router_states import await_revision, living
+from serving.router_states import STALE_SECONDS, await_revision, living
 
 READY_SECONDS = 30.0
 STOP_SECONDS = 15.0
@@ -95,6 +95,10 @@ class Server:
                 plan = self.repository.deployed(model)
                 if plan is not None and (missing := self._missing(plan)):
                     failing[model] = f"{missing} of the router's {plan.processes} processes do not live"
+                if self.repository.left_unproven(model):
+                    failing[model] = (
+                        "a change of its plan was killed half way; `python -m serving.server start` ends it"
+                    )
             except Exception as error:
                 failing[model] = str(error)
         control.close()
@@ -123,10 +127,19 @@ class Server:
             control.load(model)
         elif not control.ready(model):
             control.load(model)
-        if self._recovered(control, plan).revision != plan.revision or self._missing(plan):
+        self._recovered(control, plan)
+        if self._missing(plan) or not self._taken_over(plan):
             control.unload(model)
             control.load(model)
             await_revision(self.repository.home, model, plan.revision, configuration_of(plan))
+
+    def _taken_over(self, plan: Plan) -> bool:
+        """Whether every process answers by the plan, or does so in a moment."""
+        try:
+            await_revision(self.repository.home, plan.model, plan.revision, configuration_of(plan), STALE_SECONDS)
+        except (RuntimeError, TimeoutError):
+            return False
+        return True
 
     def _recovered(self, control: Control, plan: Plan) -> Probe:
         """Probe the model, and load again what does not answer: the router, and if that does not help what it calls."""

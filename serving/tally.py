@@ -103,7 +103,7 @@ class Tally:
         self._add("batches", (), 1)
 
     def _rows(self, scored: Scored, logged: np.ndarray) -> None:
-        for by in scored.by.values():
+        for by in scored.by:
             rows = int((logged if by.chosen is None else logged & by.chosen).sum())
             self._scored(by, rows)
 

@@ -80,15 +80,16 @@ class World:
 @pytest.fixture(scope="module")
 def world(tmp_path_factory) -> Iterator[World]:
     home = tmp_path_factory.mktemp("home")
-    http, grpc, metrics = free_ports(3)
-    settings = settings_at(home, triton_http_port=http, triton_grpc_port=grpc, triton_metrics_port=metrics)
+    grpc, metrics = free_ports(2)
+    settings = settings_at(home, triton_grpc_port=grpc, triton_metrics_port=metrics)
     write_world(home)
     settings.clock_file.unlink()  # batches are told apart by their time, and a stopped clock has one
     platform = Platform(settings)
     platform.__dict__["feature_views"] = VIEWS
     platform.manifest.parent.mkdir(parents=True)
     platform.manifest.write_text(json.dumps({"nodes": {}, "macros": {}, "metadata": {"dbt_schema_version": "x"}}))
-    asked = pl.Series([datetime(2013, 3, 2, tzinfo=UTC)] * 20, dtype=pl.Datetime("us", "UTC"))
+    instants = [datetime(2013, month, 2, tzinfo=UTC) for month in (1, 3)] * 10  # learned from, and held out
+    asked = pl.Series(instants, dtype=pl.Datetime("us", "UTC"))
     rows = pl.DataFrame([{**ROW, **RAW, "aircraft__last_delay": 5.0}] * 20).with_columns(asked.alias("prediction_time"))
     platform.lake.replace(f"{EXAMPLE.name}/training_set", rows)
     server = Server(settings)

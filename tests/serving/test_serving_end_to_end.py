@@ -198,7 +198,8 @@ def test_a_version_with_another_request_field_reaches_a_client_that_knew_the_old
 
 def test_rollback_serves_the_previous_champion_as_a_new_revision(running: Served) -> None:
     first, second = running.deploy(-1.0), running.deploy(-2.0)
-    plan = rollback("example", running.settings)
+    plan, left = rollback("example", running.settings)
+    assert left == second.champion.version
     assert (plan.champion, plan.revision) == (first.champion, second.revision + 1)
     assert plan.arms == (Arm("previous", second.champion),)
     assert running.client().predict("example", [ROW])[0].model_version == first.champion.version

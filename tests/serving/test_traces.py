@@ -26,8 +26,8 @@ def receiver() -> Iterator[Receiver]:
 @pytest.fixture(scope="module")
 def traced(tmp_path_factory: pytest.TempPathFactory, receiver: Receiver) -> Iterator[Served]:
     home = tmp_path_factory.mktemp("home")
-    http, grpc, metrics = free_ports(3)
-    ports = {"triton_http_port": http, "triton_grpc_port": grpc, "triton_metrics_port": metrics}
+    grpc, metrics = free_ports(2)
+    ports = {"triton_grpc_port": grpc, "triton_metrics_port": metrics}
     settings = settings_at(home, otlp_endpoint=receiver.endpoint, **ports)
     write_world(home)
     served = Served(settings, Server(settings))

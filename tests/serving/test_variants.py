@@ -214,3 +214,38 @@ def test_past_the_budget_the_least_recently_asked_versions_leave_and_come_back(
         assert answer(router, request(1, probe=True, version=one.version)).versions == [one.version]
     assert router._sessions.size <= 3 * 2**20
     assert set(answer(router).versions) == {"1"}
+
+
+def test_a_share_that_changes_moves_no_key_from_one_other_to_another(plan: Plan, routers: list[Router]) -> None:
+    two, three = version(plan, "2"), version(plan, "3")
+
+    def answered(*arms: tuple[Variant, Version, float]) -> list[str]:
+        routers.append(router := Router(beside(plan, *arms)))
+        return answer(router).versions
+
+    before = answered(("canary", two, 0.1), ("challenger", three, 0.2))
+    after = answered(("challenger", three, 0.2), ("canary", two, 0.2))
+    moved = {(a, b) for a, b in zip(before, after, strict=True) if a != b}
+    assert moved <= {("1", "2"), ("3", "2"), ("1", "3")}
+    assert {b for a, b in zip(before, after, strict=True) if a == "2"} == {"2"}
+
+
+def test_a_bad_answer_of_a_canary_costs_its_own_row_alone(plan: Plan) -> None:
+    some = beside(plan, ("canary", version(plan, "2"), 1.0))
+    router = Router(some)
+    scorer = router._lineup.scorers[1]
+    scored = scorer.score
+
+    def one_bad(*arguments: Any) -> np.ndarray:
+        value = scored(*arguments).copy()
+        value[7] = np.nan
+        return value
+
+    scorer.score = one_bad  # type: ignore[method-assign]
+    found = answer(router, request(50))
+    router.close()
+    assert [row for row, v in enumerate(found.versions) if v == "1"] == [7]
+    assert np.isfinite(found.value).all()
+    lines = logged(some)
+    assert lines.filter(~pl.col("answered"))["prediction_id"].to_list() == [found.prediction_ids[7]]
+    assert sorted(lines.filter("answered")["prediction_id"].to_list()) == sorted(found.prediction_ids)
