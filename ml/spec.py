@@ -219,12 +219,14 @@ class ServingSettings(Frozen):
         1024, gt=0, description="Memory for open versions, in MiB; beyond it the least recently asked ones leave."
     )
     max_queue: int = Field(
-        1024, gt=0, description="Requests that may wait for the router; one more is refused at once, to be asked again."
+        0,
+        ge=0,
+        description="Requests that may wait for the router; one more is refused, to be asked again. 0: all may.",
     )
     max_wait_ms: int = Field(
         1000,
         gt=0,
-        description="Longest wait of a request for the router, in milliseconds; then it is refused, unscored.",
+        description="Where there is a `max_queue`: longest wait of a request, in milliseconds; then it is refused.",
     )
     max_row_us: float = Field(
         50.0,

@@ -250,7 +250,7 @@ def config_pbtxt(plan: Plan) -> str:
             f"input [\n{_joined(inputs)}\n]",
             f"output [\n{_joined(outputs)}\n]",
             f"instance_group [ {{ count: {plan.processes}, kind: KIND_CPU }} ]",
-            f"dynamic_batching {{ default_queue_policy {{ {_queue(plan)} }} }}",
+            f"dynamic_batching {{ {_queue(plan)} }}",
             "version_policy { latest { num_versions: 1 } }",
             "",
         ]
@@ -263,10 +263,16 @@ def configuration_of(plan: Plan) -> str:
 
 
 def _queue(plan: Plan) -> str:
-    """Bound how many wait and for how long; a request may ask for less (`timeout`), as its caller does not wait on."""
+    """Bound how many wait and for how long; a request may ask for less (`timeout`), as its caller does not wait on.
+
+    Only where that is asked for: with any such policy the batcher of Triton 24.10 now and then sleeps half a second
+    though a request waits, if the model has one process (measured; with two it was not seen).
+    """
+    if not plan.max_queue:
+        return ""
     return (
-        f"timeout_action: REJECT, default_timeout_microseconds: {plan.max_wait_ms * 1000}, "
-        f"allow_timeout_override: true, max_queue_size: {plan.max_queue}"
+        f"default_queue_policy {{ timeout_action: REJECT, default_timeout_microseconds: {plan.max_wait_ms * 1000}, "
+        f"allow_timeout_override: true, max_queue_size: {plan.max_queue} }}"
     )
 
 

@@ -132,7 +132,7 @@ class Plan:
     output: Output = "probability"
     feature_cache_ms: int = 0
     processes: int = 1
-    max_queue: int = 1024
+    max_queue: int = 0
     max_wait_ms: int = 1000
     arms: tuple[Arm, ...] = ()
     sticky_by: tuple[str, ...] = ()

@@ -155,16 +155,15 @@ def test_a_damaged_pointer_is_named(repository: ModelRepository, tmp_path: Path)
 def test_the_configuration_is_of_fields_and_processes_not_of_versions(tmp_path: Path) -> None:
     plan = example_plan(tmp_path)
     config = config_pbtxt(plan)
-    queue = (
-        "timeout_action: REJECT, default_timeout_microseconds: 1000000, allow_timeout_override: true, max_queue_size"
-    )
     for wanted in (
-        f"dynamic_batching {{ default_queue_policy {{ {queue}: 1024 }} }}",
+        "dynamic_batching {  }",
         'backend: "python"',
         "latest { num_versions: 1 }",
         "count: 1",
     ):
         assert wanted in config
+    bounded = config_pbtxt(replace(plan, max_queue=16))
+    assert "default_timeout_microseconds: 1000000, allow_timeout_override: true, max_queue_size: 16" in bounded
     assert '{ name: "runway", data_type: TYPE_FP64, dims: [ 1 ] }' in config
     assert "count: 3" in config_pbtxt(replace(plan, processes=3))
     other = replace(plan.champion, version="2")
