@@ -61,6 +61,8 @@ class ModelRepository:
         if target.exists():
             if target.read_bytes() != onnx.read_bytes():
                 raise ValueError(f"{target} holds another graph; register the new one of {model!r} as a new version")
+            if defaults and not target.with_name(DEFAULTS).exists():  # of a deployment before there were any
+                _replace(target.with_name(DEFAULTS), json.dumps(defaults))
             return target
 
         def fill(folder: Path) -> None:
