@@ -23,7 +23,7 @@ from serving.model_repository import ModelRepository
 from serving.plan import Plan
 
 SPEC = model_named("flight_delay")
-ROWS = 20_000
+ROWS = 4_000
 
 
 def main() -> None:
