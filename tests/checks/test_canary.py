@@ -135,6 +135,7 @@ def log_rows(count, **columns):
         "answered": [True] * count,
         "revision": [2] * count,
         "taken_ms": [1.0, 3.0] * (count // 2),
+        "degraded": [False] * count,
         "probability": [0.5] * count,
         "tailnum": [f"N{n}" for n in range(count)],
         "origin": ["EWR"] * count,
@@ -188,3 +189,12 @@ def test_a_batch_is_compared_with_one_of_its_size_and_a_mixed_one_is_the_canary_
     log = log.with_columns(pl.Series("time", instants, dtype=pl.Datetime("us", "UTC")))
     found = look(SPEC, Contestants("2", "1", write_graph(tmp_path / "c.onnx", -2.5), 2), log, None, NOW)
     np.testing.assert_allclose(found.slower, [0.0, np.log(2.0)])
+
+
+def test_answers_without_features_are_not_compared(tmp_path):
+    """The router averages over training rows then, which nobody can repeat from the log's empty features."""
+    graph = write_graph(tmp_path / "champion.onnx", -1.0)
+    log = log_rows(40, degraded=[False, True, False, False] * 10)
+    seen = look(SPEC, Contestants("2", "1", graph, 2), log, None, NOW)
+    assert len(seen.canary) == len(seen.champion) == 10
+    assert len(seen.failed) == 20
