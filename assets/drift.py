@@ -34,6 +34,7 @@ from ml.models import MODELS
 from ml.registry import ModelVersion
 from ml.settings import Settings
 from ml.spec import ModelSpec, column_of
+from ml.trained_spec import trained_spec
 
 LONGEST_MONTH = timedelta(days=31)  # rows valid for longer need not come anew every month
 
@@ -100,6 +101,7 @@ def judge_month(
 def judge_model(platform: Platform, spec: ModelSpec, candidate: ModelVersion) -> Outcome:
     """Judge a model version: what it learned from against its held-out rows, the newest. Always writes the page."""
     version = candidate.training_set_version
+    spec = trained_spec(spec, platform.lake.metadata(f"{spec.name}/training_set", version))
     learned = training_window(platform, spec, version, spec.split.train, "learned from")
     served = training_window(
         platform, spec, version, spec.split.test, f"{spec.name} version {candidate.version} serves"

@@ -15,6 +15,7 @@ from ml.fingerprint import json_hash
 from ml.lake import WHOLE
 from ml.spec import ModelSpec
 from ml.spec import Window as Interval
+from ml.trained_spec import trained_spec
 from serving.model_repository import ModelRepository
 
 REFERENCE_MONTHS = 3
@@ -66,7 +67,8 @@ def champion_window(platform: Platform, spec: ModelSpec, view: str) -> Window | 
     if champion is None:
         return None
     version, learned = champion
-    sources = platform.lake.metadata(f"{spec.name}/training_set", learned).get("sources", {})
+    metadata = platform.lake.metadata(f"{spec.name}/training_set", learned)
+    sources, spec = metadata.get("sources", {}), trained_spec(spec, metadata)
     if view not in sources:
         return None
     months = [m for m in MONTHS.get_partition_keys() if _within(m, spec.split.train)]

@@ -18,6 +18,7 @@ from assets.rollout import APPROVED_BY, window_rows
 from checks.outcome import Outcome
 from checks.promotion import CHECK
 from ml.spec import ModelSpec
+from ml.trained_spec import trained_spec
 
 if TYPE_CHECKING:
     from checks.contest import Contest
@@ -111,6 +112,7 @@ def _judged(spec: ModelSpec, platform: Platform, candidate: "ModelVersion") -> "
     onnx = platform.registry.onnx_path(candidate)
     proven = require_unchanged(candidate, onnx)
     table_version = candidate.training_set_version
+    spec = trained_spec(spec, platform.lake.metadata(f"{spec.name}/training_set", table_version))
     rows = window_rows(platform, spec, table_version, spec.split.test)
     champion = champion_of(platform, candidate)
     contest = _contest(spec, rows, onnx, champion)

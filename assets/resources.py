@@ -10,6 +10,7 @@ from checks.guard import Guard
 from ml.clock import Clock, open_clock
 from ml.feature_views import FeatureView, load_feature_views
 from ml.lake import Lake
+from ml.loop_log import LoopLog
 from ml.overrides import Overrides
 from ml.publication import Publications
 from ml.quarantine import Quarantine
@@ -60,6 +61,11 @@ class Platform:
     def quarantine(self) -> Quarantine:
         """The failing rows of batches that did not pass."""
         return Quarantine(self.lake, self.clock)
+
+    @property
+    def loop_log(self) -> LoopLog:
+        """What the loop did about models by itself."""
+        return LoopLog(self.lake, self.clock)
 
     @property
     def guard(self) -> Guard:

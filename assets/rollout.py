@@ -23,6 +23,7 @@ from checks.guard import GateClosed
 from ml.models import model_named
 from ml.settings import Settings
 from ml.spec import ModelSpec, Window
+from ml.trained_spec import trained_spec
 from serving import rollout
 from serving.model_repository import ModelRepository
 from serving.plan import Plan
@@ -195,6 +196,7 @@ def newcomer(
     from serving.build_defaults import build_defaults
 
     found = admitted.version
+    spec = trained_spec(spec, platform.lake.metadata(f"{spec.name}/training_set", found.training_set_version))
     rows = window_rows(platform, spec, found.training_set_version, spec.split.test)
     asked = rows.sample(min(ASKED, rows.height), seed=spec.training.seed).to_dicts()
     defaults = build_defaults(spec, window_rows(platform, spec, found.training_set_version, spec.split.train))

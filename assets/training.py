@@ -5,6 +5,7 @@ import shutil
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from tempfile import mkdtemp
@@ -12,6 +13,7 @@ from typing import Any
 
 import dagster as dg
 import polars as pl
+from pydantic import Field
 
 from assets.automation import WHEN_CHECKED
 from assets.drift import serving_drift_gate
@@ -30,6 +32,25 @@ from ml.provenance import git_commit
 from ml.registry import ModelVersion
 from ml.source import Source
 from ml.spec import ModelSpec
+from ml.trained_spec import AS_OF, trained_spec
+
+
+class AsOf(dg.Config):
+    """When a training set is made for: a retraining learns from what was known then, in windows that end there."""
+
+    as_of: str = Field(
+        "", description="Instant with a time zone, such as 2013-07-01T00:00+00:00; empty: the windows in the spec."
+    )
+
+    @property
+    def moment(self) -> datetime | None:
+        """The instant, None for the spec's own windows. Raises ValueError if it is none or has no time zone."""
+        if not self.as_of:
+            return None
+        moment = datetime.fromisoformat(self.as_of)
+        if moment.tzinfo is None:
+            raise ValueError(f"as_of {self.as_of!r} has no time zone; write it like 2013-07-01T00:00+00:00")
+        return moment.astimezone(UTC)
 
 
 def training_assets(spec: ModelSpec, sources: Sequence[Source]) -> list[dg.AssetsDefinition | dg.AssetChecksDefinition]:
@@ -53,13 +74,16 @@ def _training_set(spec: ModelSpec) -> dg.AssetsDefinition:
             "prediction_time. Point-in-time join through Feast; an immutable version."
         ),
     )
-    def training_set(context: dg.AssetExecutionContext, platform: dg.ResourceParam[Platform]) -> dg.MaterializeResult:
+    def training_set(
+        context: dg.AssetExecutionContext, config: AsOf, platform: dg.ResourceParam[Platform]
+    ) -> dg.MaterializeResult:
         from ml.training_set import build_training_set
 
-        table = f"{spec.name}/training_set"
+        table, moment = f"{spec.name}/training_set", config.moment
         sources = {name: platform.guard.admit_published(table, name) for name in tables}
-        outcomes = platform.lake.read(f"published/{spec.outcome.table}", sources[spec.outcome.table]).collect()
-        rows = build_training_set(spec, outcomes, platform.feature_store(sources))
+        outcomes = platform.lake.read(f"published/{spec.outcome.table}", sources[spec.outcome.table])
+        known = outcomes.filter(_known_by(spec, moment)).collect()
+        rows = build_training_set(spec, known, platform.feature_store(sources))
         content = content_hash(rows)
         metadata = {
             "content": content,
@@ -67,6 +91,7 @@ def _training_set(spec: ModelSpec) -> dg.AssetsDefinition:
             "sources": sources,
             "dbt_manifest": _manifest_hash(platform),
             "git": git_commit(),
+            AS_OF: None if moment is None else spec.as_of(moment).split.test.end.isoformat(),
         }
         version = _write_once(platform, table, rows, metadata)
         context.log.info(f"{table}: {rows.height} rows, version {version}")
@@ -87,10 +112,17 @@ def _training_set(spec: ModelSpec) -> dg.AssetsDefinition:
     return training_set
 
 
+def _known_by(spec: ModelSpec, moment: datetime | None) -> pl.Expr:
+    """Return whether an outcome was asked before the instant, and its label known by then."""
+    if moment is None:
+        return pl.lit(True)
+    return (pl.col(spec.outcome.prediction_time) < moment) & (pl.col(spec.outcome.label_timestamp) <= moment)
+
+
 def _write_once(platform: Platform, table: str, rows: pl.DataFrame, metadata: dict[str, Any]) -> int:
     """Write a new version unless the newest has the same content, joined from the same versions."""
     for commit in platform.lake.history(table)[:1]:
-        if all(commit["metadata"].get(name) == metadata[name] for name in ("content", "sources")):
+        if all(commit["metadata"].get(name) == metadata[name] for name in ("content", "sources", AS_OF)):
             return commit["version"]
     return platform.lake.replace(table, rows, None, metadata)
 
@@ -104,7 +136,9 @@ def _training_set_gates(spec: ModelSpec, sources: Sequence[Source]) -> dg.AssetC
     rows = Gate(
         TRAINING_ROWS,
         "Unique rows, both classes in every window, labels after and feature times before the question.",
-        lambda batch: check_training_rows(spec, batch.rows),
+        lambda batch: check_training_rows(
+            trained_spec(spec, batch.platform.lake.metadata(batch.table, batch.version)), batch.rows
+        ),
     )
     return gate_checks(f"{spec.name}/training_set", [rows, parity_gate(spec), leakage_gate(spec, sources)])
 

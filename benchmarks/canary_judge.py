@@ -11,7 +11,7 @@ from benchmarks.report import conclude
 from checks.canary import judge_canary
 from checks.canary_rows import Seen
 from checks.sequential import margin, mean_and_spread, rate_evidence
-from ml.spec import CanaryBounds
+from ml.serving_settings import CanaryBounds
 
 SEQUENCES, ROWS, FIRST, ALPHA = 1000, 5000, 100, 0.05
 TRIALS, LOOK = 10, 100

@@ -29,8 +29,8 @@ from benchmarks._serving_world import World, as_triton, in_parts, served
 from benchmarks.report import conclude
 from ml.models import model_named
 from ml.scoring import open_session
+from ml.serving_settings import Slo
 from ml.settings import Settings
-from ml.spec import Slo
 from serving.control import Control
 from serving.plan import ANSWERING, Plan
 from serving.rollout import Newcomer, begin, deploy, promote, rollback

@@ -14,7 +14,7 @@ from checks.canary_plot import draw
 from checks.canary_rows import Seen
 from checks.outcome import Outcome
 from checks.sequential import margin, mean_and_spread, rate_evidence
-from ml.spec import CanaryBounds
+from ml.serving_settings import CanaryBounds
 
 CHECK = "canary"
 Decision = Literal["promote", "revert", "continue"]

@@ -99,7 +99,7 @@ def _labelled(spec: ModelSpec, answers: pl.DataFrame, outcomes: pl.DataFrame, no
     known = outcomes.filter(pl.col(outcome.label_timestamp) <= now).drop_nulls(outcome.label)
     known = _alike(known.select(*named, outcome.label, outcome.prediction_time), named)
     known = known.sort(outcome.prediction_time).unique(named, keep="last").drop(outcome.prediction_time)
-    old = answers.filter(pl.col("time") <= now - timedelta(hours=spec.canary.label_hours))
+    old = answers.filter(pl.col("time") <= now - timedelta(hours=spec.outcome.label_hours))
     return _alike(old, named).join(known, on=named, how="inner", maintain_order="left")
 
 

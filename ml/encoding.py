@@ -12,7 +12,8 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from ml.spec import Frozen, ModelSpec, column_of
+from ml.frozen import Frozen
+from ml.spec import ModelSpec, column_of
 
 InputKind = Literal["numeric", "categorical", "time"]
 

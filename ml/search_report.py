@@ -14,10 +14,11 @@ from optuna.trial import FrozenTrial, TrialState
 
 from ml.bootstrap import Difference, Scorer, compare
 from ml.folds import Fold
+from ml.frozen import Frozen
 from ml.search_space import SearchSpace
 from ml.search_study import AS_IT_IS, SearchStudy
 from ml.search_trial import answers_file
-from ml.spec import Frozen, ModelSpec
+from ml.spec import ModelSpec
 from ml.task import days, task_of
 
 _SHOWN = 5

@@ -12,7 +12,8 @@ from optuna.distributions import BaseDistribution, CategoricalDistribution, Floa
 from pydantic import TypeAdapter, ValidationError, model_validator
 from pydantic.fields import FieldInfo
 
-from ml.spec import Frozen, ModelSpec, NetworkSettings, TrainingSettings
+from ml.frozen import Frozen
+from ml.spec import ModelSpec, NetworkSettings, TrainingSettings
 
 _PARTS: dict[str, type[Frozen]] = {"network": NetworkSettings, "training": TrainingSettings}
 _REFUSED = {

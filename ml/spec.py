@@ -4,18 +4,16 @@ Frozen, validated, unknown fields refused.
 """
 
 from collections.abc import Sequence
+from datetime import datetime, timedelta
 from typing import Annotated, Literal, Self
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, model_validator
+from pydantic import AwareDatetime, Field, model_validator
 
-Share = Annotated[float, Field(ge=0, le=1)]
+from ml.frozen import Frozen, Share
+from ml.serving_settings import CanaryBounds, ServingSettings
+from ml.upkeep import Approval, MonitoringSettings, RetrainingSettings
+
 TaskName = Literal["binary", "regression"]
-
-
-class Frozen(BaseModel):
-    """A frozen model that refuses unknown fields."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
 
 class Outcome(Frozen):
@@ -37,6 +35,12 @@ class Outcome(Frozen):
         "or no: learned beside the label, in training only; null is left out.",
     )
     prediction_time: str = "prediction_time"
+    label_hours: float = Field(
+        24.0,
+        ge=0,
+        description="Hours after the question by which a label has come: younger answers are not judged, for early "
+        "labels are a selection (flights on time land first).",
+    )
 
 
 class RequestField(Frozen):
@@ -163,79 +167,6 @@ class Costs(Frozen):
     unit: str = Field(description="Unit of both costs, such as dollars.")
 
 
-class Slo(Frozen):
-    """What callers may rely on, measured in Triton before a version serves."""
-
-    p99_ms: float = Field(50.0, gt=0, description="99th percentile of the answer time of one row, in milliseconds.")
-
-
-class CanaryBounds(Frozen):
-    """By what a canary is judged against the champion, however often one looks (docs/rollout.md)."""
-
-    alpha: float = Field(
-        0.05, gt=0, lt=0.5, description="Chance, over all looks together, of a revert without any bound broken."
-    )
-    min_rows: int = Field(500, ge=100, description="Rows of the canary before anything is decided.")
-    hours: float = Field(24.0, gt=0, description="Hours after which a canary that is not decided ends.")
-    max_error_rate: float = Field(
-        0.01, gt=0, lt=1, description="Share of the canary's rows that it may fail on (the champion answers these)."
-    )
-    max_latency_ratio: float = Field(
-        2.0, gt=1, description="Its batches may take this many times as long as the champion's of their size."
-    )
-    max_mean_shift: float = Field(
-        0.25, gt=0, description="How far its mean answer may lie from the champion's to the same rows, in deviations."
-    )
-    max_decile_shift: float = Field(
-        0.15, gt=0, lt=1, description="Share of rows by which it may miss any decile of the champion's answers."
-    )
-    max_quality_loss: float = Field(
-        0.05, gt=0, description="Share by which its loss may exceed the champion's, once labels have come."
-    )
-    min_labels: int = Field(
-        0, ge=0, description="Rows with labels before it is promoted; 0: it does not wait, but labels can revert it."
-    )
-    label_hours: float = Field(
-        24.0, ge=0, description="Hours by which a label has come: younger rows are not judged, for early ones differ."
-    )
-
-
-class ServingSettings(Frozen):
-    """How the model is served."""
-
-    mode: Literal["pooled", "own"] = Field("pooled", description="Inside the router, or a Triton model of its own.")
-    deadline_ms: int = Field(100, gt=0, description="Deadline for reading online features, in milliseconds.")
-    processes: int = Field(1, ge=1, description="Processes of the router that share the requests, one a busy core.")
-    feature_cache_ms: int = Field(
-        0, ge=0, description="Age up to which online rows that were read before may answer again; 0: they never do."
-    )
-    sticky_by: tuple[str, ...] = Field(
-        (), description="Request fields by which a canary's or an A/B test's share is drawn; none: all join keys."
-    )
-    canary_share: Share = Field(
-        0.0, description="Share of the keys that a new version answers first, as canary; 0: it is champion at once."
-    )
-    sessions_mb: int = Field(
-        1024, gt=0, description="Memory for open versions, in MiB; beyond it the least recently asked ones leave."
-    )
-    max_queue: int = Field(
-        0,
-        ge=0,
-        description="Requests that may wait for the router; one more is refused, to be asked again. 0: all may.",
-    )
-    max_wait_ms: int = Field(
-        1000,
-        gt=0,
-        description="Where there is a `max_queue`: longest wait of a request, in milliseconds; then it is refused.",
-    )
-    max_row_us: float = Field(
-        50.0,
-        gt=0,
-        description="Budget of compute: microseconds of CPU a row, batch 256; 50: a core scores 20,000 rows/s.",
-    )
-    slo: Slo = Slo()
-
-
 class ModelSpec(Frozen):
     """One model: from it come training set, training, evaluation, gates, versions and deployment."""
 
@@ -257,6 +188,9 @@ class ModelSpec(Frozen):
     costs: Costs | None = Field(None, description="What wrong decisions cost; only a binary model has a threshold.")
     serving: ServingSettings = ServingSettings()
     canary: CanaryBounds = CanaryBounds()
+    monitoring: MonitoringSettings = MonitoringSettings()
+    retraining: RetrainingSettings = RetrainingSettings()
+    approval: Approval = Approval()
     limits: tuple[str, ...] = Field((), description="What its data does not hold, a sentence each; for the model card.")
 
     @model_validator(mode="after")
@@ -296,6 +230,27 @@ class ModelSpec(Frozen):
     def views(self) -> tuple[str, ...]:
         """Names of the feature views it reads, in order of first use."""
         return tuple(dict.fromkeys(reference.split(":")[0] for reference in self.features))
+
+    def as_of(self, moment: datetime) -> Self:
+        """Return the same model with windows that end at `moment`: the newest days held out, before them validation.
+
+        How long they are says `retraining`. Raises ValueError if nothing is left to learn from.
+        """
+        held_out = moment - timedelta(days=self.retraining.held_out_days)
+        validation = held_out - timedelta(days=self.retraining.validation_days)
+        days, start = self.retraining.train_days, self.split.train.start
+        start = max(start, validation - timedelta(days=days)) if days else start
+        if start >= validation:
+            raise ValueError(
+                f"model {self.name!r} as of {moment:%Y-%m-%d} has nothing to learn from: its rows begin "
+                f"{start:%Y-%m-%d}, and those from {validation:%Y-%m-%d} on are for validation and comparison"
+            )
+        split = Split(
+            train=Window(start=start, end=validation),
+            validation=Window(start=validation, end=held_out),
+            test=Window(start=held_out, end=moment),
+        )
+        return self.model_copy(update={"split": split})
 
     def reading_only(self, views: Sequence[str]) -> Self:
         """Return the same model without the features of all other views, and what is measured from them."""

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ml.process import end_when_asked, end_with_parent, share_cores
+from ml.trained_spec import trained_spec
 
 if TYPE_CHECKING:
     import polars as pl
@@ -65,6 +66,7 @@ def _train(arguments: argparse.Namespace, say: Callable[[str], None]) -> "Candid
 
     spec = model_named(arguments.model)
     rows, count, recorded = _training_set(arguments.training_set, arguments.version)
+    spec = trained_spec(spec, recorded)
     say(f"training set {arguments.training_set} version {arguments.version}: {count:,} rows")
     # The slow imports come after the checks that fail fast.
     from ml.candidate import assist, make_candidate

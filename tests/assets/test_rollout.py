@@ -23,7 +23,7 @@ from assets.rollout_job import rollout_job, run_config
 from checks.guard import GateClosed
 from ml.lake import WHOLE
 from ml.scoring import example_feed
-from ml.spec import CanaryBounds
+from ml.serving_settings import CanaryBounds
 from ml.verdicts import Verdict
 from serving.client import HeadwaterClient
 from serving.model_repository import ModelRepository

@@ -10,7 +10,7 @@ import pytest
 from checks.canary import judge_canary
 from checks.canary_rows import Contestants, Seen, look
 from checks.sequential import margin, mean_and_spread, rate_evidence
-from ml.spec import CanaryBounds
+from ml.serving_settings import CanaryBounds
 from tests.serving.example import SPEC, write_graph
 
 BOUNDS = CanaryBounds()

@@ -5,6 +5,8 @@ from pydantic import ValidationError
 
 from ml.models import MODELS, model_named
 from ml.spec import ModelSpec, NetworkSettings, Split, Window, column_of
+from ml.trained_spec import AS_OF, trained_spec
+from ml.upkeep import Approval, RetrainingSettings
 from tests.ml.synthetic import SPEC
 
 
@@ -70,3 +72,29 @@ def test_a_model_that_reads_fewer_views_measures_nothing_from_the_others():
         "aircraft_state:legs_today_since",
     }
     assert ModelSpec.model_validate(few.model_dump()) == few
+
+
+def test_a_retraining_learns_from_what_is_before_its_days_of_validation_and_comparison():
+    spec = model_named("flight_delay")
+    moved = spec.as_of(datetime(2013, 7, 1, tzinfo=UTC)).split
+    assert (moved.train.start, moved.train.end) == (spec.split.train.start, datetime(2013, 6, 3, tzinfo=UTC))
+    assert moved.validation == Window(start=moved.train.end, end=datetime(2013, 6, 17, tzinfo=UTC))
+    assert moved.test == Window(start=moved.validation.end, end=datetime(2013, 7, 1, tzinfo=UTC))
+    few = spec.model_copy(update={"retraining": RetrainingSettings(train_days=30)})
+    assert few.as_of(moved.test.end).split.train.start == datetime(2013, 5, 4, tzinfo=UTC)
+    with pytest.raises(ValueError, match="nothing to learn from"):
+        spec.as_of(datetime(2013, 1, 20, tzinfo=UTC))
+
+
+def test_a_training_set_made_for_a_retraining_is_judged_by_its_own_windows():
+    spec, moment = model_named("flight_delay"), datetime(2013, 7, 1, tzinfo=UTC)
+    assert trained_spec(spec, {AS_OF: moment.isoformat()}) == spec.as_of(moment)
+    assert trained_spec(spec, {AS_OF: None}) is spec
+    assert trained_spec(spec, {}) is spec
+
+
+def test_upkeep_that_cannot_be_kept_is_refused():
+    with pytest.raises(ValidationError, match="never happens"):
+        RetrainingSettings(breaches=4, of=3)
+    with pytest.raises(ValidationError, match="name both"):
+        Approval(steps=("champion",))

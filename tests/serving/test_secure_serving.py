@@ -20,7 +20,7 @@ from google.protobuf.message_factory import GetMessageClass
 from tritonclient.grpc import service_pb2
 
 from ml.models.flight_delay import FLIGHT_DELAY
-from ml.spec import ServingSettings
+from ml.serving_settings import ServingSettings
 from serving import client as client_cli
 from serving.build_plan import build_plan
 from serving.channel import BusyError

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from assets import rollout as rollout_command
-from ml.spec import Slo
+from ml.serving_settings import Slo
 from serving import client as client_cli
 from serving import rollout, rollout_status, triton_files
 from serving.build_plan import build_plan
