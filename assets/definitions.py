@@ -4,8 +4,6 @@ from collections.abc import Sequence
 
 import dagster as dg
 
-from assets.automation import drift_sensor, retraining_job
-from assets.canary import canary_sensor
 from assets.deployment import deployment_asset
 from assets.features import dbt_resource, feature_assets, feature_checks
 from assets.monitoring import predictions_asset
@@ -14,10 +12,12 @@ from assets.publishing import publishing_assets
 from assets.quarantine import quarantine_asset
 from assets.raw import raw_assets
 from assets.resources import Platform, platform_for
+from assets.retraining import retraining_job, retraining_sensor
 from assets.rollout_job import rollout_job
 from assets.scores import scores_assets
 from assets.served_parity import served_parity_check
 from assets.training import training_assets
+from assets.trial import trial_sensor
 from checks.suite import feature_tables, refuse_strangers
 from ml.feature_views import require_features
 from ml.models import MODELS
@@ -72,8 +72,8 @@ def definitions_for(
         asset_checks=[item for item in everything if isinstance(item, dg.AssetChecksDefinition)],
         jobs=[*jobs.values(), *rollouts.values()],
         sensors=[
-            *(drift_sensor(spec, jobs[spec.name]) for spec in models),
-            *(canary_sensor(spec, rollouts[spec.name]) for spec in models),
+            *(retraining_sensor(spec, jobs[spec.name]) for spec in models),
+            *(trial_sensor(spec, rollouts[spec.name]) for spec in models),
         ],
         resources={"platform": platform, "dbt": dbt_resource(platform), "pipes": dg.PipesSubprocessClient()},
         loggers={"console": dg.colored_console_logger, "progress": progress_logger},

@@ -4,8 +4,9 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import dagster as dg
 
+from assets.approval import waiting
 from assets.resources import Platform
-from assets.rollout import Step, admit, begin, promote
+from assets.rollout import BY_DEPLOYMENT, Step, admit, begin, next_action, promote
 from ml.spec import ModelSpec
 
 if TYPE_CHECKING:
@@ -37,13 +38,17 @@ def deployment_asset(spec: ModelSpec) -> dg.AssetsDefinition:
         admitted = admit(platform, spec, f"{spec.name}/deployment", candidate.version)
         server = Server(settings).start()
         measured: list[Latency] = []
-        first = serves_first(platform, spec, candidate.version)
-        step = Step(first, candidate.version, spec.serving.canary_share, "deployment", f"run {context.run.run_id[:8]}")
+        first = first_step(platform, spec, candidate.version)
+        if wait := waiting(platform, spec, candidate.version, first, f"run {context.run.run_id[:8]}"):
+            context.log.info(wait)
+            return dg.MaterializeResult(metadata={"model version": candidate.version, "serves as": wait})
+        share = 1.0 if first == "shadow" else spec.serving.canary_share
+        step = Step(first, candidate.version, share, BY_DEPLOYMENT, f"run {context.run.run_id[:8]}")
         bring = promote if first == "promote" else begin
         plan = bring(platform, spec, step, admitted, measured.append)
         registry.tag(candidate, {"deployed_run": context.run.run_id})
         approved_by = admitted.approved_by
-        serves = "champion" if first == "promote" else f"canary, {step.share:.0%} of the keys"
+        serves = "champion" if first == "promote" else f"{first}, {step.share:.0%} of the keys"
         context.log.info(
             f"{spec.name}: version {candidate.version} serves as {serves}, plan revision {plan.revision}; approved by "
             f"{approved_by}"
@@ -79,10 +84,10 @@ def _latency(spec: ModelSpec, measured: "list[Latency]") -> dict[str, Any]:
     }
 
 
-def serves_first(platform: Platform, spec: ModelSpec, version: str) -> Literal["promote", "canary"]:
-    """Return what a new version is at first: canary, if its spec gives one a share and there is a champion."""
+def first_step(platform: Platform, spec: ModelSpec, version: str) -> Literal["shadow", "canary", "promote"]:
+    """Return what a new version is at first: champion, where there is none or its spec gives it no other way."""
     from serving.model_repository import ModelRepository
 
     served = ModelRepository(platform.settings.serving_home).deployed(spec.name)
     alone = served is None or served.champion.version == version
-    return "promote" if alone or not spec.serving.canary_share else "canary"
+    return "promote" if alone else next_action(spec, "")

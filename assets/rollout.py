@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import polars as pl
 
-from assets.approval import approval
+from assets.approval import approval, require_approved
 from assets.failures import one_line
 from assets.resources import Platform, platform_for
 from assets.views import admit_use
@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 
 Action = Literal["promote", "canary", "challenger", "shadow", "end", "rollback"]
 ACTIONS: tuple[Action, ...] = get_args(Action)
+BY_DEPLOYMENT = "deployment"  # who brings a version on its way by itself
 APPROVED_BY = "approved_by"  # tag of a version: the gates or a person, set when it answers
 ASKED = 200  # different rows that the answer time is measured with
 
@@ -80,6 +81,14 @@ def take(platform: Platform, name: str, step: Step, spec: ModelSpec | None = Non
     return promote(platform, spec, step) if step.action == "promote" else begin(platform, spec, step)
 
 
+def next_action(spec: ModelSpec, now: Literal["", "shadow", "canary"]) -> Literal["shadow", "canary", "promote"]:
+    """Return the next step on a version's way into service, where it is nothing yet, shadow or canary."""
+    serving = spec.serving
+    if now == "" and serving.shadow_rows:
+        return "shadow"
+    return "canary" if now in ("", "shadow") and serving.canary_share else "promote"
+
+
 def _require_serving(platform: Platform, name: str, step: Step) -> None:
     """Raise LookupError unless the version has served beside the champion since the step's revision."""
     plans = ModelRepository(platform.settings.serving_home).history(name)
@@ -116,6 +125,7 @@ def promote(
     measured: "Callable[[Latency], None]" = lambda latency: None,
 ) -> Plan:
     """Make a version champion that passed its gates: one that serves already at once, another after it is verified."""
+    require_approved(platform, spec, step.version, "promote", step.by)
     admitted = admitted or admit(platform, spec, f"{spec.name}/rollout", step.version)
     settings, served = platform.settings, ModelRepository(platform.settings.serving_home).deployed(spec.name)
     arm = None if served is None else served.arm_of(step.version)
@@ -152,6 +162,7 @@ def begin(
     variant, answers = step.action, step.action != "shadow"
     if variant == "promote" or variant == "end" or variant == "rollback":
         raise ValueError(f"action is {variant!r}; a version begins as canary, challenger or shadow")
+    require_approved(platform, spec, step.version, variant, step.by)
     admitted = admitted or admit(platform, spec, f"{spec.name}/rollout", step.version, answers)
     new = newcomer(platform, spec, admitted, measured)
     plan = rollout.begin(new, platform.settings, variant, step.share, step.by, step.why)

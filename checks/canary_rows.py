@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import polars as pl
@@ -43,12 +43,16 @@ class Seen:
 
 @dataclass(frozen=True)
 class Contestants:
-    """The canary's version, the champion's and its graph, and the first revision in which the two serve together."""
+    """The version on trial, the champion's and its graph, and the first revision in which the two serve together.
+
+    On trial is a `canary`, or a `shadow`, which answers nobody.
+    """
 
     canary: str
     champion: str
     onnx: Path
     revision: int
+    variant: Literal["canary", "shadow"] = "canary"
 
 
 def look(
@@ -64,10 +68,13 @@ def look(
     Outcomes are rows of the spec's outcome table; `why_not` says why there are none.
     """
     since = log.filter(pl.col("revision") >= who.revision)
-    rows = since.filter(variant="canary", model_version=who.canary).sort("time", maintain_order=True)
-    answers = rows.filter(pl.col("answered") & ~pl.col("degraded"))  # without features nobody answers from the log
-    failed, slower = (~rows["answered"]).to_numpy(), _slower(who, log)
+    rows = since.filter(variant=who.variant, model_version=who.canary).sort("time", maintain_order=True)
     output = task_of(spec).output
+    # A shadow answers nobody, so that its row says nothing of whether it could have.
+    sound = pl.col("answered") if who.variant == "canary" else pl.col(output).is_not_null()
+    answers = rows.filter(sound & ~pl.col("degraded"))  # without features nobody answers from the log
+    failed = rows.select(~sound).to_series().to_numpy()
+    slower = _slower(who, log) if who.variant == "canary" else _slower_than_it_was_answered(who, since)
     try:
         champion = score(who.onnx, answers).astype(np.float64)
     except (LookupError, ValueError) as error:
@@ -113,6 +120,19 @@ def _alike(frame: pl.DataFrame, names: Sequence[str]) -> pl.DataFrame:
         return pl.col(name) if kind == pl.String else pl.col(name).cast(pl.Float64)
 
     return frame.with_columns(column(name) for name in names)
+
+
+def _slower_than_it_was_answered(who: Contestants, since: pl.DataFrame) -> NDArray[Any]:
+    """Return for each batch of a shadow the logarithm of its time over that in which the champion answered its rows.
+
+    The shadow's is the scoring alone, the champion's the whole way: a shadow that is slower will not be faster.
+    """
+    batches = since.filter(pl.col("taken_ms") > 0).group_by("time", "variant", "model_version")
+    taken = batches.agg(pl.col("taken_ms").first())
+    own = taken.filter(variant="shadow", model_version=who.canary).select("time", own="taken_ms")
+    champion = taken.filter(variant="champion").select("time", champion="taken_ms").unique("time")
+    both = own.join(champion, on="time", how="inner").sort("time")
+    return (both["own"] / both["champion"]).log().to_numpy()
 
 
 def _slower(who: Contestants, log: pl.DataFrame) -> NDArray[Any]:

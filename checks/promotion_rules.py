@@ -6,8 +6,10 @@ ONNX file in checks/model_file.py.
 
 from typing import Any
 
+from numpy.typing import NDArray
+
 from checks.contest import Contest
-from ml.bootstrap import compare, interval
+from ml.bootstrap import Difference, compare, interval
 
 Rule = dict[str, Any]  # rule, observed, bound, passed, reason
 
@@ -52,23 +54,30 @@ def absolute(contest: Contest) -> list[Rule]:
 def against_champion(contest: Contest) -> list[Rule]:
     """Return the rule that the candidate is better beyond noise; none without a champion.
 
-    Better: the paired bootstrap's interval of the difference in score, whole days drawn, lies above zero.
+    Better: the paired bootstrap's interval of the difference in score, whole days drawn, lies above zero; or that of
+    the difference in loss below zero, and the score is no lower. A champion that has lost its calibration still has
+    its order, and only the loss sees what a newer model is worth.
     """
     name, gates = "better than the champion", contest.spec.gates
-    bound = f"{gates.confidence:.0%} interval above 0"
+    bound = f"{gates.confidence:.0%} interval above 0, or that of the loss below 0 and the score no lower"
     if contest.trouble:
         return [rule(name, "no comparison", bound, False, contest.trouble)]
     if contest.champion is None:
         return []
-    old, new = (contest.scorer(answers) for answers in (contest.champion, contest.candidate))
-    found = compare(old, new, contest.rows.height, contest.days, confidence=gates.confidence)
-    seen = f"{found.difference:+.4f} [{found.low:+.4f}, {found.high:+.4f}]"
-    return [
-        rule(
-            name,
-            f"{seen} {contest.task.score_title}, champion {found.champion:.4f}",
-            bound,
-            found.low > 0,
-            f"not better than the champion beyond noise ({seen})",
-        )
-    ]
+    task = contest.task
+    score = _difference(contest, task.score, (contest.champion, contest.candidate))
+    loss = _difference(contest, task.loss_metric, (contest.champion, contest.candidate))
+    seen = f"{_span(score)} {task.score_title}, {_span(loss)} {task.loss_metric.replace('_', ' ')}"
+    better = score.low > 0 or (loss.high < 0 and score.difference >= 0)
+    champion = f"champion {score.champion:.4f} and {loss.champion:.4f}"
+    why_not = f"not better than the champion beyond noise ({seen})"
+    return [rule(name, f"{seen}, {champion}", bound, better, why_not)]
+
+
+def _difference(contest: Contest, metric: str, answers: tuple[NDArray[Any], NDArray[Any]]) -> Difference:
+    old, new = (contest.task.scorers(contest.labels, each)[metric] for each in answers)
+    return compare(old, new, contest.rows.height, contest.days, confidence=contest.spec.gates.confidence)
+
+
+def _span(found: Difference) -> str:
+    return f"{found.difference:+.4f} [{found.low:+.4f}, {found.high:+.4f}]"

@@ -34,7 +34,7 @@ def rebuild(
     """
     return {
         view.name: online.replace(
-            view.name, packed_rows(view, state_as_of(_read(view, publications), view.join_keys, as_of))
+            view.name, packed_rows(view, state_as_of(read_history(view, publications), view.join_keys, as_of))
         )
         for view in views
         if view.online
@@ -56,7 +56,9 @@ def push_until(
     if until < after:
         raise ValueError(f"cannot push from {after} back to {until}; rebuild as of {until}")
     return {
-        view.name: online.upsert(view.name, packed_rows(view, became_known(_read(view, publications), after, until)))
+        view.name: online.upsert(
+            view.name, packed_rows(view, became_known(read_history(view, publications), after, until))
+        )
         for view in views
         if view.online
     }
@@ -73,6 +75,7 @@ def packed_rows(view: FeatureView, frame: pl.DataFrame) -> Iterator[OnlineRow]:
             yield OnlineRow(key, layout.pack(row, event_us, created_us))
 
 
-def _read(view: FeatureView, publications: Histories) -> pl.DataFrame:
+def read_history(view: FeatureView, publications: Histories) -> pl.DataFrame:
+    """Return all versions of a view's rows: join keys, both instants and features."""
     columns = [*view.join_keys, EVENT, CREATED, *[field.name for field in view.fields]]
     return publications.read(view.name).select(columns).collect()

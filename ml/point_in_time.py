@@ -193,10 +193,15 @@ def became_known(history: pl.DataFrame, after: datetime, until: datetime) -> pl.
     return rows.sort([_KNOWN, EVENT, CREATED], maintain_order=True).drop(_KNOWN)
 
 
+def known_at() -> pl.Expr:
+    """Return the instant at which a version of a row became known."""
+    return pl.max_horizontal(EVENT, CREATED)
+
+
 def with_knowledge_time(history: pl.DataFrame) -> pl.DataFrame:
     """Return `history` with its instants in UTC microseconds and the column `__known_at`."""
     frame = _utc(history, EVENT, CREATED)
-    return frame.with_columns(pl.max_horizontal(EVENT, CREATED).alias(_KNOWN))
+    return frame.with_columns(known_at().alias(_KNOWN))
 
 
 def in_order_of_knowledge(frame: pl.DataFrame, keys: Sequence[str]) -> pl.DataFrame:

@@ -48,13 +48,15 @@ class Task(Protocol):
 
     `output` names it in the ONNX graph, in Triton and in logs. `score` is the metric that models are compared by:
     higher is better, at most 1, and one that is too high is a leak until proven otherwise; `score_title` is it for
-    people, `no_skill` what it is for a model that knows nothing.
+    people, `no_skill` what it is for a model that knows nothing. `loss_metric` is the one of `scorers` that also sees
+    how right the answers are, not only their order: lower is better.
     """
 
     output: Literal["probability", "value"]
     score: str
     score_title: str
     no_skill: float
+    loss_metric: str
 
     def label_problem(self, labels: pl.Series) -> str | None:
         """Return what keeps labels [N] (none of them null) from being learned, None if nothing does."""
@@ -88,6 +90,7 @@ class Binary:
     score = "roc_auc"
     score_title = "ROC AUC"
     no_skill = 0.5
+    loss_metric = "log_loss"
 
     def label_problem(self, labels: pl.Series) -> str | None:
         """See Task."""
@@ -145,6 +148,7 @@ class Regression:
     score = "r2"
     score_title = "R\N{SUPERSCRIPT TWO}"
     no_skill = 0.0
+    loss_metric = "rmse"
 
     def label_problem(self, labels: pl.Series) -> str | None:
         """See Task."""

@@ -10,7 +10,7 @@ from pydantic import Field, model_validator
 
 from ml.frozen import Frozen, Share
 
-Signal = Literal["performance", "calibration", "prediction_drift", "served_drift"]
+Signal = Literal["performance", "calibration", "novelty", "prediction_drift", "served_drift", "feature_drift"]
 ApprovedStep = Literal["canary", "champion"]
 
 
@@ -34,6 +34,12 @@ class MonitoringSettings(Frozen):
     max_drifted_share: Share = Field(
         0.2, gt=0, description="Share of the features served that may have left what the version learned from."
     )
+    max_novel_share: Share = Field(
+        0.2,
+        gt=0,
+        description="Share of answers for which one feature may lie where the version learned next to nothing: outside "
+        "the central 99% of its training rows, or a name that it does not know.",
+    )
     max_degraded_share: Share = Field(0.02, description="Share of answers given without some view.")
 
 
@@ -41,7 +47,7 @@ class RetrainingSettings(Frozen):
     """When a model is trained anew by itself, and on which rows (docs/loop.md)."""
 
     signals: tuple[Signal, ...] = Field(
-        ("performance", "calibration"), description="Checks on windows of answers that call for it."
+        ("performance", "calibration", "novelty"), description="Checks on windows of answers that call for it."
     )
     breaches: int = Field(2, ge=1, description="So many of the newest `of` windows must be breached...")
     of: int = Field(3, ge=1, description="...of the same signal.")

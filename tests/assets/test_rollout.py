@@ -12,10 +12,10 @@ import numpy as np
 import onnx
 import polars as pl
 import pytest
-from onnx import helper, numpy_helper
-
 from assets.canary import canary_sensor
 from assets.canary_watch import canary_of
+from onnx import helper, numpy_helper
+
 from assets.deployment import deployment_asset
 from assets.resources import Platform
 from assets.rollout import Step, take

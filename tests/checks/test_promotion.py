@@ -62,6 +62,22 @@ def test_a_candidate_that_beats_the_champion_beyond_noise_passes(held_out):
     assert judge(rows, truth, noisy(signal, 1.5)).passed
 
 
+def test_a_candidate_that_only_knows_better_how_often_it_happens_is_better(held_out):
+    rows, truth, signal = held_out
+    stale = 1 / (1 + np.exp(-(signal - 0.7)))  # the same order, too low throughout
+    assert judge(rows, truth, stale).passed
+    assert reasons(judge(rows, stale, truth)) == {"better than the champion", "calibrated"}
+
+
+def test_a_lower_loss_does_not_buy_a_worse_order(held_out):
+    rows, _, signal = held_out
+    stale = 1 / (1 + np.exp(-(signal - 1.5)))
+    blurred = noisy(signal, 0.4)
+    outcome = judge(rows, blurred, stale)
+    assert "better than the champion" in reasons(outcome)
+    assert "-0." in outcome.summary.partition("log loss")[0].rpartition("ROC AUC")[2]  # the loss is lower indeed
+
+
 def test_the_same_model_again_is_refused(held_out):
     rows, truth, _ = held_out
     outcome = judge(rows, truth, truth)

@@ -1,0 +1,84 @@
+"""Sensors asked, and the runs that they ask for done, in this process: as the daemon does, where time is replayed.
+
+A replayed month passes in minutes, and the daemon looks at the machine's clock. The sensors, the jobs and the records
+in Dagster's instance are the same; a run key that was used starts no second run.
+"""
+
+from collections.abc import Iterator, Sequence
+from contextlib import redirect_stdout
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+from dagster._core.storage.tags import RUN_KEY_TAG, SENSOR_NAME_TAG
+
+from assets.dead_runs import PROCESS, end_dead_runs, this_process
+from assets.resources import Platform
+from assets.runs import FOR_PEOPLE
+
+MOST_ROUNDS = 20  # one run's end may be what another sensor waits for
+
+
+@dataclass(frozen=True)
+class Driver:
+    """The sensors of `definitions` by name; what tools print goes to the file `output`."""
+
+    definitions: dg.Definitions
+    instance: dg.DagsterInstance
+    platform: Platform
+    output: Path
+    _cursors: dict[str, str | None] = field(default_factory=dict)
+
+    def drive(self, sensors: Sequence[str]) -> list[dg.DagsterRun]:
+        """Ask the sensors in order, do what they ask for, and ask again until nobody wants anything.
+
+        Returns the runs that were started, the failed ones too: a sensor sees to what follows from that.
+        """
+        done: list[dg.DagsterRun] = []
+        for _ in range(MOST_ROUNDS):
+            runs = [run for name in sensors for run in self._asked(name)]
+            done += runs
+            if not runs:
+                return done
+        raise RuntimeError(f"sensors {list(sensors)} still ask for runs after {MOST_ROUNDS} rounds")
+
+    def _asked(self, name: str) -> Iterator[dg.DagsterRun]:
+        sensor = self.definitions.get_sensor_def(name)
+        context = dg.build_sensor_context(
+            instance=self.instance,
+            cursor=self._cursors.get(name),
+            resources={"platform": self.platform},
+            definitions=self.definitions,
+        )
+        tick = sensor.evaluate_tick(context)
+        self._cursors[name] = tick.cursor
+        for request in tick.run_requests or ():
+            tags = {RUN_KEY_TAG: f"{name}:{request.run_key}", SENSOR_NAME_TAG: name}
+            if request.run_key and self.instance.get_runs(dg.RunsFilter(tags=tags), limit=1):
+                continue
+            yield self._run(request, sensor, tags)
+
+    def _run(self, request: dg.RunRequest, sensor: dg.SensorDefinition, tags: dict[str, str]) -> dg.DagsterRun:
+        end_dead_runs(self.instance)
+        name = request.job_name or sensor.job_name
+        assert name is not None  # each of our sensors has one
+        job = self.definitions.resolve_job_def(name)
+        if request.asset_selection is not None:
+            checks = request.asset_check_keys
+            job = job.get_subset(
+                asset_selection=set(request.asset_selection),
+                asset_check_selection=None if checks is None else set(checks),
+            )
+        config: dict[str, Any] = {**FOR_PEOPLE, **request.run_config}
+        with self.output.open("a") as file, redirect_stdout(file):
+            result = job.execute_in_process(
+                instance=self.instance,
+                run_config=config,
+                tags={**request.tags, **tags, PROCESS: this_process()},
+                partition_key=request.partition_key,
+                raise_on_error=False,
+            )
+        run = self.instance.get_run_by_id(result.run_id)
+        assert run is not None
+        return run

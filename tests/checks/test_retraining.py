@@ -1,0 +1,100 @@
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from checks.retraining import Past, Sighting, decide
+from ml.upkeep import RetrainingSettings
+
+FIRST = datetime(2013, 4, 1, tzinfo=UTC)
+WEEK = timedelta(days=7)
+POLICY = RetrainingSettings(signals=("performance", "calibration"), cooldown_days=21, budget=3)
+
+
+def windows(pattern, signal="performance", version="1"):
+    """One window a letter: B is breached, any other is not."""
+    starts = [FIRST + n * WEEK for n in range(len(pattern))]
+    return [
+        Sighting(signal, version, start, start + WEEK, letter == "B", f"{signal} {start:%m-%d}", "worse")
+        for start, letter in zip(starts, pattern, strict=True)
+    ]
+
+
+def after(pattern):
+    return FIRST + len(pattern) * WEEK + timedelta(days=1)
+
+
+def decided(pattern, past=(), policy=POLICY, **more):
+    return decide(policy, "1", windows(pattern), past, after(pattern), **more)
+
+
+@pytest.mark.parametrize(
+    ("pattern", "action"),
+    [
+        ("", "none"),
+        ("B", "none"),
+        ("B.B", "retrain"),
+        ("BB", "retrain"),
+        ("B..B", "none"),
+        ("BB.", "retrain"),  # one calm window does not lower what two raised
+        ("BB..", "none"),
+        ("BB..B", "none"),
+        ("BB.B", "retrain"),
+    ],
+)
+def test_two_of_three_windows_raise_a_signal_and_two_calm_ones_lower_it(pattern, action):
+    assert decided(pattern).action == action
+
+
+def test_windows_of_another_version_or_signal_do_not_add_up():
+    of_two = windows("B.") + windows(".B", "calibration")
+    assert decide(POLICY, "1", of_two, (), after("..")).action == "none"
+    before = windows("BB", version="0") + windows("..")
+    assert decide(POLICY, "1", before, (), after("..")).action == "none"
+    unheard = windows("BB", "prediction_drift")
+    assert decide(POLICY, "1", unheard, (), after("..")).action == "none"
+
+
+def test_the_reason_names_every_raised_signal():
+    both = windows("BB") + windows("BB", "calibration")
+    decision = decide(POLICY, "1", both, (), after(".."))
+    assert decision.reason == "performance: worse; calibration: worse"
+    assert len(decision.raised) == 4
+
+
+def test_the_same_data_are_answered_once():
+    first = decided("BB")
+    again = decided("BB", [Past(FIRST - timedelta(days=90), first.key)])
+    assert (again.action, again.key) == ("held", first.key)
+    assert "before" in again.reason
+    assert decided("BBB").key != first.key
+
+
+def test_cooldown_and_budget_hold_a_retraining_back_and_say_so():
+    now = after("BB")
+    assert "cooldown for 11.0 more days" in decided("BB", [Past(now - timedelta(days=10), "x")]).reason
+    assert decided("BB", [Past(now - timedelta(days=22), "x")]).action == "retrain"
+    spent = [Past(now - timedelta(days=days), str(days)) for days in (30, 60, 90)]
+    assert "budget of 3 retrainings in 365 days" in decided("BB", spent).reason
+    assert decided("BB", [*spent[:2], Past(now - timedelta(days=400), "old")]).action == "retrain"
+
+
+def test_bad_data_are_no_drift():
+    decision = decided("BB", bad_data=["raw/flights[2013-04] is in quarantine: units", "another"])
+    assert decision.action == "held"
+    assert "bad data, not drift: raw/flights[2013-04] is in quarantine: units and 1 more" in decision.reason
+
+
+def test_the_calendar_asks_without_any_signal_after_the_first_retraining():
+    policy = POLICY.model_copy(update={"every_days": 60.0})
+    assert decided("..", policy=policy).action == "none"
+    now = after("..")
+    assert decided("..", [Past(now - timedelta(days=59), "x")], policy).action == "none"
+    due = decided("..", [Past(now - timedelta(days=61), "x")], policy)
+    assert (due.action, due.reason) == ("retrain", "61 days since the last retraining")
+    assert decided("..", [Past(now - timedelta(days=61), "x"), Past(now, due.key)], policy).action == "none"
+
+
+def test_the_newest_word_on_a_window_counts():
+    first, second = windows("BB")
+    restated = Sighting("performance", "1", second.start, second.end, breached=False, content="restated")
+    assert decide(POLICY, "1", [first, second, restated], (), after("..")).action == "none"
