@@ -18,7 +18,7 @@ from assets.rollout import APPROVED_BY, window_rows
 from checks.outcome import Outcome
 from checks.promotion import CHECK
 from ml.spec import ModelSpec
-from ml.trained_spec import trained_spec
+from ml.trained_spec import AS_OF, trained_spec
 
 if TYPE_CHECKING:
     from checks.contest import Contest
@@ -108,14 +108,18 @@ def _judged(spec: ModelSpec, platform: Platform, candidate: "ModelVersion") -> "
     from checks.model_file import examine
     from checks.promotion import check_promotion
     from ml.onnx_file import require_unchanged
+    from ml.scoring import score
 
-    onnx = platform.registry.onnx_path(candidate)
+    onnx, proof = platform.registry.onnx_path(candidate), platform.registry.proof_path(candidate)
     proven = require_unchanged(candidate, onnx)
     table_version = candidate.training_set_version
     spec = trained_spec(spec, platform.lake.metadata(f"{spec.name}/training_set", table_version))
     rows = window_rows(platform, spec, table_version, spec.split.test)
     champion = champion_of(platform, candidate)
-    contest = _contest(spec, rows, onnx, champion)
+    contest = _contest(spec, rows, proof, champion)
+    if proof != onnx:
+        contest = replace(contest, refit=score(onnx, rows))
+    contest = replace(contest, refresh=_is_refresh(platform, candidate, champion))
     judged = check_promotion(contest, examine(spec, onnx, rows, proven, candidate.metrics.get("onnx_difference")))
     return judged, {
         "mlflow run": candidate.run_id,
@@ -123,6 +127,16 @@ def _judged(spec: ModelSpec, platform: Platform, candidate: "ModelVersion") -> "
         "held-out rows": f"{rows.height}, asked from {spec.split.test.start} to {spec.split.test.end}",
         "training set": f"{spec.name}/training_set version {table_version}",
     }
+
+
+def _is_refresh(platform: Platform, candidate: "ModelVersion", champion: Champion | None) -> bool:
+    """Whether a candidate is a retraining by the champion's own recipe: as of later, and nothing else."""
+    from ml.registry import RECIPE
+
+    if champion is None or not candidate.tags.get(AS_OF):
+        return False
+    recipe = candidate.tags.get(RECIPE)
+    return recipe is not None and platform.registry.version(candidate.name, champion.version).tags.get(RECIPE) == recipe
 
 
 def _contest(spec: ModelSpec, rows: pl.DataFrame, onnx: Path, champion: Champion | None) -> "Contest":

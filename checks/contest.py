@@ -21,7 +21,8 @@ class Contest:
     """A candidate's answers [N] on N held-out `rows` of a training set.
 
     `champion` holds the champion's answers on the same rows, None if there is none, or if it cannot be scored on
-    them: then `trouble` says why.
+    them: then `trouble` says why. `refit` holds those of the graph that is registered, if it has learned again since it
+    was measured; `refresh` says that the candidate is the champion's own recipe on newer rows.
     """
 
     spec: ModelSpec
@@ -29,6 +30,8 @@ class Contest:
     candidate: NDArray[Any]
     champion: NDArray[Any] | None = None
     trouble: str = ""
+    refit: NDArray[Any] | None = None
+    refresh: bool = False
 
     @cached_property
     def task(self) -> Task:

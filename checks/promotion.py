@@ -12,7 +12,7 @@ from checks.contest import Contest
 from checks.model_file import ModelFile, file_rules
 from checks.outcome import Outcome
 from checks.promotion_plot import draw
-from checks.promotion_rules import Rule, absolute, against_champion
+from checks.promotion_rules import Rule, absolute, against_champion, as_proven
 from checks.promotion_slices import judge_slices, slice_rule
 
 CHECK = "promotion"
@@ -32,7 +32,7 @@ class Judged:
 def check_promotion(contest: Contest, file: ModelFile) -> Judged:
     """Judge a candidate by its answers and its file. Passes only if every rule does, each a row of the table."""
     slices = judge_slices(contest)
-    rules = [*absolute(contest), *against_champion(contest), *slice_rule(contest, slices)]
+    rules = [*absolute(contest), *against_champion(contest), *slice_rule(contest, slices), *as_proven(contest)]
     rules += file_rules(contest.spec, file)
     metrics = contest.metrics
     summary = f"test {contest.task.score_title} {metrics.score:.4f}, calibration error {metrics.calibration_error:.4f}"

@@ -56,10 +56,14 @@ def against_champion(contest: Contest) -> list[Rule]:
 
     Better: the paired bootstrap's interval of the difference in score, whole days drawn, lies above zero; or that of
     the difference in loss below zero, and the score is no lower. A champion that has lost its calibration still has
-    its order, and only the loss sees what a newer model is worth.
+    its order, and only the loss sees what a newer model is worth. The champion's own recipe on newer rows (a refresh)
+    has that in its favour, and must only not be worse.
     """
     name, gates = "better than the champion", contest.spec.gates
     bound = f"{gates.confidence:.0%} interval above 0, or that of the loss below 0 and the score no lower"
+    if contest.refresh:
+        name, margin = "no worse than the champion", gates.max_refresh_loss
+        bound = f"{gates.confidence:.0%} interval above -{margin:g}, that of the loss not above 0"
     if contest.trouble:
         return [rule(name, "no comparison", bound, False, contest.trouble)]
     if contest.champion is None:
@@ -69,9 +73,25 @@ def against_champion(contest: Contest) -> list[Rule]:
     loss = _difference(contest, task.loss_metric, (contest.champion, contest.candidate))
     seen = f"{_span(score)} {task.score_title}, {_span(loss)} {task.loss_metric.replace('_', ' ')}"
     better = score.low > 0 or (loss.high < 0 and score.difference >= 0)
+    if contest.refresh:
+        better = better or (score.low > -gates.max_refresh_loss and loss.low <= 0)
     champion = f"champion {score.champion:.4f} and {loss.champion:.4f}"
-    why_not = f"not better than the champion beyond noise ({seen})"
+    why_not = f"it may be worse ({seen})" if contest.refresh else f"not {name} beyond noise ({seen})"
     return [rule(name, f"{seen}, {champion}", bound, better, why_not)]
+
+
+def as_proven(contest: Contest) -> list[Rule]:
+    """Return the rule that a graph that has learned again answers as well as the one that was measured; none without.
+
+    On the held-out rows, which have calibrated it and stopped it, but which it has not learned from.
+    """
+    if contest.refit is None:
+        return []
+    bound = contest.spec.gates.max_refresh_loss
+    found = _difference(contest, contest.task.score, (contest.candidate, contest.refit))
+    why_not = "it did not learn what its proof did"
+    name, seen = "refit answers as its proof", f"{_span(found)} {contest.task.score_title}"
+    return [rule(name, seen, f"interval not wholly below -{bound:g}", found.high >= -bound, why_not)]
 
 
 def _difference(contest: Contest, metric: str, answers: tuple[NDArray[Any], NDArray[Any]]) -> Difference:

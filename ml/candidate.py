@@ -20,6 +20,7 @@ from ml.evidence import gather
 from ml.export import export, verify
 from ml.held_out import TEST_PREDICTIONS, write_predictions
 from ml.memory import room_for
+from ml.onnx_file import PROOF_FILE, PROOF_SHA256, file_hash
 from ml.provenance import DIFF_FILE, uncommitted
 from ml.recording import ONNX_FILE, Recording
 from ml.registry import THRESHOLD_TAG, TRAINING_SET_VERSION, ModelVersion, Registry
@@ -27,7 +28,7 @@ from ml.run_facts import SPEC_FILE, parameters, training_set
 from ml.running import PLAIN, Running
 from ml.scoring import example_feed, score
 from ml.spec import ModelSpec
-from ml.split import Parts, split_rows, stream_rows, train_rows
+from ml.split import Cut, Parts, refit_cut, split_rows, stream_rows, train_rows
 from ml.task import Metrics, Task, task_of
 from ml.threshold import Decision
 from ml.training import Epoch, FittedModel, fit
@@ -91,9 +92,11 @@ def make_candidate(
     out: Path,
     say: Say = lambda line: None,
     running: Running = PLAIN,
+    refit: bool = False,
 ) -> Candidate:
     """Fit `spec` on the training set `rows`, prove and measure its ONNX graph and register it.
 
+    With `refit` what is registered has learned again, with the held-out rows; what was measured before is its proof.
     `provenance` becomes tags of run and version. Working files go to `out`. Raises what split, fit and verify raise,
     and LookupError or OSError that says where the trained model is if it cannot be registered; then the run is
     recorded as failed and no version exists. A checkpoint is removed once the version is registered.
@@ -110,10 +113,13 @@ def make_candidate(
         model = fit(spec, parts.train, parts.validation, device, _reporter(task_of(spec), run, say), running=running)
         say(f"fitted in {model.seconds:.0f} s, ended by {model.stopped_by}; kept epoch {model.best.number}")
         made.append(_measure(spec, parts, model, {**facts, "run_id": run.run_id}, out))
+        if refit:
+            made[0] = _learned_again(spec, rows, device, running, made[0], out)
         number = _keep(made[0], model, run, provenance, example_feed(out / ONNX_FILE, parts.test, _EXAMPLE_ROWS))
     version = registry.version(spec.name, number)
-    if running.checkpoint is not None:
-        remove_checkpoint(running.checkpoint)
+    for folder in (running.checkpoint, _second(running).checkpoint):
+        if folder is not None:
+            remove_checkpoint(folder)
     candidate = _candidate(made[0], model, version, registry.onnx_path(version))
     say(
         f"registered {spec.name} version {candidate.version}: test {model.task.score_title} "
@@ -122,21 +128,51 @@ def make_candidate(
     return candidate
 
 
-def assist(spec: ModelSpec, rows: pl.LazyFrame, device: torch.device, running: Running) -> None:
+def assist(spec: ModelSpec, rows: pl.LazyFrame, device: torch.device, running: Running, refit: bool = False) -> None:
     """Fit as one of several processes of which another makes the candidate. Raises what split and fit raise."""
     parts = _split(spec, rows, device, running)
     fit(spec, parts.train, parts.validation, device, running=running)
+    if refit:
+        parts = _split(spec, rows, device, running, refit_cut(spec))
+        fit(spec, parts.train, parts.validation, device, running=_second(running))
 
 
-def _split(spec: ModelSpec, table: pl.LazyFrame, device: torch.device, running: Running) -> Parts[Any]:
+def _learned_again(
+    spec: ModelSpec, rows: pl.LazyFrame, device: torch.device, running: Running, proof: Measured, out: Path
+) -> Measured:
+    """Fit once more, on rows up to the newest, and return the proof with this graph in the place of its own.
+
+    What was measured stays that of the proof, whose graph is kept beside: nothing can measure a model that has seen
+    every row. The gate asks that on the held-out rows, which calibrate this one, it answers as well.
+    """
+    running.say("refit: the held-out rows have measured it; now it learns from the newest days, too")
+    parts = _split(spec, rows, device, running, refit_cut(spec))
+    model = fit(spec, parts.train, parts.validation, device, running=_second(running))
+    onnx, *others = proof.files
+    kept = onnx.rename(out / PROOF_FILE)
+    export(model, onnx)
+    difference = verify(model, onnx, parts.test.head(_PROVED_ROWS))
+    running.say(f"refit on {parts.train.height:,} rows in {model.seconds:.0f} s; kept epoch {model.best.number}")
+    return replace(proof, onnx_difference=max(proof.onnx_difference, difference), files=(onnx, kept, *others))
+
+
+def _second(running: Running) -> Running:
+    """Return how a refit runs: as the first fit, with an unfinished state of its own."""
+    place = running.checkpoint
+    return replace(running, checkpoint=None if place is None else place.with_name(f"{place.name}-refit"))
+
+
+def _split(
+    spec: ModelSpec, table: pl.LazyFrame, device: torch.device, running: Running, cut: Cut | None = None
+) -> Parts[Any]:
     """Return the parts in memory if they fit, else as rows that are read slice by slice."""
     schema, all_rows = table.collect_schema(), int(table.select(pl.len()).collect().item())
     room = room_for(spec, schema, train_rows(spec, table), all_rows, running.memory_mb, device)
     room = running.world.same(room)
     if room.fits:
-        return split_rows(spec, table.collect())
+        return split_rows(spec, table.collect(), cut)
     running.say(str(room))
-    return stream_rows(spec, table)
+    return stream_rows(spec, table, cut)
 
 
 @contextmanager
@@ -191,7 +227,8 @@ def _keep(
     onnx, *others = made.files
     for file in others:
         run.artifact(file)
-    tags = {**provenance, THRESHOLD_TAG: decided.get("decision_threshold")}
+    proof = next((file_hash(file) for file in others if file.name == PROOF_FILE), None)
+    tags = {**provenance, THRESHOLD_TAG: decided.get("decision_threshold"), PROOF_SHA256: proof}
     return run.register(onnx, example, tags, model.task.output, made.card.description)
 
 

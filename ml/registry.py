@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlparse
 
+from ml.onnx_file import PROOF_FILE, PROOF_SHA256, require_proof
 from ml.recording import DESCRIPTION_LENGTH, ONNX_FILE, OURS, Recording, as_text
 
 if TYPE_CHECKING:
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 
 CHAMPION, CHALLENGER, PREVIOUS = "champion", "challenger", "previous"
 TRAINING_SET_VERSION = "training_set_version"  # tag of a version: the Delta version it learned from
+RECIPE = "recipe"  # tag of a version: what decided what it learned, but for the rows (ModelSpec.recipe)
 THRESHOLD_TAG = "decision_threshold"  # tag of a version: the probability from which to act
 PARENT_RUN = "mlflow.parentRunId"  # MLflow's own tag, by which its page nests runs
 _CARD_BELOW = "\n\n---\n\n"  # in a version's description: the verdict above, the card below
@@ -221,6 +223,17 @@ class Registry:
     def onnx_path(self, version: ModelVersion) -> Path:
         """Return the version's ONNX file. Raises LookupError if it is missing."""
         return _present(self._folder(version) / ONNX_FILE, version)
+
+    def proof_path(self, version: ModelVersion) -> Path:
+        """Return the graph by which the version was measured: its own, unless it was refit since.
+
+        Raises LookupError if the file is missing or was changed.
+        """
+        if PROOF_SHA256 not in version.tags:
+            return self.onnx_path(version)
+        path = self.artifact(version, PROOF_FILE)
+        require_proof(version, path)
+        return path
 
     def artifact(self, version: ModelVersion, file: str) -> Path:
         """Return a file kept with the version's run. Raises LookupError if it is missing."""

@@ -9,11 +9,15 @@ from typing import Annotated, Literal, Self
 
 from pydantic import AwareDatetime, Field, model_validator
 
+from ml.fingerprint import json_hash
 from ml.frozen import Frozen, Share
 from ml.serving_settings import CanaryBounds, ServingSettings
 from ml.upkeep import Approval, MonitoringSettings, RetrainingSettings
 
 TaskName = Literal["binary", "regression"]
+
+
+_RECIPE = {"task", "outcome", "features", "request", "elapsed", "network", "training"}
 
 
 class Outcome(Frozen):
@@ -136,6 +140,11 @@ class Gates(Frozen):
         0.02, description="On no slice may the score be lower than the champion's by more than this, beyond noise."
     )
     confidence: Share = Field(0.95, description="Confidence of the paired bootstrap against the champion.")
+    max_refresh_loss: Share = Field(
+        0.01,
+        description="A retraining with the champion's own recipe need not beat it, but is no worse: the score is not "
+        "lower by more than this, the loss not higher beyond noise.",
+    )
     max_feature_distance: float = Field(
         0.1,
         gt=0,
@@ -251,6 +260,12 @@ class ModelSpec(Frozen):
             test=Window(start=held_out, end=moment),
         )
         return self.model_copy(update={"split": split})
+
+    @property
+    def recipe(self) -> str:
+        """A hash of all that decides what is learned, but for the rows: two models of one recipe differ by these."""
+        told = self.model_dump(mode="json", include=_RECIPE)
+        return json_hash(told)[:16]
 
     def reading_only(self, views: Sequence[str]) -> Self:
         """Return the same model without the features of all other views, and what is measured from them."""

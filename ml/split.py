@@ -3,8 +3,12 @@
 A label may be used only where it was known in time: a train row's label by the start of validation,
 a validation row's by the start of test. Rows whose label became known later are left out, because
 whoever trained at that instant could not have had them. Test rows keep theirs: they only measure.
+
+A refit learns again once the test rows have measured the recipe: validation then are the newest days, and all before
+them is learned from.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Generic, TypeVar
@@ -15,6 +19,7 @@ from ml.rows import StreamedRows
 from ml.spec import ModelSpec, Window
 from ml.task import task_of
 
+Cut = Mapping[str, tuple[Window, datetime | None]]
 Some = TypeVar("Some", pl.DataFrame, StreamedRows)
 
 
@@ -28,16 +33,17 @@ class Parts(Generic[Some]):
     late_labels: int
 
 
-def split_rows(spec: ModelSpec, rows: pl.DataFrame) -> Parts[pl.DataFrame]:
+def split_rows(spec: ModelSpec, rows: pl.DataFrame, cut: Cut | None = None) -> Parts[pl.DataFrame]:
     """Cut `rows` (one a prediction; null labels allowed) by `spec.split`; rows without label are left out.
 
-    Raises ValueError that names model and window if a window has no rows or labels that the task cannot learn from.
+    `cut` is another one, such as `refit_cut`. Raises ValueError that names model and window if a window has no rows
+    or labels that the task cannot learn from.
     """
     outcome = spec.outcome
     labelled = rows.drop_nulls(outcome.label).sort(outcome.prediction_time, outcome.row_id)
     parts = {}
     late = 0
-    for name, (window, deadline) in _windows(spec).items():
+    for name, (window, deadline) in (cut or _windows(spec)).items():
         parts[name], left_out = window_rows(spec, name, window, labelled, deadline)
         late += left_out
     return Parts(**parts, late_labels=late)
@@ -54,12 +60,12 @@ def window_rows(
     return known, inside.height - known.height
 
 
-def stream_rows(spec: ModelSpec, table: pl.LazyFrame) -> Parts[StreamedRows]:
+def stream_rows(spec: ModelSpec, table: pl.LazyFrame, cut: Cut | None = None) -> Parts[StreamedRows]:
     """Cut a table that does not fit in memory as `split_rows` does; rows keep the table's order."""
     outcome = spec.outcome
     parts = {}
     late = 0
-    for name, (window, deadline) in _windows(spec).items():
+    for name, (window, deadline) in (cut or _windows(spec)).items():
         inside = pl.col(outcome.label).is_not_null() & _holds(outcome.prediction_time, window)
         known = inside if deadline is None else inside & _known(outcome.label_timestamp, deadline)
         parts[name] = StreamedRows.where(table, known)
@@ -77,7 +83,19 @@ def train_rows(spec: ModelSpec, table: pl.LazyFrame) -> int:
     return int(table.filter(labelled & inside).select(pl.len()).collect(engine="streaming").item())
 
 
-def _windows(spec: ModelSpec) -> dict[str, tuple[Window, datetime | None]]:
+def refit_cut(spec: ModelSpec) -> Cut:
+    """Return the windows of a refit: validation as long as it was, at the end of the test window; before it, train."""
+    split = spec.split
+    middle = split.test.end - (split.validation.end - split.validation.start)
+    validation = Window(start=middle, end=split.test.end)
+    return {
+        "train": (Window(start=split.train.start, end=middle), middle),
+        "validation": (validation, None),
+        "test": (split.test, None),
+    }
+
+
+def _windows(spec: ModelSpec) -> Cut:
     """Return each part's window, and until when its labels must have been known."""
     split = spec.split
     return {

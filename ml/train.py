@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ml.process import end_when_asked, end_with_parent, share_cores
-from ml.trained_spec import trained_spec
+from ml.trained_spec import AS_OF, trained_spec
 
 if TYPE_CHECKING:
     import polars as pl
@@ -66,23 +66,24 @@ def _train(arguments: argparse.Namespace, say: Callable[[str], None]) -> "Candid
 
     spec = model_named(arguments.model)
     rows, count, recorded = _training_set(arguments.training_set, arguments.version)
-    spec = trained_spec(spec, recorded)
+    spec, refit = trained_spec(spec, recorded), bool(recorded.get(AS_OF)) and spec.retraining.refit
     say(f"training set {arguments.training_set} version {arguments.version}: {count:,} rows")
     # The slow imports come after the checks that fail fast.
     from ml.candidate import assist, make_candidate
     from ml.device import choose_device
-    from ml.registry import Registry
+    from ml.registry import RECIPE, Registry
     from ml.world import joined
 
     arguments.out.mkdir(parents=True, exist_ok=True)
     device, provenance = choose_device(arguments.device), _provenance(arguments, recorded, rows)
+    provenance |= {RECIPE: spec.recipe, AS_OF: recorded.get(AS_OF)}
     with joined(device.type == "cuda", arguments.wait_seconds) as world:
         running = _running(arguments, provenance["training_set_hash"], world, say)
         if not world.leads:
-            assist(spec, rows, device, running)
+            assist(spec, rows, device, running, refit)
             return None
         registry = Registry(arguments.tracking_uri, arguments.artifacts)
-        return make_candidate(spec, rows, registry, provenance, device, arguments.out, say, running)
+        return make_candidate(spec, rows, registry, provenance, device, arguments.out, say, running, refit)
 
 
 def _running(

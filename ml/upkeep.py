@@ -54,7 +54,12 @@ class RetrainingSettings(Frozen):
     calm: int = Field(
         2, ge=1, description="Windows in a row without a breach after which a signal may call again: hysteresis."
     )
-    cooldown_days: float = Field(21.0, ge=0, description="Days after a retraining in which none is started.")
+    cooldown_days: float = Field(
+        28.0,
+        ge=0,
+        description="Days after a retraining in which none is started: the next one is compared with the champion on "
+        "days that neither has learned from.",
+    )
     budget: int = Field(6, ge=0, description="Retrainings in `budget_days`, at most; 0: never by itself.")
     budget_days: float = Field(365.0, gt=0)
     every_days: float = Field(
@@ -63,6 +68,11 @@ class RetrainingSettings(Frozen):
     validation_days: int = Field(14, gt=0, description="Days before the held-out ones that stop and calibrate it.")
     held_out_days: int = Field(14, gt=0, description="The newest days, on which it is compared with the champion.")
     train_days: int = Field(0, ge=0, description="Days before these to learn from; 0: all there are.")
+    refit: bool = Field(
+        True,
+        description="Whether a version, once measured on the held-out days, learns again with them before it is "
+        "registered; false: it never sees its newest days.",
+    )
 
     @model_validator(mode="after")
     def _k_of_n(self) -> Self:
