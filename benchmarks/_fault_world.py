@@ -6,8 +6,6 @@ it is started, reads the same delivery. What a run is started by is not here.
 
 import os
 import shutil
-import subprocess
-import sys
 from collections.abc import Container, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -22,6 +20,7 @@ import dagster as dg
 from dagster._core.instance.ref import InstanceRef
 
 from assets.definitions import definitions_for
+from assets.new_home import prepare
 from assets.partitions import MONTHS, end_of
 from assets.resources import DBT_PROJECT, Platform
 from assets.runs import materialize
@@ -193,23 +192,6 @@ def _make(world: World, months: list[str]) -> None:
             materialize(definitions, instance, stage_keys(definitions, stage), months, log)
     clock.set(end_of(world.month) + timedelta(days=1))
     world.home.rename(world.kept)
-
-
-def prepare(home: Path, project: Path = DBT_PROJECT) -> None:
-    """Do in a home what `make setup` does: dbt's manifest and Dagster's settings.
-
-    Raises LookupError with dbt's words if the project cannot be parsed.
-    """
-    target = home / "dbt"
-    (home / "dagster").mkdir(parents=True, exist_ok=True)
-    shutil.copy(ROOT / "dagster.yaml", home / "dagster" / "dagster.yaml")
-    where = ["--project-dir", str(project), "--profiles-dir", str(project), "--target-path", str(target)]
-    environment = {**os.environ, "HEADWATER_LAKE": str(home / "lake"), "DO_NOT_TRACK": "true"}
-    environment["HEADWATER_WAREHOUSE"] = str(home / "warehouse.duckdb")
-    dbt = [str(Path(sys.executable).parent / "dbt"), "--quiet", "parse", *where, "--log-path", str(target)]
-    done = subprocess.run(dbt, env=environment, capture_output=True, text=True, check=False)
-    if done.returncode:
-        raise LookupError(f"dbt parse of {project} failed: {done.stdout.strip()[-500:]}")
 
 
 def key(source: Source) -> dg.AssetKey:

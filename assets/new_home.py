@@ -1,0 +1,25 @@
+"""A home made ready for runs, as `make setup` does it: dbt's manifest and Dagster's settings."""
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+from assets.resources import DBT_PROJECT
+
+ROOT = DBT_PROJECT.parent
+
+
+def prepare(home: Path, project: Path = DBT_PROJECT) -> None:
+    """Make a folder a home. Raises LookupError with dbt's words if the project cannot be parsed."""
+    target = home / "dbt"
+    (home / "dagster").mkdir(parents=True, exist_ok=True)
+    shutil.copy(ROOT / "dagster.yaml", home / "dagster" / "dagster.yaml")
+    where = ["--project-dir", str(project), "--profiles-dir", str(project), "--target-path", str(target)]
+    environment = {**os.environ, "HEADWATER_LAKE": str(home / "lake"), "DO_NOT_TRACK": "true"}
+    environment["HEADWATER_WAREHOUSE"] = str(home / "warehouse.duckdb")
+    dbt = [str(Path(sys.executable).parent / "dbt"), "--quiet", "parse", *where, "--log-path", str(target)]
+    done = subprocess.run(dbt, env=environment, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise LookupError(f"dbt parse of {project} failed: {done.stdout.strip()[-500:]}")
