@@ -4,7 +4,7 @@ A replayed month passes in minutes, and the daemon looks at the machine's clock.
 in Dagster's instance are the same; a run key that was used starts no second run.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import redirect_stdout
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -59,8 +59,11 @@ class Driver:
                 continue
             yield self._run(request, sensor, tags)
 
+    def start(self, name: str, config: Mapping[str, Any]) -> dg.DagsterRun:
+        """Do a job, as a person would start it. Raises what the failing step raised."""
+        return self._execute(self.definitions.resolve_job_def(name), config, {}, raises=True)
+
     def _run(self, request: dg.RunRequest, sensor: dg.SensorDefinition, tags: dict[str, str]) -> dg.DagsterRun:
-        end_dead_runs(self.instance)
         name = request.job_name or sensor.job_name
         assert name is not None  # each of our sensors has one
         job = self.definitions.resolve_job_def(name)
@@ -70,14 +73,18 @@ class Driver:
                 asset_selection=set(request.asset_selection),
                 asset_check_selection=None if checks is None else set(checks),
             )
-        config: dict[str, Any] = {**FOR_PEOPLE, **request.run_config}
+        return self._execute(job, request.run_config, {**request.tags, **tags})
+
+    def _execute(
+        self, job: dg.JobDefinition, config: Mapping[str, Any], tags: Mapping[str, str], raises: bool = False
+    ) -> dg.DagsterRun:
+        end_dead_runs(self.instance)
         with self.output.open("a") as file, redirect_stdout(file):
             result = job.execute_in_process(
                 instance=self.instance,
-                run_config=config,
-                tags={**request.tags, **tags, PROCESS: this_process()},
-                partition_key=request.partition_key,
-                raise_on_error=False,
+                run_config={**FOR_PEOPLE, **config},
+                tags={**tags, PROCESS: this_process()},
+                raise_on_error=raises,
             )
         run = self.instance.get_run_by_id(result.run_id)
         assert run is not None
