@@ -1,4 +1,4 @@
-"""The page of a replayed year: quality over the year of each way to keep the model, what was done when, what it cost."""
+"""The page of a replayed year: quality over the year, each way to keep the model; what was done when; what it cost."""
 
 from pathlib import Path
 from typing import Any

@@ -1,4 +1,4 @@
-"""What a replayed year was worth: each way to keep the model, on the same served rows, with intervals of differences."""
+"""What a replayed year was worth: each way to keep the model, on the same served rows; differences with intervals."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

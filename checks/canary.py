@@ -1,7 +1,7 @@
 """The canary's judge: against the champion on the rows since it began, at any time and as often as one likes.
 
 Four questions, each a test that holds over all looks together (`sequential`): does it fail, is it slow, does it answer
-otherwise, is it worse. Not here: where the rows come from (`canary_rows`), and what follows (assets/canary.py).
+otherwise, is it worse. Not here: where the rows come from (`canary_rows`), and what follows (assets/trial.py).
 """
 
 from dataclasses import dataclass, replace

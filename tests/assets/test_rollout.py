@@ -1,4 +1,4 @@
-"""Rollout on a real Triton: what may serve as what, and the sensor that promotes the sound canary and ends others."""
+"""Rollout on a real Triton: what may serve as what, and the sensor that brings on the sound version and ends others."""
 
 import dataclasses
 import json
@@ -12,18 +12,20 @@ import numpy as np
 import onnx
 import polars as pl
 import pytest
-from assets.canary import canary_sensor
-from assets.canary_watch import canary_of
 from onnx import helper, numpy_helper
 
+from assets.approval import approve
 from assets.deployment import deployment_asset
 from assets.resources import Platform
 from assets.rollout import Step, take
 from assets.rollout_job import rollout_job, run_config
+from assets.trial import trial_sensor
+from assets.trial_watch import trial_of
 from checks.guard import GateClosed
 from ml.lake import WHOLE
 from ml.scoring import example_feed
 from ml.serving_settings import CanaryBounds
+from ml.upkeep import Approval
 from ml.verdicts import Verdict
 from serving.client import HeadwaterClient
 from serving.model_repository import ModelRepository
@@ -106,9 +108,9 @@ def world(tmp_path_factory) -> Iterator[World]:
 class Looking:
     """The sensor, as the daemon asks it, and the job that it starts."""
 
-    def __init__(self, world):
-        self.world, self.job = world, rollout_job(EXAMPLE)
-        self.sensor = canary_sensor(EXAMPLE, self.job)
+    def __init__(self, world, spec=EXAMPLE):
+        self.world, self.job = world, rollout_job(spec)
+        self.sensor = trial_sensor(spec, self.job)
 
     def look(self, platform=None):
         resources = {"platform": platform or self.world.platform}
@@ -204,7 +206,7 @@ def test_aliases_follow_a_challenger_its_promotion_and_the_rollback(world, looki
 
 def test_a_sound_canary_is_promoted_once(world, looking):
     version = world.register(-3.02)
-    assert "no canary of example serves" in looking.look().skip_message
+    assert "no version of example is on trial" in looking.look().skip_message
     world.take("canary", version, 0.5)
     world.ask(60)
     assert "of at least 100 rows" in looking.look().skip_message
@@ -215,7 +217,7 @@ def test_a_sound_canary_is_promoted_once(world, looking):
     assert looking.look().run_key == request.run_key  # nothing started meanwhile: Dagster takes a key once
     assert looking.run(request).success
     assert world.lineup()[version] == "champion"
-    assert "no canary" in looking.look().skip_message
+    assert "is on trial" in looking.look().skip_message
     verdict = world.platform.verdicts.newest("example/model", int(version), WHOLE, "canary")
     assert (verdict.passed, verdict.evidence["decision"]) == (True, "promote")
     rows = world.platform.verdicts.rows("example/model").filter(version=int(version), check="canary")
@@ -257,25 +259,25 @@ def test_a_canary_that_answers_wrong_fails_or_is_slow_is_ended_and_stays_out(wor
 def test_a_canary_that_is_not_decided_by_its_deadline_ends_and_may_begin_again(world, looking):
     version = world.register(-3.0)
     world.take("canary", version, 0.5)
-    canary = canary_of(world.platform, "example")
+    canary = trial_of(world.platform, "example")
     late = EXAMPLE.model_copy(update={"canary": BOUNDS.model_copy(update={"hours": 1e-6})})
-    sensor = canary_sensor(late, looking.job)
+    sensor = trial_sensor(late, looking.job)
     context = dg.build_sensor_context(instance=world.instance, resources={"platform": world.platform})
     (request,) = sensor(context)
     assert "not decided in 1e-06 hours" in request.tags["headwater/reason"]
     assert looking.run(request).success
     assert version not in world.lineup()
     world.take("canary", version, 0.5)
-    assert canary_of(world.platform, "example").begin.revision > canary.begin.revision
+    assert trial_of(world.platform, "example").begin.revision > canary.begin.revision
 
 
 def test_a_larger_share_is_the_same_canary_and_another_champion_is_not(world, looking):
     version = world.register(-3.0)
     first = world.take("canary", version, 0.1).revision
     world.take("canary", version, 0.3)
-    found = canary_of(world.platform, "example")
+    found = trial_of(world.platform, "example")
     assert (found.version, found.begin.revision) == (version, first)
-    assert canary_of(world.platform, "nobody") is None
+    assert trial_of(world.platform, "nobody") is None
     assert 0 <= found.hours(world.platform.clock.now()) < 1
     assert found.hours(world.platform.clock.now() + timedelta(hours=3)) > 3
 
@@ -307,13 +309,91 @@ def test_the_job_is_configured_as_the_command_is(world):
     )
 
 
-def test_the_deployment_of_a_spec_with_a_canary_s_share_begins_one_and_leaves_the_champion(world, looking):
-    version, champion = world.register(-3.0), world.aliases()["champion"]
-    shared = EXAMPLE.serving.model_copy(update={"canary_share": 0.2})
-    asset = deployment_asset(EXAMPLE.model_copy(update={"serving": shared}))
-    model = dg.AssetSpec(["example", "model"])
+def deployed(world, spec):
+    """Materialize the deployment of a spec and return what its newest version serves as."""
+    asset, model = deployment_asset(spec), dg.AssetSpec(["example", "model"])
     done = dg.materialize([model, asset], instance=world.instance, resources={"platform": world.platform})
     (made,) = done.asset_materializations_for_node("example__deployment")
-    assert made.metadata["serves as"].value == "canary, 20% of the keys"
+    return made.metadata["serves as"].value
+
+
+def serving(**changes):
+    return EXAMPLE.model_copy(update={"serving": EXAMPLE.serving.model_copy(update=changes)})
+
+
+def events(world, version):
+    rows = world.platform.loop_log.rows("example").filter(version=version)
+    return rows["event"].to_list()
+
+
+def test_the_deployment_of_a_spec_with_a_canary_s_share_begins_one_and_leaves_the_champion(world, looking):
+    version, champion = world.register(-3.0), world.aliases()["champion"]
+    assert deployed(world, serving(canary_share=0.2)) == "canary, 20% of the keys"
     assert world.aliases() | {"challenger": version, "champion": champion} == world.aliases()
     assert world.lineup()[version] == "canary"
+
+
+def test_a_new_version_goes_from_shadow_to_canary_to_champion_by_itself(world, looking):
+    spec = serving(shadow_rows=100, canary_share=0.5)
+    version, on_its_way = world.register(-3.01), Looking(world, spec)
+    assert deployed(world, spec) == "shadow, 100% of the keys"
+    for variant in ("shadow", "canary", "champion"):
+        assert world.lineup()[version] == variant
+        world.ask(700)
+        found = on_its_way.look()
+        if variant != "champion":
+            assert isinstance(found, dg.RunRequest), found.skip_message
+            assert on_its_way.run(found).success
+    assert [event for event in events(world, version) if event != "retrain"] == ["shadow", "canary", "champion"]
+
+
+def test_a_shadow_that_answers_otherwise_never_answers_a_caller(world, looking):
+    spec = serving(shadow_rows=100, canary_share=0.5)
+    version, on_its_way = world.register(-1.5), Looking(world, spec)
+    deployed(world, spec)
+    world.ask(280)
+    request = on_its_way.look()
+    assert request.run_config["ops"]["example_rollout_step"]["config"]["action"] == "end"
+    assert on_its_way.run(request).success
+    assert version not in world.lineup()
+    with pytest.raises(GateClosed, match="as shadow: revert"):
+        world.take("canary", version)
+
+
+def test_a_shadow_that_somebody_began_by_hand_is_not_judged(world, looking):
+    version = world.register(-1.5)
+    world.take("shadow", version, 1.0)
+    world.ask(280)
+    assert "is on trial" in looking.look().skip_message
+    assert world.lineup()[version] == "shadow"
+
+
+def test_a_step_that_waits_for_a_person_is_taken_once_one_of_those_named_approved(world, looking):
+    spec = serving(canary_share=0.5).model_copy(update={"approval": Approval(steps=("champion",), by=("ada",))})
+    version, on_its_way = world.register(-3.02), Looking(world, spec)
+    deployed(world, spec)
+    world.ask(700)
+    assert f"make approve NAME=example VERSION={version} STEP=champion" in on_its_way.look().skip_message
+    assert events(world, version)[-1] == "waiting"
+    with pytest.raises(PermissionError, match="waits as champion for ada"):
+        take(world.platform, "example", Step("promote", version, by="bob"), spec)
+    with pytest.raises(PermissionError, match="'bob' may not approve of 'example': ada may"):
+        approve(world.platform, spec, version, "champion", "bob", "")
+    assert world.lineup()[version] == "canary"
+    approve(world.platform, spec, version, "champion", "ada", "looked at the card")
+    request = on_its_way.look()
+    assert on_its_way.run(request).success
+    assert world.lineup()[version] == "champion"
+
+
+def test_a_first_step_that_waits_leaves_everything_as_it_is_until_then(world, looking):
+    spec = EXAMPLE.model_copy(update={"approval": Approval(steps=("champion",), by=("ada",))})
+    version, before, on_its_way = world.register(-3.03), world.lineup(), Looking(world, spec)
+    assert "waits as champion for ada" in deployed(world, spec)
+    assert world.lineup() == before
+    assert "is on trial" in on_its_way.look().skip_message
+    approve(world.platform, spec, version, "champion", "ada", "")
+    assert on_its_way.run(on_its_way.look()).success
+    assert world.lineup()[version] == "champion"
+    with pytest.raises(ValueError, match="canary of 'example' waits for nobody"):
+        approve(world.platform, spec, version, "canary", "ada", "")
