@@ -4,9 +4,8 @@ Answers are compared row by row: the champion's graph scores what the canary ans
 that it does not matter that the two answer other keys, and few rows tell much.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import datetime
 from pathlib import Path
 from typing import Any, Literal
 
@@ -14,10 +13,11 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from ml.labels import with_labels
+from ml.recalibration import row_losses
 from ml.scoring import score
 from ml.spec import ModelSpec
 from ml.task import task_of
-from ml.weighted import log_losses
 
 NONE: NDArray[Any] = np.empty(0)
 
@@ -85,41 +85,10 @@ def look(
     seen = Seen(failed, slower, answers[output].to_numpy(), answers["champion"].to_numpy())
     if outcomes is None:
         return Seen(**{**vars(seen), "no_labels": why_not or "there are no outcomes"})
-    labelled = _labelled(spec, answers, outcomes, now)
-    losses = [_losses(spec, labelled[spec.outcome.label], labelled[name]) for name in (output, "champion")]
+    labelled = with_labels(spec, answers, outcomes, now).drop_nulls(spec.outcome.label)
+    label = labelled[spec.outcome.label].cast(pl.Float64).to_numpy()
+    losses = [row_losses(spec.task, label, labelled[name].to_numpy()) for name in (output, "champion")]
     return Seen(**{**vars(seen), "canary_loss": losses[0], "champion_loss": losses[1]})
-
-
-def _losses(spec: ModelSpec, labels: pl.Series, answers: pl.Series) -> NDArray[Any]:
-    """Return each row's log loss, or squared error."""
-    label, answer = labels.cast(pl.Float64).to_numpy(), answers.to_numpy()
-    return log_losses(label, answer) if spec.task == "binary" else (label - answer) ** 2
-
-
-def _labelled(spec: ModelSpec, answers: pl.DataFrame, outcomes: pl.DataFrame, now: datetime) -> pl.DataFrame:
-    """Return the answers old enough for their label to have come, with it: joined by all that a request says.
-
-    Not those whose label merely came early: flights that are on time land first.
-    """
-    outcome = spec.outcome
-    named = [name for name in outcomes.columns if name in answers.columns and "__" not in name]
-    known = outcomes.filter(pl.col(outcome.label_timestamp) <= now).drop_nulls(outcome.label)
-    known = _alike(known.select(*named, outcome.label, outcome.prediction_time), named)
-    known = known.sort(outcome.prediction_time).unique(named, keep="last").drop(outcome.prediction_time)
-    old = answers.filter(pl.col("time") <= now - timedelta(hours=spec.outcome.label_hours))
-    return _alike(old, named).join(known, on=named, how="inner", maintain_order="left")
-
-
-def _alike(frame: pl.DataFrame, names: Sequence[str]) -> pl.DataFrame:
-    """Return the frame with these columns as the log has them: numbers (times: seconds since the epoch) and texts."""
-
-    def column(name: str) -> pl.Expr:
-        kind = frame.schema[name]
-        if isinstance(kind, pl.Datetime):
-            return pl.col(name).dt.epoch("us") / 1e6
-        return pl.col(name) if kind == pl.String else pl.col(name).cast(pl.Float64)
-
-    return frame.with_columns(column(name) for name in names)
 
 
 def _slower_than_it_was_answered(who: Contestants, since: pl.DataFrame) -> NDArray[Any]:
