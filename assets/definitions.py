@@ -6,7 +6,11 @@ import dagster as dg
 
 from assets.deployment import deployment_asset
 from assets.features import dbt_resource, feature_assets, feature_checks
+from assets.monitor import monitor_job, monitor_sensor
 from assets.monitoring import predictions_asset
+from assets.outcomes import outcomes_assets
+from assets.performance import performance_asset
+from assets.performance_checks import performance_checks
 from assets.progress import progress_logger
 from assets.publishing import publishing_assets
 from assets.quarantine import quarantine_asset
@@ -53,6 +57,7 @@ def definitions_for(
     """
     jobs = {spec.name: retraining_job(spec) for spec in models}
     rollouts = {spec.name: rollout_job(spec) for spec in models}
+    monitors = {spec.name: monitor_job(spec) for spec in models}
     everything = [
         *raw_assets(sources),
         feature_assets(platform, sources),
@@ -63,6 +68,8 @@ def definitions_for(
         *(predictions_asset(spec) for spec in models),
         *(part for spec in models for part in scores_assets(spec, platform.feature_views)),
         *(served_parity_check(spec) for spec in models),
+        *(part for spec in models for part in outcomes_assets(spec)),
+        *(part for spec in models for part in (performance_asset(spec), performance_checks(spec))),
         quarantine_asset(),
     ]
     for spec in models:
@@ -70,10 +77,11 @@ def definitions_for(
     return dg.Definitions(
         assets=[item for item in everything if not isinstance(item, dg.AssetChecksDefinition)],
         asset_checks=[item for item in everything if isinstance(item, dg.AssetChecksDefinition)],
-        jobs=[*jobs.values(), *rollouts.values()],
+        jobs=[*jobs.values(), *rollouts.values(), *monitors.values()],
         sensors=[
             *(retraining_sensor(spec, jobs[spec.name]) for spec in models),
             *(trial_sensor(spec, rollouts[spec.name]) for spec in models),
+            *(monitor_sensor(spec, monitors[spec.name]) for spec in models),
         ],
         resources={"platform": platform, "dbt": dbt_resource(platform), "pipes": dg.PipesSubprocessClient()},
         loggers={"console": dg.colored_console_logger, "progress": progress_logger},

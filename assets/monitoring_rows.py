@@ -1,0 +1,159 @@
+"""Which rows the monitoring judges: answers with labels by window, held-out answers, what a version learned from.
+
+Not here: judging them (`checks/monitoring_*.py`) and the assets (assets/outcomes.py, assets/performance.py).
+"""
+
+from dataclasses import dataclass, replace
+from datetime import timedelta
+from functools import cached_property
+
+import polars as pl
+
+from assets.drift import compared_columns, drift_bounds
+from assets.drift_windows import training_window
+from assets.resources import Platform
+from checks.drift_evidence import Reference
+from checks.drift_windows import Part, Window
+from checks.monitoring_drift import KIND
+from checks.monitoring_window import LEARNED_FROM, Answers, HeldOut
+from ml.held_out import TEST_PREDICTIONS
+from ml.spec import ModelSpec
+from ml.task import task_of
+from ml.trained_spec import trained_spec
+from ml.windows import Span, spans_between
+from serving.model_repository import ModelRepository
+
+AGE = "__age"
+
+
+def outcomes_table(spec: ModelSpec) -> str:
+    """Return the table of answers with labels."""
+    return f"{spec.name}/outcomes"
+
+
+def performance_table(spec: ModelSpec) -> str:
+    """Return the table of metrics by window."""
+    return f"{spec.name}/performance"
+
+
+def months_of(span: Span) -> list[str]:
+    """Return the months (UTC) that a window lies in, in order."""
+    day, found = span.start, dict[str, None]()
+    while day < span.end:
+        found[f"{day:%Y-%m}"] = None
+        day += timedelta(days=1)
+    return list(found)
+
+
+def spans(platform: Platform, spec: ModelSpec) -> list[Span]:
+    """Return the windows from the first to the last mature answer, in order; none if there is no answer."""
+    if not platform.lake.exists(outcomes_table(spec)):
+        return []
+    times = platform.lake.read(outcomes_table(spec)).select(low=pl.col("time").min(), high=pl.col("time").max())
+    low, high = times.collect().row(0)
+    return [] if low is None else spans_between(low, high, spec.monitoring.window_days)
+
+
+def outcome_rows(platform: Platform, spec: ModelSpec, span: Span) -> pl.DataFrame:
+    """Return the mature answers of a window, in order of time."""
+    rows = platform.lake.read(outcomes_table(spec), partitions=months_of(span))
+    return rows.filter(_asked_in(span)).collect().sort("time", "prediction_id")
+
+
+def with_ages(platform: Platform, spec: ModelSpec, span: Span, rows: pl.DataFrame) -> pl.DataFrame:
+    """Return rows with a column <view>__age: seconds from the event of the row that was served to the answer."""
+    log = platform.lake.read(f"{spec.name}/predictions").filter(_asked_in(span), pl.col("answered"))
+    events = [c for c in log.collect_schema().names() if c.endswith("__event_timestamp")]
+    ages = [
+        ((pl.col("time") - pl.col(c)).dt.total_microseconds() / 1e6).alias(c.removesuffix("__event_timestamp") + AGE)
+        for c in events
+    ]
+    return rows.join(
+        log.select("prediction_id", *ages).collect(), on="prediction_id", how="left", maintain_order="left"
+    )
+
+
+def champion_version(rows: pl.DataFrame) -> str | None:
+    """Return the version that answered most rows as champion, None if none did."""
+    counted = rows.filter(pl.col("variant") == "champion").group_by("model_version").len()
+    return None if counted.is_empty() else str(counted.sort("len", "model_version")["model_version"][-1])
+
+
+@dataclass(frozen=True)
+class Seen:
+    """A window of answers as the checks see it: all parts read on first use."""
+
+    platform: Platform
+    spec: ModelSpec
+    span: Span
+    version: str
+    answers: Answers
+
+    @cached_property
+    def held(self) -> HeldOut:
+        """The version's answers to its held-out rows, as kept with its MLflow run."""
+        registry = self.platform.registry
+        path = registry.artifact(registry.version(self.spec.name, self.version), TEST_PREDICTIONS)
+        rows = pl.read_parquet(path)
+        answer = pl.col(task_of(self.spec).output).alias("answer")
+        return HeldOut(rows.select(answer, "label", day=pl.col("prediction_time").dt.date()).drop_nulls())
+
+    @cached_property
+    def learned(self) -> Reference:
+        """The rows that it learned from, the features that it was served with, and how far these may move."""
+        number = self.platform.registry.version(self.spec.name, self.version).training_set_version
+        table = f"{self.spec.name}/training_set"
+        trained = trained_spec(self.spec, self.platform.lake.metadata(table, number))
+        name = f"version {self.version} learned from"
+        window = training_window(self.platform, trained, number, trained.split.train, name)
+        bounds = replace(drift_bounds(self.spec), share=self.spec.monitoring.max_drifted_share)
+        known = self.platform.lake.read(table, number).collect_schema().names()
+        columns = [c for c in compared_columns(self.spec) if c in known and c in self._inputs]
+        return Reference(KIND, window, columns, bounds)
+
+    @cached_property
+    def served(self) -> Window:
+        """The features that its answers were given, those left out that were answered without some view."""
+        name = f"{self.spec.name} {self.span.name}"
+        return Window(name, (Part(f"{self.spec.name}/predictions", self.span.name, self.answers.content, self._given),))
+
+    def _given(self) -> pl.LazyFrame:
+        ids = self.answers.whole.select("prediction_id").lazy()
+        log = self.platform.lake.read(f"{self.spec.name}/predictions").filter(_asked_in(self.span), pl.col("answered"))
+        given = log.select("prediction_id", *self.learned.columns).join(ids, on="prediction_id", how="semi")
+        # A text that was missing is "" in the log; training rows have null.
+        return given.with_columns(pl.when(pl.col(pl.String) != "").then(pl.col(pl.String)).name.keep())
+
+    @cached_property
+    def _inputs(self) -> set[str]:
+        plans = ModelRepository(self.platform.settings.serving_home).history(self.spec.name)
+        arms = [arm for plan in reversed(plans) if (arm := plan.arm_of(self.version))]
+        if not arms:
+            raise LookupError(
+                f"no deployed plan names version {self.version} of {self.spec.name}: its inputs are unknown"
+            )
+        return {wanted.column for wanted in arms[0].version.inputs}
+
+
+def seen(platform: Platform, spec: ModelSpec, span: Span) -> Seen | None:
+    """Return a window for judging, None if no champion answered in it."""
+    rows = outcome_rows(platform, spec, span)
+    version = champion_version(rows)
+    if version is None:
+        return None
+    own = pl.col("model_version") == version
+    before = outcome_rows(platform, spec, span.before(LEARNED_FROM)).filter(own)
+    return Seen(platform, spec, span, version, Answers(span, version, rows.filter(own), before))
+
+
+def promotions(platform: Platform, spec: ModelSpec) -> list[tuple[str, str]]:
+    """Return when (ISO) which version became champion, oldest first."""
+    found: list[tuple[str, str]] = []
+    for plan in ModelRepository(platform.settings.serving_home).history(spec.name):
+        if plan.change.at and (not found or found[-1][1] != plan.champion.version):
+            found.append((plan.change.at, plan.champion.version))
+    return found
+
+
+def _asked_in(span: Span) -> pl.Expr:
+    return pl.col("time").is_between(span.start, span.end, closed="left")
