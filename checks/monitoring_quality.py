@@ -61,7 +61,7 @@ def check_calibration(spec: ModelSpec, answers: Answers) -> Outcome:
     passed = not (gain.low > 0 and gain.value > bound)
     summary = (
         f"a scale of {found.scale:.3f} and shift of {found.shift:+.3f}, learned on {learned.height:,} answers before, "
-        f"{'would' if gain.value > 0 else 'would not'} have saved {gain.value:.1%} of its loss "
+        f"would have saved {gain.value:.1%} of its loss "
         f"[{gain.low:.1%}, {gain.high:.1%}]; bound {bound:.1%}, beyond noise"
     )
     evidence = {

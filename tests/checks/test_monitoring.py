@@ -33,8 +33,8 @@ def sigmoid(raw):
 
 
 def answered(seed, start=MONDAY, rows=ROWS, level=0.0, blur=0.0, too_high=0.0, degraded=0.0, slow=0.0):
-    """A week of answers: `level` moves what happens and what is answered, `too_high` only what is answered, `blur` makes
-    what happens know less of the answer, as often as before."""
+    """A week of answers: `level` moves what happens and what is answered, `too_high` only what is answered, `blur`
+    makes what happens know less of the answer, as often as before."""
     random = np.random.default_rng(seed)
     storm = random.normal(0, 0.2, 7)  # days are not alike
     day = random.integers(0, 7, rows)
@@ -136,7 +136,8 @@ def test_features_that_moved_are_told_by_name_with_a_page(tmp_path):
     assert breached(tmp_path, answers, moved=3.0) == {SERVED_DRIFT}
     found = served(tmp_path, answers, moved=3.0)
     assert (found.evidence["drifted"], found.evidence["share"]) == (["feature"], 1.0)
-    assert found.report is not None and "feature" in found.report.read_text()
+    assert found.report is not None
+    assert "feature" in found.report.read_text()
 
 
 def test_a_storm_raises_the_loss_and_is_not_called_a_stale_model(tmp_path):
@@ -150,22 +151,28 @@ def test_a_gain_below_its_bound_or_within_noise_is_no_breach():
     slightly = {"too_high": 0.1}
     certain = window(answered(1, rows=60_000, **slightly), *calm(1, rows=20_000, **slightly))
     found = check_calibration(MODEL, certain)
-    assert found.passed and 0 < found.evidence["gain"]["low"] < found.evidence["gain"]["value"] < 0.01
+    assert found.passed
+    assert 0 < found.evidence["gain"]["low"] < found.evidence["gain"]["value"] < 0.01
     few = window(answered(3, rows=60, too_high=0.35), *calm(3, rows=600, too_high=0.35))
     noisy = check_calibration(MODEL, few)
-    assert noisy.passed and noisy.evidence["gain"]["low"] < 0
+    assert noisy.passed
+    assert noisy.evidence["gain"]["low"] < 0
 
 
 def test_a_version_without_earlier_windows_is_not_judged_for_calibration_and_it_is_said():
     found = check_calibration(MODEL, window(answered(1, too_high=2.0)))
-    assert found.passed and "not judged: 0 answers of it with labels before" in found.summary
-    assert "content" not in found.evidence and found.evidence["not_judged"]
+    assert found.passed
+    assert "not judged: 0 answers of it with labels before" in found.summary
+    assert "content" not in found.evidence
+    assert found.evidence["not_judged"]
 
 
 def test_a_week_of_one_class_is_not_judged_for_its_score():
     rows = answered(1).with_columns(label=pl.lit(0.0))
     found = check_performance(MODEL, window(rows), held_out())
-    assert found.passed and "metrics need both classes" in found.summary and "content" not in found.evidence
+    assert found.passed
+    assert "metrics need both classes" in found.summary
+    assert "content" not in found.evidence
 
 
 def test_answers_without_features_count_against_the_store_and_not_against_the_model():
@@ -192,11 +199,13 @@ def test_a_regression_is_judged_by_the_same_checks():
     held = HeldOut(values(0).select("answer", "label", day=pl.col("time").dt.date()))
     before = values(2, start=MONDAY - timedelta(days=7))
     good = window(values(1), before)
-    assert check_performance(REGRESSION, good, held).passed and check_calibration(REGRESSION, good).passed
+    assert check_performance(REGRESSION, good, held).passed
+    assert check_calibration(REGRESSION, good).passed
     assert not check_performance(REGRESSION, window(values(1, wrong=2.0)), held).passed
     stale = window(values(1, factor=1.4), values(2, factor=1.4, start=MONDAY - timedelta(days=7)))
     found = check_calibration(REGRESSION, stale)
-    assert not found.passed and found.evidence["scale"] == pytest.approx(1 / 1.4, rel=0.05)
+    assert not found.passed
+    assert found.evidence["scale"] == pytest.approx(1 / 1.4, rel=0.05)
 
 
 def test_a_recalibration_is_the_one_that_training_makes():
@@ -209,7 +218,7 @@ def test_a_recalibration_is_the_one_that_training_makes():
     ours = recalibration("binary", label, answer)
     theirs = calibrate_logits(torch.tensor(np.log(answer / (1 - answer))), torch.tensor(label))
     assert (ours.scale, ours.shift) == pytest.approx((theirs.scale, theirs.shift), abs=1e-5)
-    line, right = recalibration("regression", 3 * answer + label, answer), None
+    line = recalibration("regression", 3 * answer + label, answer)
     right = calibrate_line(torch.tensor(answer), torch.tensor(3 * answer + label))
     assert (line.scale, line.shift) == pytest.approx((right.scale, right.shift))
     assert recalibrated("binary", ours, np.array([0.0, 1.0])).tolist() == pytest.approx([0, 1], abs=1e-3)
@@ -219,10 +228,12 @@ def test_metrics_are_told_by_version_and_slice_with_intervals():
     rows = pl.concat([answered(1), answered(2, rows=300).with_columns(model_version=pl.lit("2"))])
     found = measured(MODEL, rows.with_columns(aircraft__age=pl.lit(60.0)))
     score = found.filter(version="1", slice="all", metric="roc_auc").row(0, named=True)
-    assert score["low"] < score["value"] < score["high"] and score["rows"] == ROWS
+    assert score["low"] < score["value"] < score["high"]
+    assert score["rows"] == ROWS
     assert set(found.filter(version="1", slice="origin", metric="roc_auc")["slice_value"]) == {"EWR", "JFK"}
     small = found.filter(version="2", slice="origin")
-    assert "roc_auc" not in set(small["metric"]) and {"rows", "mean_answer", "log_loss"} <= set(small["metric"])
+    assert "roc_auc" not in set(small["metric"])
+    assert {"rows", "mean_answer", "log_loss"} <= set(small["metric"])
     assert found.filter(metric="feature_age_seconds")["value"].to_list() == [60.0, 60.0]
     assert found.filter(version="1", slice="all", metric="rows")["value"].item() == ROWS
 
@@ -230,7 +241,8 @@ def test_metrics_are_told_by_version_and_slice_with_intervals():
 def test_windows_begin_on_mondays_and_are_final_when_the_last_label_must_have_come():
     assert span_at(datetime(2013, 10, 6, 23, 59, tzinfo=UTC), 7) == WEEK
     assert span_at(WEEK.end, 7).start == WEEK.end
-    assert not WEEK.is_final(24, WEEK.end + timedelta(hours=23)) and WEEK.is_final(24, WEEK.end + timedelta(hours=24))
+    assert not WEEK.is_final(24, WEEK.end + timedelta(hours=23))
+    assert WEEK.is_final(24, WEEK.end + timedelta(hours=24))
     assert newest_final(7, 24, WEEK.end + timedelta(hours=24)) == WEEK
     assert newest_final(7, 24, WEEK.end + timedelta(hours=23)) == WEEK.before(1)
     assert [s.name for s in spans_between(MONDAY, WEEK.end, 7)] == ["2013-09-30", "2013-10-07"]
