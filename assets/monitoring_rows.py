@@ -3,6 +3,7 @@
 Not here: judging them (`checks/monitoring_*.py`) and the assets (assets/outcomes.py, assets/performance.py).
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from functools import cached_property
@@ -17,7 +18,9 @@ from checks.drift_windows import Part, Window
 from checks.monitoring_drift import KIND
 from checks.monitoring_window import LEARNED_FROM, Answers, HeldOut
 from ml.held_out import TEST_PREDICTIONS
-from ml.spec import ModelSpec
+from ml.onnx_file import PROOF_SHA256
+from ml.spec import ModelSpec, column_of
+from ml.split import refit_cut
 from ml.task import task_of
 from ml.trained_spec import trained_spec
 from ml.windows import Span, spans_between
@@ -55,9 +58,10 @@ def spans(platform: Platform, spec: ModelSpec) -> list[Span]:
 
 
 def outcome_rows(platform: Platform, spec: ModelSpec, span: Span) -> pl.DataFrame:
-    """Return the mature answers of a window, in order of time."""
-    rows = platform.lake.read(outcomes_table(spec), partitions=months_of(span))
-    return rows.filter(_asked_in(span)).collect().sort("time", "prediction_id")
+    """Return the mature answers of a window, in order of time; the label is called `label`, a number."""
+    rows = platform.lake.read(outcomes_table(spec), partitions=months_of(span)).filter(_asked_in(span))
+    label = pl.col(spec.outcome.label).cast(pl.Float64).alias("label")
+    return rows.with_columns(label).collect().sort("time", "prediction_id")
 
 
 def with_ages(platform: Platform, spec: ModelSpec, span: Span, rows: pl.DataFrame) -> pl.DataFrame:
@@ -96,33 +100,47 @@ class Seen:
         path = registry.artifact(registry.version(self.spec.name, self.version), TEST_PREDICTIONS)
         rows = pl.read_parquet(path)
         answer = pl.col(task_of(self.spec).output).alias("answer")
-        return HeldOut(rows.select(answer, "label", day=pl.col("prediction_time").dt.date()).drop_nulls())
+        return HeldOut(rows.select(answer, "label", time=pl.col("prediction_time")).drop_nulls())
 
     @cached_property
     def learned(self) -> Reference:
         """The rows that it learned from, the features that it was served with, and how far these may move."""
-        number = self.platform.registry.version(self.spec.name, self.version).training_set_version
-        table = f"{self.spec.name}/training_set"
+        registered = self.platform.registry.version(self.spec.name, self.version)
+        table, number = f"{self.spec.name}/training_set", registered.training_set_version
         trained = trained_spec(self.spec, self.platform.lake.metadata(table, number))
-        name = f"version {self.version} learned from"
-        window = training_window(self.platform, trained, number, trained.split.train, name)
+        is_refit = PROOF_SHA256 in registered.tags
+        interval = refit_cut(trained)["train"][0] if is_refit else trained.split.train
+        window = training_window(self.platform, trained, number, interval, f"version {self.version} learned from")
         bounds = replace(drift_bounds(self.spec), share=self.spec.monitoring.max_drifted_share)
-        known = self.platform.lake.read(table, number).collect_schema().names()
-        columns = [c for c in compared_columns(self.spec) if c in known and c in self._inputs]
-        return Reference(KIND, window, columns, bounds)
+        return Reference(KIND, window, self._known(compared_columns(self.spec), window), bounds)
+
+    @cached_property
+    def watched(self) -> list[str]:
+        """Columns in which a value may be new to it: features and request, seasonal ones too, but no times."""
+        times = {entry.since for entry in self.spec.elapsed}
+        features = [column_of(f) for f in self.spec.features if f not in times]
+        asked = [field.name for field in self.spec.request if field.kind in ("numeric", "categorical")]
+        return self._known([*features, *asked], self.learned.window)
+
+    def _known(self, columns: Sequence[str], learned: Window) -> list[str]:
+        names = learned.parts[0].read().collect_schema().names()
+        return [column for column in columns if column in names and column in self._inputs]
+
+    def given(self, columns: Sequence[str]) -> pl.LazyFrame:
+        """Return what its answers were given, lazily: those answered without some view are left out."""
+        ids = self.answers.whole.select("prediction_id").lazy()
+        log = self.platform.lake.read(f"{self.spec.name}/predictions").filter(_asked_in(self.span), pl.col("answered"))
+        rows = log.select("prediction_id", *columns).join(ids, on="prediction_id", how="semi").select(columns)
+        # A text that was missing is "" in the log; training rows have null.
+        texts = pl.col(pl.String)
+        return rows.with_columns(pl.when(texts != "").then(texts).name.keep())
 
     @cached_property
     def served(self) -> Window:
-        """The features that its answers were given, those left out that were answered without some view."""
-        name = f"{self.spec.name} {self.span.name}"
-        return Window(name, (Part(f"{self.spec.name}/predictions", self.span.name, self.answers.content, self._given),))
-
-    def _given(self) -> pl.LazyFrame:
-        ids = self.answers.whole.select("prediction_id").lazy()
-        log = self.platform.lake.read(f"{self.spec.name}/predictions").filter(_asked_in(self.span), pl.col("answered"))
-        given = log.select("prediction_id", *self.learned.columns).join(ids, on="prediction_id", how="semi")
-        # A text that was missing is "" in the log; training rows have null.
-        return given.with_columns(pl.when(pl.col(pl.String) != "").then(pl.col(pl.String)).name.keep())
+        """The features that are compared, as its answers were given them."""
+        table, key = f"{self.spec.name}/predictions", self.answers.content
+        part = Part(table, self.span.name, key, lambda: self.given(self.learned.columns))
+        return Window(f"{self.spec.name} {self.span.name}", (part,))
 
     @cached_property
     def _inputs(self) -> set[str]:

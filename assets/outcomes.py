@@ -54,7 +54,7 @@ def _outcomes(spec: ModelSpec) -> dg.AssetsDefinition:
         metadata: dict[str, Any] = {"dagster/table_name": table, "months written": ", ".join(written) or "none"}
         if platform.lake.exists(table):
             rows = platform.lake.read(table)
-            counted = rows.select(pl.len(), pl.col("label").count().alias("labelled")).collect()
+            counted = rows.select(pl.len(), pl.col(spec.outcome.label).count().alias("labelled")).collect()
             count, labelled = counted.row(0)
             metadata |= {
                 "dagster/row_count": count,
@@ -88,21 +88,24 @@ def bring_outcomes(platform: Platform, spec: ModelSpec) -> list[str]:
 
 
 def outcome_frame(spec: ModelSpec, asked: pl.DataFrame, labels: pl.DataFrame, now: datetime) -> pl.DataFrame:
-    """Return a row of <model>/outcomes for each of the answers [N] that is mature."""
+    """Return a row of <model>/outcomes for each of the answers [N] that is mature.
+
+    Row id, label and its instant are called as in the outcome table; `answer` and `loss` as here, for every model.
+    """
     outcome, output = spec.outcome, task_of(spec).output
     found = with_labels(spec, asked, labels, now)
-    said = [c for c in asked.columns if "__" not in c and c not in (*_BASE, *_LEFT_OUT, output)]
+    told = (outcome.row_id, outcome.label, outcome.label_timestamp)
+    said = [c for c in asked.columns if "__" not in c and c not in (*_BASE, *_LEFT_OUT, output, *told)]
     rows = found.select(
         *_BASE,
         *said,
         pl.col(output).alias("answer"),
-        pl.col(outcome.row_id).alias("row_id"),
-        pl.col(outcome.label).cast(pl.Float64).alias("label"),
-        pl.col(outcome.label_timestamp).alias("label_timestamp"),
+        *told,
     )
-    both = rows.select(pl.col("label", "answer").fill_null(float("nan"))).to_dict()
-    losses = pl.Series("loss", row_losses(spec.task, both["label"].to_numpy(), both["answer"].to_numpy()))
-    known = pl.col("label").is_not_null() & pl.col("answer").is_not_null()
+    pairs = (pl.col(outcome.label).cast(pl.Float64), "answer")
+    label, answer = (rows.select(pair).to_series().fill_null(float("nan")).to_numpy() for pair in pairs)
+    losses = pl.Series("loss", row_losses(spec.task, label, answer))
+    known = pl.col(outcome.label).is_not_null() & pl.col("answer").is_not_null()
     return (
         rows.with_columns(losses).with_columns(pl.when(known).then("loss").alias("loss")).sort("time", "prediction_id")
     )

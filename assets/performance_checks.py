@@ -6,13 +6,14 @@ window's first day as their partition. Nothing here knows a model.
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import dagster as dg
+import polars as pl
 
 from assets.gates import Batch, Gate, mirrored
 from assets.mirror import Judgement, record
+from assets.monitoring_pages import judged_before, page_of, with_page
 from assets.monitoring_rows import Seen, performance_table, seen, spans
 from assets.resources import Platform
 from checks.drift_windows import Profiles
@@ -20,6 +21,8 @@ from checks.monitoring_answers import PREDICTION_DRIFT, check_prediction_drift
 from checks.monitoring_drift import SERVED_DRIFT, check_served_drift
 from checks.monitoring_health import SERVING_HEALTH, check_serving_health
 from checks.monitoring_quality import CALIBRATION, PERFORMANCE, check_calibration, check_performance
+from checks.novelty import CHECK as NOVELTY
+from checks.novelty import check_novelty, known_from
 from checks.outcome import Outcome
 from ml.lake import WHOLE
 from ml.spec import ModelSpec
@@ -45,6 +48,11 @@ CHECKS: Mapping[str, tuple[str, Judge]] = {
         "Fewer than `max_drifted_share` of the features served have left what the version learned from; seasonal ones "
         "are left out.",
         lambda s: served_drift(s),
+    ),
+    NOVELTY: (
+        "No feature is new in `max_novel_share` of the answers: outside the central 99% of what the version learned "
+        "from, or a name that it does not know.",
+        lambda s: novelty(s),
     ),
     SERVING_HEALTH: (
         "At most `max_degraded_share` of the answers lack a view, and their p99 in the router keeps the SLO.",
@@ -77,21 +85,20 @@ def performance_checks(spec: ModelSpec) -> dg.AssetChecksDefinition:
 def judge_windows(platform: Platform, spec: ModelSpec, names: Sequence[str], run_id: str) -> Iterator[list[Judgement]]:
     """Judge and record each final window with rows enough that was not judged as it is; yield them in order.
 
-    The newest window is yielded though it was judged before: it is what Dagster is to show.
+    The newest window is yielded as it was judged before, if it was: it is what Dagster is to show.
     """
     table, todo = performance_table(spec), _unjudged(platform, spec, names)
     due = {span: window for span, new in todo.items() if new and (window := _due(platform, spec, span))}
     shown = max([*due, *(span for span, new in todo.items() if len(new) < len(names))], default=None)
     versions = platform.lake.partition_versions(table) if todo else {}
     for span in sorted({*due, shown} - {None}):
-        window = due.get(span) or _due(platform, spec, span)
-        if window is None:  # its labels were taken back
-            continue
-        batch = Batch(platform, table, versions[span.name], span.name, run_id)
-        wanted = names if span == shown else todo[span]
-        judgements = [_gate(name, window).judgement(batch) for name in wanted]
-        record(platform, run_id, [j for j in judgements if j.check in todo[span]])
-        yield judgements
+        batch, found = Batch(platform, table, versions[span.name], span.name, run_id), list[Judgement]()
+        if span in due:
+            found = with_page(due[span], [_gate(name, due[span]).judgement(batch) for name in todo[span]])
+            record(platform, run_id, found)
+        if span == shown:
+            found += [judged_before(batch, spec, name) for name in names if name not in todo[span]]
+        yield found
 
 
 def _unjudged(platform: Platform, spec: ModelSpec, names: Sequence[str]) -> dict[Span, list[str]]:
@@ -125,10 +132,13 @@ def served_drift(window: Seen, always: bool = False) -> Outcome:
     return check_served_drift(window.answers, window.served, window.learned, profiles, page, always)
 
 
-def page_of(window: Seen, kind: str) -> Path:
-    """Return where a window's page lies under the reports."""
-    name = f"{window.spec.name}-{window.span.name}-{kind}-v{window.version}.html"
-    return window.platform.settings.reports / "monitoring" / name
+def novelty(window: Seen) -> Outcome:
+    """Judge whether a feature is given in places of which the version learned next to nothing."""
+    learned = pl.concat([part.read().select(window.watched) for part in window.learned.window.parts]).collect()
+    bound = window.spec.monitoring.max_novel_share
+    found = check_novelty(known_from(learned, window.watched), window.given(window.watched).collect(), bound)
+    evidence = {**found.evidence, **window.answers.about, "content": window.answers.content}
+    return replace(found, summary=f"{window.answers.title}: {found.summary}", evidence=evidence)
 
 
 def _due(platform: Platform, spec: ModelSpec, span: Span) -> Seen | None:

@@ -83,14 +83,14 @@ class Answers:
 
 @dataclass(frozen=True)
 class HeldOut:
-    """A version's answers to its held-out rows [N]: columns `answer`, `label` and `day`."""
+    """A version's answers to its held-out rows [N]: columns `answer`, `label` and `time`."""
 
     rows: pl.DataFrame
 
 
 def groups(rows: pl.DataFrame) -> Numbers | None:
     """Return the day [N] of each answer, to be drawn whole, None if there are not several."""
-    day = rows["day"] if "day" in rows.columns else rows["time"].dt.date()
+    day = rows["time"].dt.date()
     return day.to_numpy() if day.n_unique() > 1 else None
 
 

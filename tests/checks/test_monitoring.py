@@ -65,7 +65,7 @@ def answered(seed, start=MONDAY, rows=ROWS, level=0.0, blur=0.0, too_high=0.0, d
 
 @cache
 def held_out(rows=6_000):
-    return HeldOut(answered(0, rows=rows).select("answer", "label", day=pl.col("time").dt.date()))
+    return HeldOut(answered(0, rows=rows).select("answer", "label", "time"))
 
 
 def window(now, *weeks_before):
@@ -196,7 +196,7 @@ def test_a_regression_is_judged_by_the_same_checks():
         label = rows["answer"] * 10 + np.random.default_rng(seed).normal(0, 1 + wrong, ROWS)
         return rows.with_columns(label=label, answer=rows["answer"] * 10 * factor)
 
-    held = HeldOut(values(0).select("answer", "label", day=pl.col("time").dt.date()))
+    held = HeldOut(values(0).select("answer", "label", "time"))
     before = values(2, start=MONDAY - timedelta(days=7))
     good = window(values(1), before)
     assert check_performance(REGRESSION, good, held).passed
