@@ -15,7 +15,7 @@ from dagster._core.storage.tags import RUN_KEY_TAG, SENSOR_NAME_TAG
 
 from assets.dead_runs import PROCESS, end_dead_runs, this_process
 from assets.resources import Platform
-from assets.runs import FOR_PEOPLE
+from assets.runs import QUIET
 
 MOST_ROUNDS = 20  # one run's end may be what another sensor waits for
 
@@ -82,7 +82,7 @@ class Driver:
         with self.output.open("a") as file, redirect_stdout(file):
             result = job.execute_in_process(
                 instance=self.instance,
-                run_config={**FOR_PEOPLE, **config},
+                run_config={**QUIET, **config},
                 tags={**tags, PROCESS: this_process()},
                 raise_on_error=raises,
             )

@@ -21,7 +21,7 @@ from assets.driver import Driver
 from assets.new_home import prepare
 from assets.partitions import end_of
 from assets.resources import Platform, platform_for
-from assets.runs import materialize
+from assets.runs import QUIET, materialize
 from ml.clock import ReplayClock
 from ml.settings import Settings
 from ml.sources import SOURCES
@@ -73,7 +73,7 @@ class ReplayHome:
         return current is not None and month in current.staged
 
     def _run(self, keys: Sequence[dg.AssetKey], months: Sequence[str] = ()) -> None:
-        materialize(self.definitions, self.instance, keys, months, self.log)
+        materialize(self.definitions, self.instance, keys, months, self.log, told=QUIET)
 
     def _stage(self, *stages: str) -> list[dg.AssetKey]:
         keys = self.definitions.resolve_asset_graph().get_all_asset_keys()

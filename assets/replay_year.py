@@ -31,7 +31,7 @@ from assets.retraining import run_config
 from ml.models import model_named
 from ml.serving_settings import CanaryBounds
 from ml.spec import ModelSpec
-from ml.upkeep import MonitoringSettings
+from ml.windows import newest_final
 from serving.server import Server
 
 FIRST_MONTHS = 3  # learned from by the first model
@@ -43,7 +43,7 @@ def replayed(name: str = "flight_delay") -> ModelSpec:
     spec = model_named(name)
     serving = spec.serving.model_copy(update={"shadow_rows": 500, "canary_share": 0.2})
     canary = CanaryBounds(hours=24 * 7)
-    return spec.model_copy(update={"serving": serving, "canary": canary, "monitoring": MonitoringSettings()})
+    return spec.model_copy(update={"serving": serving, "canary": canary})
 
 
 @dataclass
@@ -61,7 +61,7 @@ class Replay:
         for month in self.months[FIRST_MONTHS:]:
             self._month(month)
         self.home.clock.set(end_of(self.months[-1]) + SETTLED)
-        self._act()
+        self._act(self.sensors)
         return self._compared()
 
     @property
@@ -106,15 +106,21 @@ class Replay:
         while day < end:
             requests += days.play(day).requests
             day += DAY
-            self._act()
+            self._act(self.sensors if self._matured(day) else self.sensors[-1:])
             self._keep(day)
         say("", f"{month}: {requests:,} requests in {time.monotonic() - began:.0f} s, the loop's work included")
 
-    def _act(self) -> None:
-        """Let the loop's sensors act, and tell what they did."""
+    def _matured(self, day: datetime) -> bool:
+        """Whether the labels of a window of answers have come since the day before."""
+        monitoring, hours = self.spec.monitoring, self.spec.outcome.label_hours
+        now, before = (newest_final(monitoring.window_days, hours, moment) for moment in (day, day - DAY))
+        return now != before
+
+    def _act(self, sensors: Sequence[str]) -> None:
+        """Let sensors of the loop act, and tell what they did."""
         log = self.home.platform.loop_log
         before = log.rows(self.spec.name).height
-        self.home.driver.drive(self.sensors)
+        self.home.driver.drive(sensors)
         for event in log.rows(self.spec.name)[before:].iter_rows(named=True):
             version = f" version {event['version']}" if event["version"] else ""
             say(f"{event['at']:%Y-%m-%d}", f"{event['event']}{version}: {event['reason']}"[:300])

@@ -1,6 +1,6 @@
 """Runs in this process, recorded in the instance that the UI shows: one partition, a range, or whole assets."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import redirect_stdout
 from pathlib import Path
 from typing import Any
@@ -11,6 +11,7 @@ from assets.dead_runs import PROCESS, end_dead_runs, this_process
 
 RANGE_START, RANGE_END = "dagster/asset_partition_range_start", "dagster/asset_partition_range_end"
 FOR_PEOPLE: dict[str, Any] = {"loggers": {"progress": {}}}
+QUIET: dict[str, Any] = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
 
 
 def materialize(
@@ -20,10 +21,11 @@ def materialize(
     months: Sequence[str] = (),
     output: Path | None = None,
     go_on: bool = False,
+    told: Mapping[str, Any] = FOR_PEOPLE,
 ) -> dg.ExecuteInProcessResult:
     """Materialize assets with their checks in one run: of one month, of a range of months, or unpartitioned.
 
-    What tools print goes to the file `output`, if given. Raises what the failing step raised, unless the run shall
+    What tools print goes to the file `output`, if given; `told` says what is printed of the run itself. Raises what the failing step raised, unless the run shall
     `go_on` with the steps that do not need it, such as further checks.
     """
     job = definitions.resolve_implicit_global_asset_job_def()
@@ -36,6 +38,6 @@ def materialize(
             asset_selection=list(keys),
             partition_key=one,
             tags={**tags, PROCESS: this_process()},
-            run_config=FOR_PEOPLE,
+            run_config=told,
             raise_on_error=not go_on,
         )

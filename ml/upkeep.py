@@ -49,8 +49,8 @@ class RetrainingSettings(Frozen):
     signals: tuple[Signal, ...] = Field(
         ("performance", "calibration", "novelty"), description="Checks on windows of answers that call for it."
     )
-    breaches: int = Field(2, ge=1, description="So many of the newest `of` windows must be breached...")
-    of: int = Field(3, ge=1, description="...of the same signal.")
+    breaches: int = Field(3, ge=1, description="So many of the newest `of` windows must be breached...")
+    of: int = Field(4, ge=1, description="...of the same signal.")
     calm: int = Field(
         2, ge=1, description="Windows in a row without a breach after which a signal may call again: hysteresis."
     )

@@ -7,7 +7,7 @@ from ml.upkeep import RetrainingSettings
 
 FIRST = datetime(2013, 4, 1, tzinfo=UTC)
 WEEK = timedelta(days=7)
-POLICY = RetrainingSettings(signals=("performance", "calibration"), cooldown_days=21, budget=3)
+POLICY = RetrainingSettings(signals=("performance", "calibration"), breaches=2, of=3, cooldown_days=21, budget=3)
 
 
 def windows(pattern, signal="performance", version="1"):

@@ -95,6 +95,6 @@ def test_a_training_set_made_for_a_retraining_is_judged_by_its_own_windows():
 
 def test_upkeep_that_cannot_be_kept_is_refused():
     with pytest.raises(ValidationError, match="never happens"):
-        RetrainingSettings(breaches=4, of=3)
+        RetrainingSettings(breaches=5, of=4)
     with pytest.raises(ValidationError, match="name both"):
         Approval(steps=("champion",))
