@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: promote canary challenger shadow end rollback supervise demo model scores ui mlflow search status drift views quarantine overrides drill-bad-data drill-leak model-ci stop vacuum test lint types imports format bench spark setup preflight lock clean help
+.PHONY: approve replay promote canary challenger shadow end rollback supervise demo model scores ui mlflow search status drift views quarantine overrides drill-bad-data drill-leak model-ci stop vacuum test lint types imports format bench spark setup preflight lock clean help
 
 export HEADWATER_HOME ?= .headwater
 export DAGSTER_HOME := $(abspath $(HEADWATER_HOME))/dagster
@@ -53,6 +53,12 @@ end: setup ## End a canary, challenger or shadow: make end NAME=flight_delay VER
 
 rollback: setup ## Back to the champion before: make rollback NAME=flight_delay WHY="late at night"
 	@$(PY) -m assets.rollout rollback $(NAME) $(if $(WHY),--why "$(WHY)")
+
+approve: setup ## Let a version take the step that its spec has wait for a person: make approve NAME=flight_delay VERSION=3 STEP=champion
+	@$(PY) -m assets.approve $(NAME) $(VERSION) $(STEP) $(if $(WHY),--why "$(WHY)")
+
+replay: setup ## The year as it happened, in a home of its own: requests to a real Triton, the loop at work, a page with plots; goes on where it was, FRESH=1 begins anew
+	@$(PY) -m assets.replay_year $(if $(UNTIL),--until $(UNTIL)) $(if $(SHARE),--share $(SHARE)) $(if $(FRESH),--fresh)
 
 drift: setup ## How far a month of a view, or what a model would serve, has moved, with a page: make drift NAME=origin_congestion MONTH=2013-09
 	@$(PY) -m assets.drift $(NAME) $(MONTH)$(VERSION)

@@ -25,8 +25,8 @@ def materialize(
 ) -> dg.ExecuteInProcessResult:
     """Materialize assets with their checks in one run: of one month, of a range of months, or unpartitioned.
 
-    What tools print goes to the file `output`, if given; `told` says what is printed of the run itself. Raises what the failing step raised, unless the run shall
-    `go_on` with the steps that do not need it, such as further checks.
+    What tools print goes to the file `output`, if given; `told` says what is printed of the run itself. Raises what the
+    failing step raised, unless the run shall `go_on` with the steps that do not need it, such as further checks.
     """
     job = definitions.resolve_implicit_global_asset_job_def()
     one = months[0] if len(months) == 1 else None

@@ -4,16 +4,13 @@ import shutil
 from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
 
-import dagster as dg
 import numpy as np
 import polars as pl
 import pytest
 
-from assets.automation import drift_sensor, retraining_job
 from assets.drift import SERVING_DRIFT, judge_model, judge_month, watched_columns
 from assets.drift_windows import LEARNED
 from assets.resources import Platform
-from checks.drift import CHECK
 from ml.settings import Settings
 from ml.spec import column_of
 from ml.verdicts import Verdict
@@ -149,41 +146,6 @@ def test_what_a_model_serves_is_compared_with_what_it_learned_from_and_always_ha
     outcome = judge_model(platform, SPEC, broken)
     assert not outcome.passed
     assert "aircraft__last_delay: no row has a value any more" in outcome.summary
-
-
-class Sensor:
-    """The retraining sensor, and verdicts of the drift check as it records them."""
-
-    def __init__(self, platform):
-        self.platform = platform
-        self.sensor = drift_sensor(SPEC, retraining_job(SPEC))
-
-    def judge(self, frames):
-        version = publish(self.platform, frames)
-        outcome = judge(self.platform, version)
-        self.record(outcome.passed, version, {"summary": outcome.summary, **outcome.evidence})
-
-    def record(self, passed, version, evidence):
-        self.platform.verdicts.record([Verdict(TABLE, version, CHECK, passed, "2013-04", False, evidence)])
-
-    def keys(self):
-        context = dg.build_sensor_context(resources={"platform": self.platform})
-        return [request.run_key for request in self.sensor(context) if isinstance(request, dg.RunRequest)]
-
-
-def test_the_sensor_retrains_once_per_data_version_and_not_for_a_check_that_crashed(platform):
-    sensor, months = Sensor(platform), {month: month_of(month) for month in MONTHS}
-    sensor.judge(months)
-    assert sensor.keys() == []
-    moved = months | {"2013-04": month_of("2013-04", shift=40)}
-    sensor.judge(moved)
-    (first,) = sensor.keys()
-    sensor.judge(moved)  # published again with the same rows
-    assert sensor.keys() == [first]
-    sensor.judge(months | {"2013-04": month_of("2013-04", shift=50)})
-    assert sensor.keys() not in ([], [first])
-    sensor.record(False, 9, {"summary": "crashed"})
-    assert sensor.keys() == []
 
 
 def test_times_and_seasonal_features_are_not_watched():

@@ -1,7 +1,5 @@
 """The graph reads without opening the code, and nothing in it dangles."""
 
-from datetime import UTC, datetime
-
 import dagster as dg
 import pytest
 
@@ -9,12 +7,9 @@ from assets.definitions import definitions_for
 from assets.partitions import with_look_back
 from assets.raw import raw_assets
 from assets.resources import Platform
-from checks.drift import CHECK
-from ml.clock import ReplayClock
 from ml.models.flight_delay import FLIGHT_DELAY
 from ml.settings import Settings
 from ml.source import CsvReader
-from ml.verdicts import Verdict
 from tests.ml.test_landing import gauges
 
 
@@ -87,38 +82,3 @@ def test_a_sixth_source_is_an_asset_with_its_gate_by_its_declaration_alone(tmp_p
     assert result.success
     assert result.get_asset_check_evaluations()[0].passed
     assert platform.guard.admit("features", "raw/river_gauges", ["2013-01"]) == {"2013-01": 0}
-
-
-class Drifted:
-    """The drift sensor on a lake of its own."""
-
-    def __init__(self, line, folder):
-        self.platform = Platform(Settings(home=folder))
-        ReplayClock(self.platform.settings.clock_file).set(datetime(2013, 7, 1, tzinfo=UTC))
-        definitions = definitions_for(line.platform)
-        self.sensor = definitions.get_sensor_def("flight_delay_retrain_on_drift")
-
-    def judge(self, version, passed, content="a1"):
-        evidence = {"summary": "3 of 5 columns moved", "content": content}
-        verdict = Verdict("published/aircraft_state", version, CHECK, passed, "2013-06", False, evidence)
-        self.platform.verdicts.record([verdict])
-
-    def requests(self):
-        context = dg.build_sensor_context(resources={"platform": self.platform})
-        return [r for r in self.sensor(context) if isinstance(r, dg.RunRequest)]
-
-
-def test_drift_starts_retraining_once_per_data_version(line, tmp_path):
-    drifted = Drifted(line, tmp_path)
-    assert drifted.requests() == []
-    drifted.judge(4, passed=False)
-    (first,) = drifted.requests()
-    assert "aircraft_state[2013-06]: 3 of 5 columns moved" in first.tags["headwater/reason"]
-    drifted.judge(4, passed=False)  # the check ran again on the same data: the same run key, so no second run
-    assert [r.run_key for r in drifted.requests()] == [first.run_key]
-    drifted.judge(5, passed=False)  # published again with the same rows
-    assert [r.run_key for r in drifted.requests()] == [first.run_key]
-    drifted.judge(5, passed=False, content="b2")
-    assert drifted.requests()[0].run_key != first.run_key
-    drifted.judge(6, passed=True)
-    assert drifted.requests() == []

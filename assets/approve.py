@@ -1,0 +1,37 @@
+"""`make approve`: a person lets a version take the step that its spec has wait for one; on record with name and reason.
+
+The step itself is taken by the trial sensor, or by `make promote` and `make canary`.
+"""
+
+import argparse
+import getpass
+import sys
+from typing import get_args
+
+from assets.approval import approve
+from assets.failures import one_line
+from assets.resources import platform_for
+from ml.models import model_named
+from ml.settings import Settings
+from ml.upkeep import ApprovedStep
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Record the approval. Returns 1 after one line on failure."""
+    parser = argparse.ArgumentParser(prog="python -m assets.approve", description="Let a version take its next step.")
+    parser.add_argument("name", help="the model, a file in ml/models")
+    parser.add_argument("version", help="its number in the registry")
+    parser.add_argument("step", choices=get_args(ApprovedStep), help="what it may become")
+    parser.add_argument("--why", default="", help="kept in the audit trail")
+    given, who = parser.parse_args(arguments), getpass.getuser()
+    try:
+        approve(platform_for(Settings()), model_named(given.name), given.version, given.step, who, given.why)
+    except (OSError, LookupError, ValueError) as error:
+        print(f"headwater: {one_line(error)}", file=sys.stderr)
+        return 1
+    print(f"{given.name} version {given.version}: {given.step} approved by {who}; the trial sensor takes the step")
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
