@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: approve replay promote canary challenger shadow end rollback supervise demo model scores ui mlflow search status drift views quarantine overrides drill-bad-data drill-leak model-ci stop vacuum test lint types imports format bench spark setup preflight lock clean help
+.PHONY: monitor approve replay promote canary challenger shadow end rollback supervise demo model scores ui mlflow search status drift views quarantine overrides drill-bad-data drill-leak model-ci stop vacuum test lint types imports format bench spark setup preflight lock clean help
 
 export HEADWATER_HOME ?= .headwater
 export DAGSTER_HOME := $(abspath $(HEADWATER_HOME))/dagster
@@ -62,6 +62,9 @@ replay: setup ## The year as it happened, in a home of its own: requests to a re
 
 drift: setup ## How far a month of a view, or what a model would serve, has moved, with a page: make drift NAME=origin_congestion MONTH=2013-09
 	@$(PY) -m assets.drift $(NAME) $(MONTH)$(VERSION)
+
+monitor: setup ## What a model answered, what happened and how good it was, by week: make monitor NAME=flight_delay; PAGE=2013-10-07 writes a week's page
+	@$(PY) -m assets.monitor $(NAME) $(if $(PAGE),--page $(PAGE))
 
 views: setup ## Feature views: versions, columns, who reads them, and whether dbt still declares what was published
 	@$(PY) -m assets.views

@@ -7,13 +7,16 @@ import argparse
 import sys
 from collections.abc import Iterator
 from datetime import timedelta
+from pathlib import Path
 
 import dagster as dg
 from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
 
-from assets.monitoring_rows import performance_table
+from assets.gates import Batch
+from assets.monitoring_pages import page_of, with_page
+from assets.monitoring_rows import performance_table, seen, spans
 from assets.performance import windows_of
-from assets.performance_checks import CHECKS
+from assets.performance_checks import CHECKS, judge
 from assets.quiet import quiet_exit
 from assets.resources import Platform
 from assets.stages import Stages, run
@@ -76,14 +79,17 @@ def main() -> int:
         description="Land a model's answers, join the labels that have come, and judge the windows that are final.",
     )
     parser.add_argument("name", choices=sorted(spec.name for spec in MODELS), help="a file in ml/models")
+    parser.add_argument("--page", metavar="DAY", help="write the page of the window that begins on this day, too")
     arguments = parser.parse_args()
-    return run("monitor", lambda stages: _monitor(stages, arguments.name))
+    return run("monitor", lambda stages: _monitor(stages, arguments.name, arguments.page))
 
 
-def _monitor(stages: Stages, name: str) -> None:
+def _monitor(stages: Stages, name: str, day: str | None) -> None:
     for part, what in zip(PARTS, ("answers from the log", "labels that have come", "windows, judged"), strict=True):
         stages.bring((part,), what, name, always=True)
     print(told(stages.platform, model_named(name)))
+    if day is not None:
+        print(f"\npage: {write_page(stages.platform, model_named(name), day)}")
 
 
 def told(platform: Platform, spec: ModelSpec) -> str:
@@ -102,6 +108,21 @@ def told(platform: Platform, spec: ModelSpec) -> str:
     widths = {head: max(len(head), *(len(row[head]) for row in rows)) for head in rows[0]}
     heads = {head: head for head in widths}
     return "\n" + "\n".join("  ".join(row[h].ljust(w) for h, w in widths.items()).rstrip() for row in [heads, *rows])
+
+
+def write_page(platform: Platform, spec: ModelSpec, day: str) -> Path:
+    """Judge the window that begins on a day once more, recording nothing, and write its page, in breach or not.
+
+    Raises LookupError naming the windows that there are, or if nobody was answered by a champion in this one.
+    """
+    known = {span.name: span for span in spans(platform, spec)}
+    if day not in known:
+        raise LookupError(f"no window of {spec.name} begins on {day}; there are: {', '.join(known) or 'none'}")
+    window = seen(platform, spec, known[day])
+    if window is None or window.answers.labelled.is_empty():
+        raise LookupError(f"the window of {spec.name} from {day} on has no labelled answer of a champion")
+    with_page(window, judge(window, Batch(platform, performance_table(spec), 0, day)), always=True)
+    return page_of(window)
 
 
 def _warns(warned: dict[tuple[str, str], list[str]], line: dict[str, str]) -> str:

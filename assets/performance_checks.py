@@ -6,6 +6,7 @@ window's first day as their partition. Nothing here knows a model.
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import dagster as dg
@@ -94,7 +95,7 @@ def judge_windows(platform: Platform, spec: ModelSpec, names: Sequence[str], run
     for span in sorted({*due, shown} - {None}):
         batch, found = Batch(platform, table, versions[span.name], span.name, run_id), list[Judgement]()
         if span in due:
-            found = with_page(due[span], [_gate(name, due[span]).judgement(batch) for name in todo[span]])
+            found = with_page(due[span], judge(due[span], batch, todo[span]))
             record(platform, run_id, found)
         if span == shown:
             found += [judged_before(batch, spec, name) for name in names if name not in todo[span]]
@@ -147,6 +148,11 @@ def _due(platform: Platform, spec: ModelSpec, span: Span) -> Seen | None:
     return window if window is not None and window.answers.labelled.height >= spec.monitoring.min_rows else None
 
 
-def _gate(name: str, window: Seen) -> Gate:
-    told, judge = CHECKS[name]
-    return Gate(name, told, lambda batch: judge(window), blocking=False)
+def judge(window: Seen, batch: Batch, names: Sequence[str] = tuple(CHECKS)) -> list[Judgement]:
+    """Return what the checks say of a window; one that crashes has failed, and says why."""
+    gates = (Gate(name, CHECKS[name][0], partial(_ask, CHECKS[name][1], window), blocking=False) for name in names)
+    return [gate.judgement(batch) for gate in gates]
+
+
+def _ask(ask: Judge, window: Seen, batch: Batch) -> Outcome:
+    return ask(window)

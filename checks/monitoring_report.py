@@ -63,10 +63,10 @@ def _snapshot(spec: ModelSpec, answers: Answers, held: HeldOut) -> Any:
         definition = DataDefinition(
             classification=[BinaryClassification(target="label", prediction_probas="answer")], **numbers
         )
-        preset: Any = ClassificationPreset(include_tests=False)
+        preset: Any = ClassificationPreset()
     else:
         definition = DataDefinition(regression=[Regression(target="label", prediction="answer")], **numbers)
-        preset = RegressionPreset(include_tests=False)
+        preset = RegressionPreset()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         sides = (

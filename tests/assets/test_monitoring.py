@@ -6,7 +6,7 @@ import dagster as dg
 import polars as pl
 import pytest
 
-from assets.monitor import monitor_job, monitor_sensor, told
+from assets.monitor import monitor_job, monitor_sensor, told, write_page
 from assets.monitoring import predictions_asset
 from assets.outcomes import outcomes_assets
 from assets.performance import performance_asset
@@ -160,10 +160,23 @@ def test_each_window_is_judged_once_and_its_verdicts_bear_its_first_day(seasoned
     count = seasoned.platform.verdicts.rows(PERFORMANCE).height
     assert {j.partition for j in judged(seasoned)} == {"2013-10-14"}  # shown again, not recorded again
     assert seasoned.platform.verdicts.rows(PERFORMANCE).height == count
+    page = seasoned.platform.settings.reports / "monitoring" / "example-2013-10-14-window-v1.html"
+    assert "<b>served_drift</b> warns" in page.read_text()
+    assert [path.name for path in page.parent.glob("*-window-*")] == [page.name]  # the calm weeks have none
     table = told(seasoned.platform, MODEL)
     assert [line.split()[0] for line in table.split("\n")[1:]] == ["window", "2013-09-30", "2013-10-07", "2013-10-14"]
     assert "served_drift" in table.splitlines()[-1]
     assert table.splitlines()[2].endswith("nothing")
+
+
+def test_a_page_can_be_asked_for_and_records_nothing(seasoned):
+    count = seasoned.platform.verdicts.rows(PERFORMANCE).height
+    page = write_page(seasoned.platform, MODEL, "2013-10-07")
+    assert "<b>performance</b> holds: version 1, 2013-10-07 to 2013-10-14" in page.read_text()
+    page.unlink()
+    assert seasoned.platform.verdicts.rows(PERFORMANCE).height == count
+    with pytest.raises(LookupError, match="no window of example begins on 2013-10-08; there are: 2013-09-30, 2013"):
+        write_page(seasoned.platform, MODEL, "2013-10-08")
 
 
 def test_a_check_that_crashes_has_failed_and_is_no_breach_and_is_tried_again(world):
@@ -236,16 +249,20 @@ def test_the_sensor_starts_once_a_day_and_names_the_window_that_has_matured(worl
     assert isinstance(look(), dg.SkipReason)
 
 
-def test_the_job_holds_the_three_tables_and_their_checks():
-    assert monitor_job(MODEL).name == "example_monitor"
+def test_the_job_holds_the_three_tables_and_all_their_checks():
+    parts = [predictions_asset(MODEL), performance_asset(MODEL), *outcomes_assets(MODEL)]
+    assets = [part for part in parts if not isinstance(part, dg.AssetChecksDefinition)]
+    checks = [performance_checks(MODEL), *(part for part in parts if isinstance(part, dg.AssetChecksDefinition))]
+    wired = dg.Definitions(assets=assets, asset_checks=checks, jobs=[monitor_job(MODEL)], resources={"platform": None})
+    layer = wired.resolve_job_def("example_monitor").asset_layer
+    assert {key.path[-1] for key in layer.selected_asset_keys} == {"predictions", "outcomes", "performance"}
+    assert {key.name for key in layer.asset_graph.asset_check_keys} == {*CHECKS, "freshness"}
 
 
 def test_freshness_tells_of_labels_and_answers_that_lag_behind_the_clock(world):
-    from assets.outcomes import outcomes_assets as wired
-
     world.answer(0)
     world.publish()
-    (check,) = [part for part in wired(MODEL) if isinstance(part, dg.AssetChecksDefinition)]
+    (check,) = [part for part in outcomes_assets(MODEL) if isinstance(part, dg.AssetChecksDefinition)]
 
     def look(instant):
         world.move(instant)

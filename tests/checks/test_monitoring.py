@@ -15,9 +15,17 @@ from checks.monitoring_answers import PREDICTION_DRIFT, check_prediction_drift
 from checks.monitoring_drift import SERVED_DRIFT, check_served_drift
 from checks.monitoring_health import SERVING_HEALTH, check_serving_health
 from checks.monitoring_metrics import measured
-from checks.monitoring_quality import CALIBRATION, PERFORMANCE, check_calibration, check_performance
-from checks.monitoring_window import Answers, HeldOut
+from checks.monitoring_quality import (
+    CALIBRATION,
+    PERFORMANCE,
+    check_calibration,
+    check_performance,
+    held_out_score,
+)
+from checks.monitoring_report import write_window_page
+from checks.monitoring_window import Answers, HeldOut, numbers
 from ml.recalibration import recalibrated, recalibration
+from ml.task import task_of
 from ml.windows import Span, newest_final, span_at, spans_between
 from tests.serving.example import SPEC
 
@@ -138,6 +146,35 @@ def test_features_that_moved_are_told_by_name_with_a_page(tmp_path):
     assert (found.evidence["drifted"], found.evidence["share"]) == (["feature"], 1.0)
     assert found.report is not None
     assert "feature" in found.report.read_text()
+
+
+@pytest.mark.parametrize("spec", [MODEL, REGRESSION], ids=["binary", "regression"])
+def test_a_page_has_every_word_and_the_series_a_snapshot_a_window(tmp_path, spec):
+    from evidently.ui.workspace import Workspace
+
+    answers, page, series = window(answered(1)), tmp_path / "page.html", tmp_path / "series"
+    told = {"serving_health": check_serving_health(spec, answers)}
+    for _ in range(2):  # a window that is judged again is not there twice
+        write_window_page(page, series, spec, answers, held_out(), told)
+    assert "<b>serving_health</b> holds" in page.read_text()
+    workspace = Workspace.create(str(series))
+    (project,) = workspace.search_project(spec.name)
+    (run,) = workspace.list_runs(project.id)
+    assert workspace.get_run(project.id, run).name == "2013-09-30 version 1"
+
+
+def test_a_week_is_compared_with_weeks_and_not_with_months():
+    """Days that differ make a score over all of them higher than in any: that is no drop."""
+    weeks = [answered(n, MONDAY - timedelta(days=7 * n), level=2.0 * (n % 2)) for n in range(1, 9)]
+    held = HeldOut(pl.concat(weeks).select("answer", "label", "time"))
+    pooled = task_of(MODEL).scorer(*numbers(held.rows))(np.ones(held.rows.height))
+    score, parts = held_out_score(MODEL, held)
+    assert parts == 8
+    assert score < pooled - 0.02
+    assert held_out_score(MODEL, HeldOut(held.rows.head(40))) == (
+        pytest.approx(task_of(MODEL).scorer(*numbers(held.rows.head(40)))(np.ones(40))),
+        0,
+    )
 
 
 def test_a_storm_raises_the_loss_and_is_not_called_a_stale_model(tmp_path):
