@@ -17,13 +17,8 @@ from ml.spec import ModelSpec
 
 
 def folder_of(settings: Settings) -> Path:
-    """Return where pages, pictures and the series of Evidently's snapshots lie."""
+    """Return where pages and pictures lie."""
     return settings.reports / "monitoring"
-
-
-def series_of(settings: Settings) -> Path:
-    """Return the workspace of Evidently's snapshots, a project a model: `evidently ui --workspace` opens it."""
-    return folder_of(settings) / "evidently"
 
 
 def page_of(window: Seen, kind: str = "window") -> Path:
@@ -77,7 +72,7 @@ def _write(window: Seen, judgements: Sequence[Judgement]) -> str:
     from checks.monitoring_report import write_window_page
 
     outcomes = {judgement.check: judgement.outcome for judgement in judgements}
-    series = series_of(window.platform.settings)
+    series = window.platform.settings.evidently
     try:
         write_window_page(page_of(window), series, window.spec, window.answers, window.held, outcomes)
     except Exception as error:  # Evidently fails in many ways on unusual rows

@@ -162,6 +162,11 @@ class Settings(BaseSettings):
         return self.root / "profiles"
 
     @property
+    def evidently(self) -> Path:
+        """Evidently's workspace: a project a model, a snapshot a window of answers. Nothing removes them by age."""
+        return self.root / "evidently"
+
+    @property
     def serving_home(self) -> Path:
         """Triton's model repository, artifacts, prediction log and process files."""
         return self.root / "serving"
