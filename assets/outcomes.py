@@ -102,8 +102,7 @@ def outcome_frame(spec: ModelSpec, asked: pl.DataFrame, labels: pl.DataFrame, no
         pl.col(output).alias("answer"),
         *told,
     )
-    pairs = (pl.col(outcome.label).cast(pl.Float64), "answer")
-    label, answer = (rows.select(pair).to_series().fill_null(float("nan")).to_numpy() for pair in pairs)
+    label, answer = (rows[c].cast(pl.Float64).fill_null(float("nan")).to_numpy() for c in (outcome.label, "answer"))
     losses = pl.Series("loss", row_losses(spec.task, label, answer))
     known = pl.col(outcome.label).is_not_null() & pl.col("answer").is_not_null()
     return (

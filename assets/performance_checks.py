@@ -92,7 +92,7 @@ def judge_windows(platform: Platform, spec: ModelSpec, names: Sequence[str], run
     due = {span: window for span, new in todo.items() if new and (window := _due(platform, spec, span))}
     shown = max([*due, *(span for span, new in todo.items() if len(new) < len(names))], default=None)
     versions = platform.lake.partition_versions(table) if todo else {}
-    for span in sorted({*due, shown} - {None}):
+    for span in sorted({*due, *([shown] if shown else [])}):
         batch, found = Batch(platform, table, versions[span.name], span.name, run_id), list[Judgement]()
         if span in due:
             found = with_page(due[span], judge(due[span], batch, todo[span]))

@@ -1,5 +1,7 @@
 """How a window's answers are distributed, against the version's answers to its held-out rows: needs no label."""
 
+import polars as pl
+
 from checks.drift_plot import plot
 from checks.drift_profile import profile_of
 from checks.drift_statistics import compare
@@ -19,7 +21,7 @@ def check_prediction_drift(spec: ModelSpec, answers: Answers, held: HeldOut) -> 
     found = compare(old, new)
     bound = max(spec.monitoring.max_prediction_distance, found.noise.distance)
     passed = found.distance < bound
-    means = held.rows["answer"].cast(float).mean(), answers.whole["answer"].mean()
+    means = [float(rows["answer"].cast(pl.Float64).to_numpy().mean()) for rows in (held.rows, answers.whole)]
     summary = (
         f"answers lie {found.distance:.2f} from those to held-out rows (bound {bound:.2g}); mean {means[0]:.4g}, "
         f"now {means[1]:.4g}"

@@ -16,7 +16,7 @@ def check_serving_health(spec: ModelSpec, answers: Answers) -> Outcome:
     These are counts of what happened, not estimates: there is no noise to allow for.
     """
     rows, slo = answers.rows, spec.serving.slo.p99_ms
-    degraded, allowed = float(rows["degraded"].cast(float).mean()), spec.monitoring.max_degraded_share
+    degraded, allowed = float(rows["degraded"].cast(pl.Float64).to_numpy().mean()), spec.monitoring.max_degraded_share
     p99 = rows["taken_ms"].quantile(0.99, "nearest")
     slow = p99 is not None and p99 > slo
     shown = "unknown" if p99 is None else f"{p99:.3g} ms"

@@ -44,7 +44,7 @@ def measured(spec: ModelSpec, answers: pl.DataFrame) -> pl.DataFrame:
     one class only, do not give is null.
     """
     parts = slice_columns(spec)
-    found = []
+    found = list[dict[str, Any]]()
     for (version,), rows in answers.with_columns(parts).group_by("model_version", maintain_order=True):
         about = {"version": str(version)}
         found += [about | line for line in _of_whole(spec, rows)]

@@ -58,14 +58,14 @@ def _snapshot(spec: ModelSpec, answers: Answers, held: HeldOut) -> Any:
     from evidently import BinaryClassification, DataDefinition, Dataset, Regression, Report
     from evidently.presets import ClassificationPreset, DataDriftPreset, RegressionPreset
 
-    numbers = {"numerical_columns": ["answer"]}
+    numbers = ["answer"]
     if spec.task == "binary":
-        definition = DataDefinition(
-            classification=[BinaryClassification(target="label", prediction_probas="answer")], **numbers
-        )
+        asked = [BinaryClassification(target="label", prediction_probas="answer")]
+        definition = DataDefinition(classification=asked, numerical_columns=numbers)
         preset: Any = ClassificationPreset()
     else:
-        definition = DataDefinition(regression=[Regression(target="label", prediction="answer")], **numbers)
+        values = [Regression(target="label", prediction="answer")]
+        definition = DataDefinition(regression=values, numerical_columns=numbers)
         preset = RegressionPreset()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
