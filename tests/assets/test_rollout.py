@@ -1,100 +1,37 @@
 """Rollout on a real Triton: what may serve as what, and the sensor that brings on the sound version and ends others."""
 
 import dataclasses
-import json
 from collections.abc import Iterator
-from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
-from pathlib import Path
+from datetime import timedelta
 
 import dagster as dg
 import numpy as np
 import onnx
-import polars as pl
 import pytest
 from onnx import helper, numpy_helper
 
 from assets.approval import approve
 from assets.deployment import deployment_asset
-from assets.resources import Platform
 from assets.rollout import Step, take
 from assets.rollout_job import rollout_job, run_config
 from assets.trial import trial_sensor
 from assets.trial_watch import trial_of
 from checks.guard import GateClosed
 from ml.lake import WHOLE
-from ml.scoring import example_feed
-from ml.serving_settings import CanaryBounds
 from ml.upkeep import Approval
-from ml.verdicts import Verdict
-from serving.client import HeadwaterClient
-from serving.model_repository import ModelRepository
 from serving.rollout import status
 from serving.server import Server
 from serving.triton_files import free_ports
-from tests.serving.example import RAW, ROW, SPEC, VIEWS, settings_at, write_graph, write_world
+from tests.assets.rollout_world import BOUNDS, EXAMPLE, World, make_home
 
-BOUNDS = CanaryBounds(min_rows=100, max_error_rate=0.05, max_latency_ratio=4.0, alpha=0.1)
-EXAMPLE = SPEC.model_copy(update={"canary": BOUNDS})
 pytestmark = pytest.mark.server
-
-
-@dataclass
-class World:
-    """A Triton, a registry and a lake; `register` gives the example model one more version."""
-
-    platform: Platform
-    instance: dg.DagsterInstance
-    graphs: dict[str, Path] = field(default_factory=dict)
-
-    def register(self, bias: float, scale: float = 1.0, passes: bool = True, spoil=lambda path: None) -> str:
-        path = self.platform.settings.root / "trained" / f"{len(self.graphs)}.onnx"
-        write_graph(path, bias, scale=scale)
-        spoil(path)
-        with self.platform.registry.recording(EXAMPLE.name) as run:
-            version = run.register(path, example_feed(path, pl.DataFrame([RAW]), 1), {"training_set_version": 0})
-        self.graphs[version] = path
-        if passes:
-            tags = self.platform.registry.version(EXAMPLE.name, version).tags
-            evidence = {"onnx_sha256": tags["onnx_sha256"]}
-            table = f"{EXAMPLE.name}/model"
-            checks = ("promotion", "serving_drift")
-            self.platform.verdicts.record(Verdict(table, int(version), c, True, evidence=evidence) for c in checks)
-        return version
-
-    def take(self, action, version="", share=0.1):
-        return take(self.platform, EXAMPLE.name, Step(action, version, share, "tests", "why not"), EXAMPLE)
-
-    def aliases(self):
-        return self.platform.registry.aliases(EXAMPLE.name)
-
-    def lineup(self):
-        plan = ModelRepository(self.platform.settings.serving_home).deployed(EXAMPLE.name)
-        return {arm.version.version: arm.variant for arm in plan.lineup}
-
-    def ask(self, requests: int) -> None:
-        client = HeadwaterClient(f"127.0.0.1:{self.platform.settings.triton_grpc_port}", 5.0)
-        for number in range(requests):
-            client.predict(EXAMPLE.name, [{**ROW, "tailnum": f"N{number}", "distance": number * 37 % 4000}])
-        client.close()
 
 
 @pytest.fixture(scope="module")
 def world(tmp_path_factory) -> Iterator[World]:
     home = tmp_path_factory.mktemp("home")
-    grpc, metrics = free_ports(2)
-    settings = settings_at(home, triton_grpc_port=grpc, triton_metrics_port=metrics)
-    write_world(home)
-    settings.clock_file.unlink()  # batches are told apart by their time, and a stopped clock has one
-    platform = Platform(settings)
-    platform.__dict__["feature_views"] = VIEWS
-    platform.manifest.parent.mkdir(parents=True)
-    platform.manifest.write_text(json.dumps({"nodes": {}, "macros": {}, "metadata": {"dbt_schema_version": "x"}}))
-    instants = [datetime(2013, month, 2, tzinfo=UTC) for month in (1, 3)] * 10  # learned from, and held out
-    asked = pl.Series(instants, dtype=pl.Datetime("us", "UTC"))
-    rows = pl.DataFrame([{**ROW, **RAW, "aircraft__last_delay": 5.0}] * 20).with_columns(asked.alias("prediction_time"))
-    platform.lake.replace(f"{EXAMPLE.name}/training_set", rows)
-    server = Server(settings)
+    platform = make_home(home)
+    server = Server(platform.settings)
     server.start()
     try:
         with dg.DagsterInstance.ephemeral(tempdir=str(home)) as instance:
