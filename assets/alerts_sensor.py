@@ -6,9 +6,9 @@ What it does is `assets.alerts.tell`. It waits a few seconds for the sinks, no l
 import dagster as dg
 
 from assets.alerts import tell
-from assets.automation import SENSOR_SECONDS
 from assets.resources import Platform
 
+LOOK_SECONDS = 30
 WAIT_SECONDS = 5.0
 
 
@@ -17,7 +17,7 @@ def alerts_sensor() -> dg.SensorDefinition:
 
     @dg.sensor(
         name="alerts_sensor",
-        minimum_interval_seconds=SENSOR_SECONDS,
+        minimum_interval_seconds=LOOK_SECONDS,
         default_status=dg.DefaultSensorStatus.RUNNING,
         description="Tells the webhook, the mail and the log file what the audit trails say (docs/alerts.md).",
     )

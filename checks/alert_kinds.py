@@ -26,7 +26,7 @@ class Kind:
     lasting: bool = False
 
 
-_LOOK = "make drift NAME={model} shows what moved"
+_LOOK = "make monitor NAME={model} shows the windows, make drift NAME={model} what moved"
 _ANSWERS = "make status shows who answers"
 
 KINDS: dict[str, Kind] = {
@@ -45,10 +45,7 @@ KINDS: dict[str, Kind] = {
     "served_drift": Kind("warning", "is asked about other rows than it learned from", _LOOK, lasting=True),
     # on versions of a model
     "refused": Kind("warning", "was refused", "make mlflow shows the rules it broke (docs/promotion.md)"),
-    "reverted": Kind("warning", "left service", _ANSWERS),
-    "canary_ended": Kind(
-        "warning", "ended as canary, undecided", "make canary NAME={model} VERSION={version} begins it again"
-    ),
+    "reverted": Kind("warning", "was taken back", _ANSWERS),
     "champion": Kind("info", "is champion", 'make rollback NAME={model} WHY="..." goes back'),
     # on the loop
     "retrain": Kind("info", "is trained anew"),

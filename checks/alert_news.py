@@ -17,6 +17,13 @@ from serving.rollout import LEFT_SERVICE
 LONGEST = 300  # characters of a summary
 Row = Mapping[str, Any]
 
+# The events of the loop that are told, and what tells one from others of its kind on the model.
+_PARTS: dict[str, Callable[[Row], str]] = {
+    **dict.fromkeys(("retrain", "champion", "failed"), lambda row: row["key"]),
+    **dict.fromkeys(("refused", "reverted", "waiting"), lambda row: row["version"] or row["key"]),
+    "held": lambda row: "",
+}
+
 
 @dataclass(frozen=True)
 class Began:
@@ -53,7 +60,8 @@ def of_verdict(row: Row) -> Iterator[News]:
     """Yield what a row of audit/verdicts means. Most mean nothing: a check that passed, or one that only warns."""
     asset, check, passed = row["table"], row["check"], row["passed"]
     if asset.endswith("/performance") and check in PERFORMANCE:
-        yield _lasting(row, check, "", f"{check} holds again")
+        if "not_judged" not in json.loads(row["evidence"]):
+            yield _lasting(row, check, "", f"it holds in the window of {row['partition']}")
     elif asset.endswith("/model"):
         if not passed and (kind := _refusal(row)):
             yield Began(_alert(row, kind, str(row["version"])))
@@ -68,11 +76,13 @@ def of_loop_event(row: Row) -> Iterator[News]:
         yield Ended("waiting", asset, None, f"version {version} is {event}", at)
     elif event in ("approved", "refused", "reverted"):
         yield Ended("waiting", asset, version, f"version {version} is {event}", at)
-    parts = {"refused": version, "reverted": version, "waiting": version, "held": ""}
-    if event in ("retrain", "held", "refused", "champion", "reverted", "waiting", "failed"):
-        hint = _short(json.loads(row["evidence"]).get("remedy", ""))
-        told = {"version": version, "run_id": row["run_id"], "part": parts.get(event, row["key"]), "hint": hint}
-        yield Began(Alert(event, asset, _short(row["reason"]), at, row[ORDER], **told))
+    if event in _PARTS:
+        evidence = json.loads(row["evidence"])
+        told = {"version": version, "run_id": row["run_id"], "part": _PARTS[event](row)}
+        step = row["key"].partition(":")[2]  # of one that waits, the key is version:step
+        approve = f"make approve NAME={row['model']} VERSION={version} STEP={step}" if event == "waiting" else ""
+        hint = _short(evidence.get("remedy") or approve)
+        yield Began(Alert(event, asset, _short(row["reason"]), at, row[ORDER], hint=hint, **told))
 
 
 def of_override(row: Row) -> Iterator[News]:
@@ -104,7 +114,7 @@ def _refusal(row: Row) -> str:
     if evidence.get(LEFT_SERVICE):
         return "reverted"
     if row["check"] == CANARY:
-        return "reverted" if evidence.get("faulty") else "canary_ended"
+        return "reverted"  # it broke a bound, or nobody could judge it in time
     return "refused" if row["blocking"] else ""
 
 

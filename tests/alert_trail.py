@@ -37,8 +37,9 @@ class Trail:
         ]
         Verdicts(self.lake, self.clock).record(verdicts)
 
-    def window(self, partition: str, passed: bool, check="performance"):
-        self.judged(PERFORMANCE, passed, 1, partition, check, blocking=False, evidence={"summary": "AUC 0.71"})
+    def window(self, partition: str, passed: bool, check="performance", **more):
+        evidence = {"summary": "AUC 0.71", **more}
+        self.judged(PERFORMANCE, passed, 1, partition, check, blocking=False, evidence=evidence)
 
     def happened(self, event, version="", key="", reason="so", **evidence):
         told = LoopEvent("flight_delay", event, key or version, reason, version, evidence, run_id="run-2")

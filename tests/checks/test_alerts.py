@@ -179,18 +179,34 @@ def test_a_canary_that_broke_a_bound_is_one_alert(trail):
     assert trail.heard() == [("new", "reverted", "flight_delay/model", "7")]
 
 
-def test_a_canary_that_nobody_could_judge_is_told_as_that(trail):
+def test_a_canary_that_nobody_could_judge_is_one_alert_too(trail):
     model = {"table": "flight_delay/model", "version": 7, "partition": ""}
     trail.judged(**model, check="canary", blocking=False, evidence={"faulty": False})
-    (notice,) = trail.hear()
-    assert notice.alert.kind == "canary_ended"
-    assert notice.alert.remedy == "make canary NAME=flight_delay VERSION=7 begins it again"
+    assert trail.heard() == [("new", "reverted", "flight_delay/model", "7")]
+    trail.happened("reverted", version="7", key="plan 4")
+    assert trail.heard() == []
+
+
+def test_a_window_with_too_little_to_judge_ends_nothing(trail):
+    trail.window("2013-09-02", passed=False)
+    trail.hear()
+    trail.window("2013-09-09", passed=True, not_judged="12 answers of at least 500")
+    assert trail.heard() == []
+
+
+def test_training_sets_that_were_refused_are_told_apart(trail):
+    for key in ("2013-09-02", "2013-09-09"):
+        trail.happened("refused", key=key)
+    assert len(trail.hear()) == 2
 
 
 def test_waiting_for_approval_is_reminded_of_until_somebody_approved(trail):
-    trail.happened("waiting", version="7", reason="a person approves champions", remedy="say yes")
+    trail.happened("waiting", version="7", key="7:champion", reason="a person approves champions")
     (notice,) = trail.hear()
-    assert (notice.alert.kind, notice.alert.remedy) == ("waiting", "say yes")
+    assert (notice.alert.kind, notice.alert.remedy) == (
+        "waiting",
+        "make approve NAME=flight_delay VERSION=7 STEP=champion",
+    )
     trail.hours(24)
     assert [status for status, *_ in trail.heard()] == ["reminder"]
     trail.happened("approved", version="7")
