@@ -26,7 +26,7 @@ class Kind:
     lasting: bool = False
 
 
-_LOOK = "make monitor NAME={model} shows the windows, make drift NAME={model} what moved"
+_LOOK = "python -m assets.monitor {model} shows the windows, make drift NAME={model} what moved"
 _ANSWERS = "make status shows who answers"
 
 KINDS: dict[str, Kind] = {
