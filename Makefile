@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: monitor approve replay promote canary challenger shadow end rollback supervise demo model scores ui mlflow search status drift views quarantine overrides drill-bad-data drill-leak model-ci stop vacuum test lint types imports format bench spark setup preflight lock clean help
+.PHONY: monitor approve replay promote canary challenger shadow end rollback supervise demo model scores ui mlflow search status drift views quarantine overrides drill-bad-data drill-leak model-ci stop vacuum test lint types imports format bench spark setup preflight lock clean help alerts
 
 export HEADWATER_HOME ?= .headwater
 export DAGSTER_HOME := $(abspath $(HEADWATER_HOME))/dagster
@@ -74,6 +74,9 @@ quarantine: setup ## Batches that failed their checks, and why; make quarantine 
 
 overrides: setup ## Failed checks that a person let pass: who, why, until when
 	@$(PY) -m assets.override
+
+alerts: setup ## Tell webhook, mail and log file what is due; make alerts DRY=1 only shows it, TEST=1 sends a test through each
+	@$(PY) -m assets.alerts $(if $(DRY),--dry-run) $(if $(TEST),--test)
 
 drill-bad-data: setup ## Drill: on a copy, a month arrives with its delays in seconds, the gates hold, the repair releases it
 	@$(PY) -m assets.drill_bad_data

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 import dagster as dg
 
+from assets.alerts_sensor import alerts_sensor
 from assets.deployment import deployment_asset
 from assets.features import dbt_resource, feature_assets, feature_checks
 from assets.monitor import monitor_job, monitor_sensor
@@ -79,6 +80,7 @@ def definitions_for(
         asset_checks=[item for item in everything if isinstance(item, dg.AssetChecksDefinition)],
         jobs=[*jobs.values(), *rollouts.values(), *monitors.values()],
         sensors=[
+            alerts_sensor(),
             *(retraining_sensor(spec, jobs[spec.name]) for spec in models),
             *(trial_sensor(spec, rollouts[spec.name]) for spec in models),
             *(monitor_sensor(spec, monitors[spec.name]) for spec in models),

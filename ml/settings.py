@@ -4,10 +4,12 @@ from pathlib import Path
 from typing import Literal
 
 from pydantic import Field, ValidationInfo, field_validator
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings import SettingsConfigDict
+
+from ml.alert_settings import AlertSettings
 
 
-class Settings(BaseSettings):
+class Settings(AlertSettings):
     """Settings, from HEADWATER_* environment variables; unset ones take the defaults below."""
 
     model_config = SettingsConfigDict(env_prefix="HEADWATER_", extra="ignore", frozen=True, validate_default=True)
@@ -170,6 +172,23 @@ class Settings(BaseSettings):
     def serving_home(self) -> Path:
         """Triton's model repository, artifacts, prediction log and process files."""
         return self.root / "serving"
+
+    @property
+    def alerts_home(self) -> Path:
+        """What each sink of alerts has been told."""
+        return self.root / "alerts"
+
+    @property
+    def alerts_log(self) -> Path | None:
+        """The file that alerts are written to, None if it is off."""
+        if self.alerts_file == "off":
+            return None
+        return Path(self.alerts_file) if self.alerts_file else self.root / "logs" / "alerts.jsonl"
+
+    @property
+    def ui_address(self) -> str:
+        """Where people open the Dagster UI."""
+        return self.ui_url.rstrip("/") or f"http://127.0.0.1:{self.ui_port}"
 
     @property
     def dagster_home(self) -> Path:
