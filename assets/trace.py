@@ -5,6 +5,7 @@ The command, and the assembly of the steps; each is found in `trace_answer`, `tr
 
 import argparse
 import json
+import re
 import sys
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -58,7 +59,7 @@ def main(arguments: list[str] | None = None) -> int:
         if options.column:
             from assets.trace_column import trace_column
 
-            step, name = trace_column(platform, options.column, MODELS), options.column.replace("/", "-")
+            step, name = trace_column(platform, options.column, MODELS), re.sub(r"\W+", "-", options.column)
         else:
             step, name = trace_prediction(platform, options.id), options.id.strip().lower()
         page = page_of(platform, step, name)

@@ -11,12 +11,11 @@ from typing import Any
 
 import polars as pl
 
+from assets.column_lineage import built_columns
 from assets.resources import Platform
 from checks.column_mentions import dbt_tests_on, expectations_on, files_naming
 from checks.suite import FOLDER as SUITES
 from ml.column_graph import ColumnGraph, Touched
-from ml.compiled_sql import graph_of_builds
-from ml.lake import PARTITION_KEY
 from ml.source import Source
 from ml.sources import SOURCES
 from ml.spec import ModelSpec
@@ -24,8 +23,8 @@ from ml.sql_lineage import Column
 from ml.trace import Step, attempt
 from serving.model_repository import ModelRepository
 
+UNREAD = "does not read it"
 NOTEBOOKS = Path(__file__).parent.parent / "notebooks"
-_INSTANTS = ("event_timestamp", "created_timestamp")
 
 
 def trace_column(
@@ -36,7 +35,7 @@ def trace_column(
     Raises LookupError naming near columns if there is none of that name, ValueError if that names no column.
     """
     column = parse_column(wanted)
-    graph = graph_of_builds(platform.manifest, platform.settings.dbt_target, raw_schema(sources))
+    graph = built_columns(platform, sources)
     touched, name = graph.touched(column), ".".join(column)
     features = Features(graph, column, touched)
     below = [
@@ -66,11 +65,6 @@ def parse_column(wanted: str) -> Column:
     return f"features/{column[1]}" if column[1] else column[2], column[3]
 
 
-def raw_schema(sources: Iterable[Source]) -> dict[str, list[str]]:
-    """Return the columns of every raw table as declared, with those that landing adds."""
-    return {s.table: [*s.schema, *_INSTANTS, *([PARTITION_KEY] if s.partition is not None else [])] for s in sources}
-
-
 class Features:
     """Features by what happens to them if the column goes: other values, other rows, or no new rows."""
 
@@ -95,8 +89,9 @@ class Features:
         read = list(references)
         direct = [name for name in read if name in self.values]
         rows = [name for name in read if name not in self.values and name.split(":")[0] in self.rows]
-        rest = [name for name in read if name not in (*direct, *rows) and name.split(":")[0] in self.stopped]
-        told = {"computed from it": direct, "rows chosen by it": rows, "of a view that is built no more": rest}
+        views = list(dict.fromkeys(name.split(":")[0] for name in read))
+        stopped = [view for view in views if view in self.stopped]
+        told = {"computed from it": direct, "rows chosen by it": rows, "of views built no more": stopped}
         return {words: names for words, names in told.items() if names}
 
 
@@ -151,8 +146,8 @@ def _mentions(platform: Platform, column: Column, touched: Touched) -> Step:
     for table, name in (column, *touched.values):
         rows += [{"of": f"{table}.{name}", "check": found} for found in expectations_on(SUITES, table, name)]
         rows += [{"of": f"{table}.{name}", "check": found} for found in dbt_tests_on(platform.manifest, table, name)]
-    notebooks = files_naming(NOTEBOOKS, column)
-    return Step("columns", "checks and notebooks", {"notebooks": notebooks or "none"}, tuple(rows))
+    facts = {"checks": len(rows), "notebooks": files_naming(NOTEBOOKS, column) or "none"}
+    return Step("columns", "checks and notebooks", facts, tuple(rows))
 
 
 def _model(platform: Platform, spec: ModelSpec, features: Features) -> Step:
@@ -160,7 +155,8 @@ def _model(platform: Platform, spec: ModelSpec, features: Features) -> Step:
     told = features.of(spec.features)
     outcome = f"{spec.outcome.table}:"
     label = [name.removeprefix(outcome) for name in features.values if name.startswith(outcome)]
-    facts: dict[str, Any] = {"features": told or "none", "label and request": label or "none"}
+    facts: dict[str, Any] = {"features": told or UNREAD}
+    facts |= {f"columns of {spec.outcome.table}": label} if label else {}
     if spec.outcome.table in features.stopped:
         facts["new rows to learn from"] = f"none: features/{spec.outcome.table} is built no more"
     deployed = attempt("impact", "deployed", lambda: _deployed(platform, spec.name, features))
@@ -176,10 +172,19 @@ def _deployed(platform: Platform, model: str, features: Features) -> Step:
         f"{arm.variant} version {arm.version.version}": features.of(
             f"{i.view}:{i.source}" for i in arm.version.inputs if i.view
         )
-        or "does not read it"
+        or UNREAD
         for arm in plan.lineup
     }
-    return Step("impact", f"deployed, plan revision {plan.revision}", arms)
+    effect = (
+        {"then": "it answers on, by rows that get older than their ttl: null"}
+        if any(map(_reads, arms.values()))
+        else {}
+    )
+    return Step("impact", f"deployed, plan revision {plan.revision}", {**arms, **effect})
+
+
+def _reads(told: Any) -> bool:
+    return not isinstance(told, str)
 
 
 def _versions(platform: Platform, model: str, features: Features) -> Step:
@@ -196,7 +201,7 @@ def _versions(platform: Platform, model: str, features: Features) -> Step:
         name = ", ".join(version.aliases) or "newest"
         try:
             read = json.loads(registry.artifact(version, SPEC_FILE).read_text())["features"]
-            facts[f"version {version.version} ({name})"] = features.of(read) or "does not read it"
+            facts[f"version {version.version} ({name})"] = features.of(read) or UNREAD
         except (LookupError, ValueError, OSError) as error:
             gone.append(f"which features version {version.version} reads is not known: {error}")
     return Step("impact", "registered versions", facts, gone=tuple(gone))

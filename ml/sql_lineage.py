@@ -5,6 +5,7 @@ Pure: SQL and the columns of what it reads in, names out. Linking several statem
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 DIALECT = "duckdb"
@@ -35,13 +36,17 @@ def sql_lineage(sql: str, tables: Mapping[str, Sequence[str]]) -> SqlLineage:
     Raises ValueError if sqlglot cannot say: the statement does not parse, reads a table that is not among `tables`,
     or names a column that no table has.
     """
+    return _lineage(sql, tuple((name, tuple(columns)) for name, columns in tables.items()))
+
+
+@lru_cache(maxsize=256)  # all views of a build stand on the same staging models
+def _lineage(sql: str, tables: tuple[tuple[str, tuple[str, ...]], ...]) -> SqlLineage:
     from sqlglot import exp, parse_one
-    from sqlglot.errors import SqlglotError
     from sqlglot.optimizer import build_scope
     from sqlglot.optimizer.qualify import qualify
 
     schema: dict[str, dict[str, dict[str, str]]] = {}
-    for name, columns in tables.items():
+    for name, columns in tables:
         folder, _, table_name = name.partition("/")
         schema.setdefault(folder, {})[table_name] = dict.fromkeys(columns, "unknown")
     try:
@@ -49,14 +54,14 @@ def sql_lineage(sql: str, tables: Mapping[str, Sequence[str]]) -> SqlLineage:
         query = statement.expression if isinstance(statement, exp.Create) else statement
         for table in query.find_all(exp.Table):
             table.set("catalog", None)  # the database is a file's name, and is called otherwise elsewhere
-            if table.db and _name(table) not in tables:
+            if table.db and _name(table) not in dict(tables):
                 raise ValueError(f"it reads {_name(table)}, whose columns are not known")
         scope = build_scope(qualify(query, dialect=DIALECT, schema=schema, identify=False))
         if scope is None:
             raise ValueError("it is no SELECT")
         values = {name: frozenset(_leaves(name, scope)) for name in scope.expression.named_selects}
         return SqlLineage(values, frozenset(_row_columns(scope)))
-    except (SqlglotError, ValueError, RecursionError) as error:
+    except Exception as error:  # whatever it stumbles over in somebody's SQL: a lineage is no reason to fail
         raise ValueError(f"sqlglot cannot say which columns it is made from: {_first(error)}") from error
 
 

@@ -68,9 +68,9 @@ def _sentence(facts: Mapping[str, Any]) -> str:
 def _told(value: Any, shown: int | None) -> str:
     """Return a fact in one line."""
     if isinstance(value, Mapping):
-        return _cut([f"{key} {value_text(part)}" for key, part in value.items()], shown)
+        return _cut([f"{key} {_told(part, shown)}" for key, part in value.items()], shown)
     if isinstance(value, list | tuple):
-        return _cut([value_text(part) for part in value], shown)
+        return _cut([_told(part, shown) for part in value], shown)
     return value_text(value)
 
 
