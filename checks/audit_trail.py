@@ -7,10 +7,12 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
+import polars as pl
+
 from checks.guard import Batch, Guard, name_of
 from checks.required import required_checks
 from ml.trace import Step
-from ml.verdicts import Verdict
+from ml.verdicts import Verdict, verdict_of
 
 
 @dataclass(frozen=True)
@@ -35,7 +37,8 @@ def audit_step(guard: Guard, batches: Sequence[Batch]) -> Step:
 
     What did not pass stands in `gone`, with the override that let it pass if there was one.
     """
-    judged = [found for batch in batches for found in _judged(guard, *batch)]
+    verdicts = {table: guard.verdicts.rows(table) for table, _, _ in batches}
+    judged = [found for batch in batches for found in _judged(verdicts[batch[0]], *batch)]
     told = {name: _words([found.word for found in judged if found.check == name]) for name in _names(judged)}
     last = max((found.at for found in judged if found.at), default=None)
     told |= {"judged": f"{last:%Y-%m-%d %H:%M} UTC, run {_runs(judged)}"} if last else {}
@@ -54,12 +57,11 @@ def audit_step(guard: Guard, batches: Sequence[Batch]) -> Step:
     return Step("checks", "checks", told, rows, gone)
 
 
-def _judged(guard: Guard, table: str, partition: str, version: int) -> Iterable[Judged]:
-    rows = guard.verdicts.rows(table).filter(version=version, partition=partition)
-    newest = {row["check"]: row["at"] for row in rows.iter_rows(named=True)}
+def _judged(rows: pl.DataFrame, table: str, partition: str, version: int) -> Iterable[Judged]:
+    found = {row["check"]: row for row in rows.filter(version=version, partition=partition).iter_rows(named=True)}
     for check in required_checks(table):
-        verdict = guard.verdicts.newest(table, version, partition, check)
-        yield Judged(table, partition, version, check, verdict, newest.get(check))
+        row = found.get(check)
+        yield Judged(table, partition, version, check, None if row is None else verdict_of(row), row and row["at"])
 
 
 def _words(words: Sequence[str]) -> str:

@@ -66,13 +66,12 @@ def find_raw_behind(rebuilder: Rebuilder, view: FeatureView, made: Made, asked: 
 
     Raises LookupError if raw rows of that version are gone.
     """
-    everything = Cut(asked.moment)
     for cut, span in _tries(rebuilder, view, made, asked, graph):
         if _same(rebuilder, view, made, asked, cut):
             names = [(table, name) for table, kept in cut.only.items() for name in kept.meta.root_names()]
             columns = tuple(f"{table}.{name}" for table, name in names if name != EVENT)
             return RawBehind(_shown(rebuilder.raw_rows(made, made.months, cut), asked), True, span, columns)
-    return RawBehind(_shown(rebuilder.raw_rows(made, made.months, everything), asked), False, None, ())
+    return RawBehind(_shown(rebuilder.raw_rows(made, made.months, _all(asked, {})), asked), False, None, ())
 
 
 def _tries(
@@ -82,11 +81,16 @@ def _tries(
     entity = _of_entity(f"features/{view.name}", asked.keys, graph)
     whole = {table: pl.col(EVENT) <= pl.lit(asked.moment, dtype=INSTANT) for table in made.recipe.raw}
     both = {table: whole[table] & entity[table] if table in entity else whole[table] for table in whole}
-    kinds = (both, entity, whole) if entity else (whole,)
-    only = next((kind for kind in kinds if _same(rebuilder, view, made, asked, Cut(asked.moment, only=kind))), {})
-    for span in _SPANS:
-        yield Cut(asked.moment, asked.event - span, only), span
-    yield Cut(asked.moment, only=only), None
+    # Of one entity there are few rows: whether they suffice at all is asked first. Of all there are many.
+    of_one = (kind for kind in (both, entity) if entity and _same(rebuilder, view, made, asked, _all(asked, kind)))
+    for only in (next(of_one, whole), {}):
+        for span in _SPANS:
+            yield Cut(asked.moment, asked.event - span, only), span
+        yield _all(asked, only), None
+
+
+def _all(asked: Asked, only: Mapping[str, pl.Expr]) -> Cut:
+    return Cut(asked.moment, only=only)
 
 
 def _of_entity(table: str, keys: Mapping[str, object], graph: ColumnGraph) -> dict[str, pl.Expr]:

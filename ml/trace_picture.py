@@ -6,11 +6,12 @@ Plain SVG; a box leads to its step on the page.
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
+from pathlib import Path
 
 from ml.trace import Step
 
-_WIDTH, _HEIGHT, _GAP_X, _GAP_Y = 250, 40, 70, 12
-_LETTERS = 36  # of a line in a box
+_WIDTH, _HEIGHT, _GAP_X, _GAP_Y = 270, 40, 80, 12
+_LETTERS = 34  # of a line in a box
 _COLORS = {"gone": "#fdecea", "source": "#eef6ff", "feature": "#f0fff4", "answer": "#fff8e6"}
 
 
@@ -46,8 +47,8 @@ def picture(step: Step, numbers: Mapping[int, int]) -> str:
 
 def _columns(step: Step) -> list[list[Box]]:
     """Return the boxes: raw tables; views; training set, model and plan; the answer."""
-    sources = [_box(s, "source", "raw table") for s in step.below if s.kind == "source"]
-    views = [_box(s, "feature", str(s.facts.get("in", s.facts.get("status", "")))) for s in _of(step, "feature")]
+    sources = [_box(s, "source", Path(str(s.facts.get("read from", ""))).name) for s in _of(step, "source")]
+    views = [_box(s, "feature", str(s.facts.get("in", "")).partition(" ")[2]) for s in _of(step, "feature")]
     model = [_box(s, "answer", "learned from") for m in _of(step, "model") for s in m.below if s.kind == "data"]
     model += [_box(s, "answer", "the model that answered") for s in _of(step, "model")]
     model += [_box(s, "answer", str(s.facts.get("changed by", ""))) for s in _of(step, "serving")]
@@ -64,14 +65,15 @@ def _box(step: Step, kind: str, more: str) -> Box:
 
 
 def _edges(columns: Sequence[Sequence[Box]]) -> list[tuple[Box, Box]]:
-    """Return what stands on what: a view on the raw tables that made it, the answer on views, model and plan."""
+    """Return what stands on what: a view on raw tables, the model on views and training set, the answer on both."""
     answer = columns[-1][0]
     boxes = [box for column in columns[:-1] for box in column]
     sources = [box for box in boxes if box.step.kind == "source"]
     edges = [(s, v) for v in boxes if v.step.kind == "feature" for s in sources if _made_of(v.step, s.step)]
-    edges += [(box, answer) for box in boxes if box.step.kind in ("feature", "model", "serving")]
-    learned = [(d, m) for m in boxes if m.step.kind == "model" for d in boxes if d.step in m.step.below]
-    return [*edges, *learned]
+    model = next((box for box in boxes if box.step.kind == "model"), answer)
+    edges += [(box, model) for box in boxes if box.step.kind == "feature"]
+    edges += [(box, answer) for box in boxes if box.step.kind in ("model", "serving")]
+    return [*edges, *((box, model) for box in boxes if box.step in model.step.below and model is not answer)]
 
 
 def _made_of(view: Step, source: Step) -> bool:

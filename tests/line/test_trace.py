@@ -149,12 +149,10 @@ def test_what_is_gone_is_named_and_all_else_is_still_shown(ruins, landed):
 
 
 def test_all_that_rests_on_a_raw_column_is_found(line):
-    found = trace_column(line.platform, "raw/weather.visib", MODELS)
-    assert named(found, "features").facts["computed from it"] == ["weather_observation:visib"]
+    found, feature = trace_column(line.platform, "raw/weather.visib", MODELS), ["weather_observation:visib"]
+    assert named(found, "features").facts["computed from it"] == feature
     for model in MODELS:
-        assert named(found, f"model {model.name}").facts["features"]["computed from it"] == [
-            "weather_observation:visib"
-        ]
+        assert named(found, f"model {model.name}").facts["features"]["computed from it"] == feature
     served = next(step for step in named(found, "model flight_delay").below if step.name.startswith("deployed"))
     assert served.facts["champion version 1"]["computed from it"] == feature
     versions = next(step for step in named(found, "model flight_delay").below if step.name == "registered versions")
