@@ -14,7 +14,10 @@ import polars as pl
 
 from assets.resources import Platform
 from checks.audit_trail import audit_step
+from checks.required import required_checks
 from ml.lake import WHOLE
+from ml.onnx_file import ONNX_SHA256, file_hash
+from ml.registry import TRAINING_SET_VERSION
 from ml.trace import Step, attempt
 from serving.log_reader import find
 from serving.model_repository import ModelRepository
@@ -23,7 +26,6 @@ from serving.plan import Plan, Version
 if TYPE_CHECKING:
     from ml.registry import ModelVersion
 
-_RUN, _SET = "mlflow run", "training set"  # in the evidence of the promotion check
 _TOLD = {  # tags of a version, and what they are called here
     "approved_by": "approved by",
     "git_commit": "git commit",
@@ -56,7 +58,9 @@ class Answer:
         facts: dict[str, Any] = {
             "answer": f"{output} {row[output]:.6g}, {row['variant']} version {row['model_version']} of {row['model']}",
             "at": row["time"],
-            **({"decision": self._decision(row[output])} if self.version and self.version.threshold else {}),
+            **(
+                {"decision": self._decision(row[output])} if self.version and self.version.threshold is not None else {}
+            ),
             "degraded": "yes, features were not read" if row["degraded"] else "no",
             "asked for": {name: row[name] for name in self._asked() if row.get(name) is not None},
             "kept in": ", ".join(self.places),
@@ -65,11 +69,12 @@ class Answer:
             facts["scored too"] = ", ".join(f"{o['variant']} version {o['model_version']}" for o in self.others)
         return Step("prediction", f"prediction {row['prediction_id']}", facts, gone=self.damage, below=below)
 
-    def _decision(self, value: float) -> str:
+    def _decision(self, value: float) -> dict[str, str]:
         threshold = self.version.threshold if self.version else None
-        assert threshold is not None
+        if threshold is None:
+            return {}
         acts = np.float32(value) >= np.float32(threshold)  # as the router compares
-        return f"{'act' if acts else 'do not act'} (from {threshold:.4g} on)"
+        return {"decision": f"{'act' if acts else 'do not act'} (from {threshold:.4g} on)"}
 
     def _asked(self) -> list[str]:
         if self.plan:
@@ -108,10 +113,10 @@ def find_answer(platform: Platform, prediction_id: str) -> Answer:
     answered = found[0].filter("answered") if "answered" in found[0].columns else found[0]
     row = (answered if answered.height else found[0]).row(0, named=True)
     others = tuple(r for r in found[0].iter_rows(named=True) if r != row)
-    return Answer(row, others, tuple(places), tuple(damage), _plan(platform, row, damage))
+    return Answer(row, others, tuple(places), tuple(damage), _plan(platform, row))
 
 
-def _plan(platform: Platform, row: Mapping[str, Any], damage: list[str]) -> Plan | None:
+def _plan(platform: Platform, row: Mapping[str, Any]) -> Plan | None:
     try:
         return ModelRepository(platform.settings.serving_home).plan(row["model"], row["revision"])
     except ValueError:
@@ -151,7 +156,7 @@ def serving_step(platform: Platform, answer: Answer) -> Step:
 def _since(repository: ModelRepository, plan: Plan, version: str, variant: str) -> Plan:
     """Return the revision with which the version got the part that it had."""
     found = plan
-    for before in reversed([p for p in repository.history(plan.model) if p.revision < plan.revision]):
+    for before in repository.before(plan.model, plan.revision):
         arm = before.arm_of(version)
         if arm is None or arm.variant != variant:
             break
@@ -175,12 +180,14 @@ def model_step(platform: Platform, answer: Answer) -> Step:
         facts |= {"aliases now": ", ".join(version.aliases) or "none", **_proof(version, answer, gone)}
     except LookupError as error:
         gone.append(str(error))
-        tags, run = _from_audit(platform, model, number, gone)
+        tags, run = _from_audit(platform, model, number), ""
+        gone.append(f"the run and the code of {name} are not known any more; its checks noted the rest")
+        facts["file"] = tags.get(ONNX_SHA256)
     dirty = {"uncommitted changes": "yes, kept with the run"} if tags.get("git_dirty") == "True" else {}
     facts |= {"mlflow run": run, **{name: tags[key] for key, name in _TOLD.items() if key in tags}, **dirty}
     below = [attempt("checks", "checks", lambda: audit_step(platform.guard, [(f"{model}/model", WHOLE, int(number))]))]
-    if "training_set_version" in tags:
-        at = int(tags["training_set_version"])
+    if TRAINING_SET_VERSION in tags:
+        at = int(tags[TRAINING_SET_VERSION])
         told = f"{model}/training_set version {at}"
         below.append(
             attempt("data", told, lambda: _training_set(platform, model, at, tags.get("training_set_hash", "")))
@@ -192,8 +199,6 @@ def model_step(platform: Platform, answer: Answer) -> Step:
 
 def _proof(version: "ModelVersion", answer: Answer, gone: list[str]) -> dict[str, Any]:
     """Say whether the file that answered is the registered one."""
-    from ml.onnx_file import ONNX_SHA256, file_hash
-
     registered, served = version.tags.get(ONNX_SHA256, ""), answer.version
     if served is None:
         return {"registered file": registered}
@@ -206,18 +211,14 @@ def _proof(version: "ModelVersion", answer: Answer, gone: list[str]) -> dict[str
     return {"file": f"{found}, as registered" if found == registered else found}
 
 
-def _from_audit(platform: Platform, model: str, number: str, gone: list[str]) -> tuple[dict[str, str], str]:
-    """Return the tags and run of a version that is gone from the registry: as its check saw it, and its run tells."""
-    verdict = platform.verdicts.newest(f"{model}/model", int(number), WHOLE, "promotion")
-    evidence = dict(verdict.evidence) if verdict else {}
-    run = str(evidence.get(_RUN, ""))
-    told = re.search(r" version (\d+)$", str(evidence.get(_SET, "")))
-    tags = {"training_set_version": told[1]} if told else {}
-    try:
-        return {**tags, **(platform.registry.run_tags(run) if run else {})}, run
-    except LookupError as error:
-        gone.append(str(error))
-        return tags, run
+def _from_audit(platform: Platform, model: str, number: str) -> dict[str, str]:
+    """Return what checks noted of a version that is gone from the registry, as its tags would have it."""
+    table, found = f"{model}/model", dict[str, str]()
+    for check in required_checks(table):
+        verdict = platform.verdicts.newest(table, int(number), WHOLE, check)
+        noted = (TRAINING_SET_VERSION, ONNX_SHA256)
+        found |= {key: str(verdict.evidence[key]) for key in noted if verdict and key in verdict.evidence}
+    return found
 
 
 def _training_set(platform: Platform, model: str, version: int, expected: str) -> Step:

@@ -23,6 +23,7 @@ from ml.sql_lineage import Column
 from ml.trace import Step, attempt
 from serving.model_repository import ModelRepository
 
+_TRIED = 100  # rows
 UNREAD = "does not read it"
 NOTEBOOKS = Path(__file__).parent.parent / "notebooks"
 
@@ -39,7 +40,7 @@ def trace_column(
     touched, name = graph.touched(column), ".".join(column)
     features = Features(graph, column, touched)
     below = [
-        *_source(sources, column),
+        *_source(platform, sources, column),
         _sql(graph, touched),
         features.step(),
         attempt("checks", "checks and notebooks", lambda: _mentions(platform, column, touched)),
@@ -99,30 +100,35 @@ def _feature(column: Column) -> str:
     return f"{column[0].partition('/')[2]}:{column[1]}"
 
 
-def _source(sources: Iterable[Source], column: Column) -> Iterator[Step]:
+def _source(platform: Platform, sources: Iterable[Source], column: Column) -> Iterator[Step]:
     """Yield what the landing of a raw column's source makes of it."""
     for source in (s for s in sources if s.table == column[0]):
-        name = column[1]
-        uses = [
-            *(["the key of a row"] if name in source.key else []),
-            *(["the partition"] if source.partition is not None and name in source.partition.meta.root_names() else []),
-            *(["the instant at which a row is known"] if _rule_reads(source, name) else []),
-            *(["what is known earlier than the row"] if any(name in e.columns for e in source.known_earlier) else []),
-        ]
-        facts = {
-            "declared": f"source {source.name!r}, read from {source.reader.origin}",
-            "meaning": source.columns[name][1] if name in source.columns else "added by landing",
-            "used for": uses or "nothing else",
-            "without it": "landing refuses the source, which does not fit its declaration; what has landed stays",
-        }
-        yield Step("source", f"landing of {source.table}", facts)
+        yield attempt("source", f"landing of {source.table}", lambda s=source: _landing(platform, s, column[1]))  # type: ignore[misc]
 
 
-def _rule_reads(source: Source, name: str) -> bool:
-    """Whether the rule for knowledge times fails without a column: it is run on no rows, with it and without."""
-    empty = pl.DataFrame(schema=source.schema)
-    rules = [source.known_at, *(part.known_at for part in source.known_earlier)]
-    return any(_runs(rule, empty) and not _runs(rule, empty.drop(name, strict=False)) for rule in rules)
+def _landing(platform: Platform, source: Source, name: str) -> Step:
+    uses = [
+        *(["the key of a row"] if name in source.key else []),
+        *(["the partition"] if source.partition is not None and name in source.partition.meta.root_names() else []),
+        *_rules_reading(platform, source, name),
+        *(["what is known earlier than the row"] if any(name in e.columns for e in source.known_earlier) else []),
+    ]
+    facts = {
+        "declared": f"source {source.name!r}, read from {source.reader.origin}",
+        "meaning": source.columns[name][1] if name in source.columns else "added by landing",
+        "used for": uses or "nothing else",
+        "without it": "landing refuses the source, which does not fit its declaration; what has landed stays",
+    }
+    return Step("source", f"landing of {source.table}", facts)
+
+
+def _rules_reading(platform: Platform, source: Source, name: str) -> list[str]:
+    """Return the rules for knowledge times that fail without a column: they are run on a few rows, with and without."""
+    rows = platform.lake.read(source.table).select(list(source.schema)).head(_TRIED).collect()
+    rules = {"the instant at which a row is known": [source.known_at]}
+    rules["the instant at which a part of it is known"] = [part.known_at for part in source.known_earlier]
+    less = rows.drop(name, strict=False)
+    return [told for told, some in rules.items() if any(_runs(r, rows) and not _runs(r, less) for r in some)]
 
 
 def _runs(rule: Any, rows: pl.DataFrame) -> bool:

@@ -20,6 +20,7 @@ from ml.compiled_sql import graph_of_recipe
 from ml.feature_views import FeatureView
 from ml.history import CREATED, EVENT
 from ml.lake import PARTITION_KEY, WHOLE
+from ml.publication import Publication
 from ml.rebuild import Made, RawTables, Rebuilder
 from ml.recipe import Recipe, recipe_of
 from ml.source import Source
@@ -43,7 +44,7 @@ class RawUsed:
 
 @dataclass(frozen=True)
 class Features:
-    """Looks features of one answer up. `versions` are the published versions to look in, by view."""
+    """Looks the features of one answer up."""
 
     platform: Platform
     sources: Sequence[Source]
@@ -64,21 +65,36 @@ class Features:
             )
 
     def _view(self, view: FeatureView, rebuilder: Rebuilder) -> Step:
-        publication = self.platform.publications.require(view.name)
-        table, row = f"published/{view.name}", self.answer.row
-        rows = self.platform.lake.read(table, publication.version)
-        mine = [pl.col(key) == pl.lit(row.get(key)) for key in view.join_keys]
-        found = feature_row(view, row, rows.filter(mine).collect())
-        newest = rows.select(pl.col(EVENT).max()).collect().item()
+        publication, found, gone = self._found(view)
+        table = f"published/{view.name} version {publication.version}"
         facts = {
             "status": found.why or f"{len(found.logged)} features",
             **({"known at": found.event} if found.event else {}),
-            "in": f"{table} version {publication.version}" + (f", month {found.month}" if found.month else ""),
+            "in": table + (f", month {found.month}" if found.month else ""),
         }
         facts |= {} if found.published.is_empty() else _times(found)
         below, cells = self._made(found, publication.staged, rebuilder) if found.served else ((), tuple(found.cells()))
-        name = f"{view.name} of {told_keys(found.keys)}"
-        return Step("feature", name, facts, cells, found.problems(newest), below)
+        return Step("feature", f"{view.name} of {told_keys(found.keys)}", facts, cells, gone, below)
+
+    def _found(self, view: FeatureView) -> tuple[Publication, FeatureRow, tuple[str, ...]]:
+        """Return the row in what is published now or, where that does not agree, in an earlier version that does."""
+        current = self.platform.publications.require(view.name)
+        found, problems = self._look_up(view, current)
+        if not problems:
+            return current, found, ()
+        for version, before in reversed(self.platform.publications.kept(view.name).items()):
+            earlier, differs = (found, problems) if version == current.version else self._look_up(view, before)
+            if not differs:
+                told = f"published/{view.name} version {current.version}, which is published now, has it no more"
+                return before, earlier, (f"the row of {view.name} that was served is of version {version}; {told}",)
+        return current, found, problems
+
+    def _look_up(self, view: FeatureView, publication: Publication) -> tuple[FeatureRow, tuple[str, ...]]:
+        row = self.answer.row
+        rows = self.platform.lake.read(f"published/{view.name}", publication.version)
+        mine = [pl.col(key) == pl.lit(row.get(key)) for key in view.join_keys]
+        found = feature_row(view, row, rows.filter(mine).collect())
+        return found, found.problems(rows.select(pl.col(EVENT).max()).collect().item())
 
     def _made(
         self, found: FeatureRow, staged: Mapping[str, int], rebuilder: Rebuilder

@@ -56,13 +56,20 @@ class FeatureRow:
         return not self.published.is_empty() and self.published[EVENT][0] == self.event
 
     def cells(self) -> Iterator[dict[str, Any]]:
-        """Yield each value that the graph was given, beside that of the published row."""
+        """Yield each value that the graph was given, beside that of the published row.
+
+        `same` says whether they are the same bits, None where the answer was given no row.
+        """
         for name, kind in self.view.fields:
             if name in self.logged:
                 offline = None if self.published.is_empty() else self.published[name]
                 same = offline is not None and not differing([self.logged[name]], offline, kind)
-                value = None if offline is None else offline[0]
-                yield {"feature": name, "logged": self.logged[name], "published": value, "same": same}
+                told = {
+                    "feature": name,
+                    "logged": self.logged[name],
+                    "published": None if offline is None else offline[0],
+                }
+                yield {**told, "same": same if self.status == "present" else None}
 
     def problems(self, newest: datetime | None) -> tuple[str, ...]:
         """Say where log and published table do not agree; `newest` is the newest event that is published."""

@@ -253,11 +253,6 @@ class Registry:
             Recording(self.client, name, run.info.run_id).tags(tags)
             self.client.set_terminated(run.info.run_id, "KILLED")
 
-    def run_tags(self, run_id: str) -> dict[str, str]:
-        """Return the tags of a run, also of one whose version is gone. Raises LookupError if it is gone, too."""
-        with self._failures():
-            return dict(self.client.get_run(run_id).data.tags)
-
     def run_folder(self, run_id: str) -> Path:
         """Return the folder of all that a run keeps. Raises LookupError if it is on another machine."""
         return _local(self.client.get_run(run_id).info.artifact_uri).parent

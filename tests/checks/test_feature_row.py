@@ -85,3 +85,4 @@ def test_of_an_expired_row_only_its_event_is_compared():
     found = feature_row(BUS, answer(-200, None, "outside_max_age"), history((-200, -200, 6)))
     assert problems(found) == ()
     assert "older than the view's ttl" in found.why
+    assert [cell["same"] for cell in found.cells()] == [None, None]
