@@ -16,6 +16,7 @@ from assets.resources import Platform
 from checks.column_mentions import dbt_tests_on, expectations_on, files_naming
 from checks.suite import FOLDER as SUITES
 from ml.column_graph import ColumnGraph, Touched
+from ml.feature_views import BOOKKEEPING, TIME_COLUMNS
 from ml.source import Source
 from ml.sources import SOURCES
 from ml.spec import ModelSpec
@@ -72,14 +73,17 @@ class Features:
     def __init__(self, graph: ColumnGraph, column: Column, touched: Touched) -> None:
         """Sort the columns of features/* tables."""
         stopped = {*touched.named, *touched.built_on}
-        self.values = {_feature(c): c for c in (column, *touched.values) if c[0].startswith("features/")}
+        found = [c for c in (column, *touched.values) if c[0].startswith("features/")]
+        self.values = [_feature(c) for c in found if c[1] not in BOOKKEEPING]
+        self.instants = [c[0].partition("/")[2] for c in found if c[1] in TIME_COLUMNS]
         self.rows = {table.partition("/")[2] for table in touched.rows if table.startswith("features/")}
         self.stopped = [table.partition("/")[2] for table in graph.made if table in stopped and "features/" in table]
 
     def step(self) -> Step:
         """Return them."""
         facts: dict[str, Any] = {
-            "computed from it": list(self.values) or "none",
+            "computed from it": self.values or "none",
+            "known at another instant": list(dict.fromkeys(self.instants)) or "none",
             "rows chosen by it": sorted(self.rows) or "none",
             "built no more until the SQL is changed": self.stopped or "none",
         }
@@ -181,16 +185,9 @@ def _deployed(platform: Platform, model: str, features: Features) -> Step:
         or UNREAD
         for arm in plan.lineup
     }
-    effect = (
-        {"then": "it answers on, by rows that get older than their ttl: null"}
-        if any(map(_reads, arms.values()))
-        else {}
-    )
-    return Step("impact", f"deployed, plan revision {plan.revision}", {**arms, **effect})
-
-
-def _reads(told: Any) -> bool:
-    return not isinstance(told, str)
+    reads = any(told != UNREAD for told in arms.values())
+    then = {"then": "it answers on by rows that nobody replaces; past their ttl they are null"} if reads else {}
+    return Step("impact", f"deployed, plan revision {plan.revision}", {**arms, **then})
 
 
 def _versions(platform: Platform, model: str, features: Features) -> Step:
