@@ -11,7 +11,7 @@ import pytest
 
 from assets.column_lineage import ENTRY
 from assets.resources import Platform
-from assets.trace import trace_prediction
+from assets.trace import main, trace_prediction
 from assets.trace_column import trace_column
 from ml.models import MODELS
 from ml.settings import Settings
@@ -113,12 +113,20 @@ def test_the_command_prints_json_for_an_answer_in_the_lake_and_writes_a_page(lin
     assert Path(told["page"]).read_text().count("<rect") > 12
 
 
-def test_an_unknown_id_is_one_clear_line(line):
-    for wanted, told in (("ab" * 16, "no prediction abab"), ("42", "is no prediction id")):
-        done = line.command("make", "--no-print-directory", "trace", f"ID={wanted}")
-        assert done.returncode != 0
-        assert told in done.stderr
-        assert "Traceback" not in done.stderr
+@pytest.mark.parametrize(
+    ("asked", "told"),
+    [
+        (["ab" * 16], "no prediction abab"),
+        (["42"], "is no prediction id"),
+        (["--column", "raw/weather.visibl"], "near are raw/weather.visib"),
+    ],
+)
+def test_what_is_unknown_is_one_clear_line(line, asked, told, monkeypatch, capsys):
+    monkeypatch.setenv("HEADWATER_HOME", str(line.home))
+    assert main(asked) == 1
+    (said,) = capsys.readouterr().err.splitlines()
+    assert said.startswith("headwater: ")
+    assert told in said
 
 
 @pytest.fixture
