@@ -194,7 +194,17 @@ def model_step(platform: Platform, answer: Answer) -> Step:
         )
     else:
         gone.append(f"which training set {name} learned from is not known any more")
-    return Step("model", name, {k: v for k, v in facts.items() if v}, gone=tuple(gone), below=tuple(below))
+    told = {key: value for key, value in facts.items() if value}
+    return Step("model", name, told, _way(platform, model, number), tuple(gone), tuple(below))
+
+
+def _way(platform: Platform, model: str, number: str) -> tuple[dict[str, Any], ...]:
+    """Return what the loop, or a person it waited for, did about a version: trained, approved, canary, champion."""
+    events = platform.loop_log.rows(model).filter(version=number)
+    return tuple(
+        {"event": row["event"], "at": row["at"], "by": row["actor"], "why": row["reason"]}
+        for row in events.iter_rows(named=True)
+    )
 
 
 def _proof(version: "ModelVersion", answer: Answer, gone: list[str]) -> dict[str, Any]:
