@@ -58,9 +58,7 @@ class Answer:
         facts: dict[str, Any] = {
             "answer": f"{output} {row[output]:.6g}, {row['variant']} version {row['model_version']} of {row['model']}",
             "at": row["time"],
-            **(
-                {"decision": self._decision(row[output])} if self.version and self.version.threshold is not None else {}
-            ),
+            **self._decision(row[output]),
             "degraded": "yes, features were not read" if row["degraded"] else "no",
             "asked for": {name: row[name] for name in self._asked() if row.get(name) is not None},
             "kept in": ", ".join(self.places),

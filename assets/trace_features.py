@@ -54,7 +54,12 @@ class Features:
     def steps(self) -> Iterator[Step]:
         """Yield a step a view, then one a raw table behind them."""
         rebuilder = Rebuilder(RawTables(self.platform.lake, self.sources))
-        for view in views_of(self.answer, self.platform.feature_views):
+        try:
+            views = views_of(self.answer, self.platform)
+        except (LookupError, ValueError) as error:
+            yield Step("feature", "feature views", gone=(f"which views were read is not known: {error}",))
+            return
+        for view in views:
             yield attempt("feature", view.name, lambda view=view: self._view(view, rebuilder))  # type: ignore[misc]
         for (table, version), partitions in sorted(self.used.partitions.items()):
             name = f"{table} version {version}"
@@ -136,10 +141,13 @@ class Features:
         return Step("raw", name, _evidence(behind), rows, _unproven(behind, found))
 
 
-def views_of(answer: Answer, declared: Sequence[FeatureView]) -> list[FeatureView]:
-    """Return the views that the version read, as its plan has them; as dbt declares them where the plan is gone."""
+def views_of(answer: Answer, platform: Platform) -> list[FeatureView]:
+    """Return the views that the version read, as its plan has them; as dbt declares them where the plan is gone.
+
+    Raises LookupError if there is no manifest then.
+    """
     if answer.plan is None or answer.version is None:
-        return [view for view in declared if f"{view.name}__status" in answer.row]
+        return [view for view in platform.feature_views if f"{view.name}__status" in answer.row]
     read = {(i.view, i.source) for i in answer.version.inputs}
     views = [
         FeatureView(
