@@ -1,6 +1,6 @@
 """Where columns come from, as a table in the Dagster UI: its open-source edition hides the lineage that it records.
 
-The graph is `ml.column_graph`'s; here it is made for what dbt built last, and put on assets.
+The graph is that of `built_columns`; here it is put on assets.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -8,25 +8,14 @@ from typing import Any
 
 import dagster as dg
 
+from assets.built_columns import built_columns
 from assets.metadata import markdown_table
 from assets.resources import Platform
 from ml.column_graph import ColumnGraph
-from ml.compiled_sql import graph_of_builds
-from ml.lake import PARTITION_KEY
 from ml.source import Source
 from ml.sql_lineage import Column
 
 ENTRY = "columns made from"
-_ADDED = ("event_timestamp", "created_timestamp")  # by landing
-
-
-def built_columns(platform: Platform, sources: Iterable[Source]) -> ColumnGraph:
-    """Return the columns of raw tables as declared, and of dbt's models by each one's last build.
-
-    Raises LookupError if there is no manifest.
-    """
-    raw = {s.table: [*s.schema, *_ADDED, *([PARTITION_KEY] if s.partition is not None else [])] for s in sources}
-    return graph_of_builds(platform.manifest, platform.settings.dbt_target, raw)
 
 
 def with_columns(

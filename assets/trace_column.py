@@ -11,7 +11,7 @@ from typing import Any
 
 import polars as pl
 
-from assets.column_lineage import built_columns
+from assets.built_columns import built_columns
 from assets.resources import Platform
 from checks.column_mentions import dbt_tests_on, expectations_on, files_naming
 from checks.suite import FOLDER as SUITES
