@@ -15,8 +15,9 @@ from pathlib import Path
 from assets.failures import one_line
 from assets.quiet import quiet_exit
 from assets.resources import Platform, platform_for
-from assets.trace_answer import find_answer, landed_step, model_step, serving_step
+from assets.trace_answer import find_answer, landed_step, serving_step
 from assets.trace_features import Features
+from assets.trace_model import model_step
 from ml.models import MODELS
 from ml.settings import Settings
 from ml.source import Source

@@ -12,9 +12,10 @@ import polars as pl
 
 from assets.resources import Platform
 from assets.trace_answer import Answer
+from assets.trace_raw import evidence, raw_columns, raw_records, source_step, unproven
 from checks.audit_trail import audit_step
 from checks.feature_row import FeatureRow, feature_row, instants, told_keys
-from checks.raw_behind import Asked, RawBehind, find_raw_behind
+from checks.raw_behind import Asked, find_raw_behind
 from ml.column_graph import ColumnGraph
 from ml.compiled_sql import graph_of_recipe
 from ml.feature_views import FeatureView
@@ -25,8 +26,6 @@ from ml.rebuild import Made, RawTables, Rebuilder
 from ml.recipe import Recipe, recipe_of
 from ml.source import Source
 from ml.trace import Step, attempt
-
-MOST_ROWS = 1_000  # raw rows of a view that a trace holds; more are counted
 
 
 @dataclass
@@ -134,11 +133,11 @@ class Features:
         rows = tuple(
             row
             for table, frame in behind.rows.items()
-            for row in _raw_rows(shown[table], frame, [name for origin, name in sorted(used) if origin == table])
+            for row in raw_records(shown[table], frame, [name for origin, name in sorted(used) if origin == table])
         )
         counts = [f"{f.height:,} row{'s' * (f.height > 1)} of {table}" for table, f in behind.rows.items()]
         name = ", ".join(counts) or "no raw rows"
-        return Step("raw", name, _evidence(behind), rows, _unproven(behind, found))
+        return Step("raw", name, evidence(behind), rows, unproven(behind, found))
 
 
 def views_of(answer: Answer, platform: Platform) -> list[FeatureView]:
@@ -166,72 +165,9 @@ def views_of(answer: Answer, platform: Platform) -> list[FeatureView]:
     return [view for view in views if view.fields]
 
 
-def source_step(platform: Platform, sources: Sequence[Source], table: str, version: int, partitions: set[str]) -> Step:
-    """Return a raw table as it was read: the version of each partition, its checks, and the file it came from."""
-    declared = {source.table: source for source in sources}
-    versions = platform.lake.partition_versions(table, sorted(partitions), as_of=version)
-    commits = {commit["version"]: commit for commit in platform.lake.history(table)}
-    rows = tuple(
-        {
-            "partition": name or "whole",
-            "version": at,
-            "landed": pl.from_epoch(pl.Series([commits[at]["timestamp"]]), "ms")[0],
-            "rows": commits[at]["metadata"].get("rows"),
-            "hash": commits[at]["metadata"].get("content"),
-        }
-        for name, at in versions.items()
-    )
-    checks = attempt(
-        "checks", "checks", lambda: audit_step(platform.guard, [(table, name, at) for name, at in versions.items()])
-    )
-    gone = () if table in declared else (f"no source lands in {table} any more",)
-    facts = {"read from": declared[table].reader.origin if table in declared else "unknown"}
-    return Step("source", f"{table} version {version}", facts, rows, gone, (checks,))
-
-
-def raw_columns(platform: Platform, versions: Mapping[str, int]) -> dict[str, list[str]]:
-    """Return the columns of raw tables at versions; Delta's log has them though rows are gone."""
-    return {t: [f.name for f in platform.lake.open(t, v).schema().fields] for t, v in versions.items()}
-
-
 def _times(found: FeatureRow) -> dict[str, Any]:
     times = instants(found)
     return {"corrected at": times[CREATED]} if times[CREATED] != times[EVENT] else {}
-
-
-def _raw_rows(source: Source, rows: pl.DataFrame, used: Sequence[str]) -> Iterator[dict[str, Any]]:
-    """Yield raw rows; of each the columns `used` by the features first. One that is known in part has no instant."""
-    names = dict.fromkeys([*used, *rows.columns])
-    for row in rows.head(MOST_ROWS).iter_rows(named=True):
-        known = None if row[EVENT] is None else max(row[EVENT], row[CREATED])
-        whole = {name: row[name] for name in names if row[name] is not None}
-        yield {"table": source.table, "key": {key: row[key] for key in source.key}, "known at": known, "row": whole}
-
-
-def _evidence(behind: RawBehind) -> dict[str, Any]:
-    if not behind.again:
-        return {}
-    which = f"of the same {', '.join(behind.entity)}" if behind.entity else "of all keys"
-    span = "as far back as rows are read" if behind.span is None else _span(behind.span)
-    return {"made again": f"from these rows alone come the same values, bit for bit ({which}, {span})"}
-
-
-def _span(span: timedelta) -> str:
-    hours = span // timedelta(hours=1)
-    if not hours:
-        return "from that event on"
-    return (
-        f"from {hours // 24} days before that event on" if hours >= 72 else f"from {hours} hours before that event on"
-    )
-
-
-def _unproven(behind: RawBehind, found: FeatureRow) -> tuple[str, ...]:
-    if behind.again:
-        return ()
-    return (
-        f"the values of {found.view.name} are not what its SQL makes of the raw rows known at {found.moment}: "
-        "what was read then is not on record any more, or it was corrected since",
-    )
 
 
 def _failures(graph: ColumnGraph) -> tuple[str, ...]:
