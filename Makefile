@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: monitor approve replay promote canary challenger shadow end rollback supervise demo model scores ui mlflow search status drift views quarantine overrides drill-bad-data drill-leak model-ci stop vacuum test lint types imports format bench spark setup preflight lock clean help alerts
+.PHONY: monitor approve replay promote canary challenger shadow end rollback supervise demo model scores ui mlflow search status drift views quarantine overrides drill-bad-data drill-leak model-ci stop vacuum test lint types imports format bench spark setup preflight lock clean help alerts trace
 
 export HEADWATER_HOME ?= .headwater
 export DAGSTER_HOME := $(abspath $(HEADWATER_HOME))/dagster
@@ -59,6 +59,9 @@ approve: setup ## Let a version take the step that its spec has wait for a perso
 
 replay: setup ## The year as it happened, in a home of its own: requests to a real Triton, the loop at work, a page with plots; goes on where it was, FRESH=1 begins anew
 	@$(PY) -m assets.replay_year $(if $(UNTIL),--until $(UNTIL)) $(if $(SHARE),--share $(SHARE)) $(if $(FRESH),--fresh)
+
+trace: setup ## What an answer stands on, down to raw rows: make trace ID=<prediction_id>; what rests on a column: make trace COLUMN=raw/weather.visib; JSON=1, ALL=1
+	@$(PY) -m assets.trace $(ID) $(if $(COLUMN),--column "$(COLUMN)") $(if $(JSON),--json) $(if $(ALL),--all)
 
 drift: setup ## How far a month of a view, or what a model would serve, has moved, with a page: make drift NAME=origin_congestion MONTH=2013-09
 	@$(PY) -m assets.drift $(NAME) $(MONTH)$(VERSION)

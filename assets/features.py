@@ -22,6 +22,7 @@ from dagster_dbt.core.dbt_event_iterator import DbtEventIterator
 from packaging.version import Version
 
 from assets.automation import WHEN_CHECKED
+from assets.column_lineage import with_columns
 from assets.expectations import expectations_gate
 from assets.gates import Gate, gate_checks
 from assets.history import history_gate
@@ -147,7 +148,7 @@ def feature_assets(platform: Platform, sources: Sequence[Source]) -> dg.AssetsDe
             raise dg.Failure(
                 f"dbt build of {months[0]} to {months[-1]}: " + "; ".join(problems[:5]), allow_retries=False
             )
-        yield from events
+        yield from with_columns(platform, sources, context, events)
 
     return dbt_build
 

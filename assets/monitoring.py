@@ -47,7 +47,16 @@ def predictions_asset(spec: ModelSpec) -> dg.AssetsDefinition:
                 "dagster/table_name": table,
                 "new answers": lines.height,
                 "preview": dg.MetadataValue.md(preview(rows.sort("time", descending=True))),
+                **_trace(rows),
             }
         )
 
     return predictions
+
+
+def _trace(rows: pl.LazyFrame) -> dict[str, dg.MetadataValue]:
+    """Return how to see what the newest answer stands on; nothing where there is none."""
+    newest = rows.sort("time").select("prediction_id").last().collect()
+    if newest.is_empty():
+        return {}
+    return {"trace": dg.MetadataValue.md(f"What the newest answer stands on: `make trace ID={newest.item()}`")}

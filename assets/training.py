@@ -16,6 +16,7 @@ import polars as pl
 from pydantic import Field
 
 from assets.automation import WHEN_CHECKED
+from assets.column_lineage import ENTRY, of_features
 from assets.drift import serving_drift_gate
 from assets.gates import Gate, gate_checks
 from assets.leakage import leakage_gate
@@ -55,10 +56,10 @@ class AsOf(dg.Config):
 
 def training_assets(spec: ModelSpec, sources: Sequence[Source]) -> list[dg.AssetsDefinition | dg.AssetChecksDefinition]:
     """Return the training set and the model of a spec, with their blocking checks."""
-    return [_training_set(spec), _training_set_gates(spec, sources), _model(spec), _model_gates(spec)]
+    return [_training_set(spec, sources), _training_set_gates(spec, sources), _model(spec), _model_gates(spec)]
 
 
-def _training_set(spec: ModelSpec) -> dg.AssetsDefinition:
+def _training_set(spec: ModelSpec, landed: Sequence[Source]) -> dg.AssetsDefinition:
     tables = [*spec.views, spec.outcome.table]
 
     @dg.asset(
@@ -106,6 +107,7 @@ def _training_set(spec: ModelSpec) -> dg.AssetsDefinition:
                 "source versions": sources,
                 "positive share": rows.select(pl.col(spec.outcome.label).mean()).item(),
                 "preview": dg.MetadataValue.md(preview(rows.lazy())),
+                ENTRY: of_features(platform, landed, spec.features),
             },
         )
 

@@ -4,8 +4,8 @@ DuckDB in this process, no dbt. What the rows are compared with, and at which in
 """
 
 import threading
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import cast
 
@@ -33,10 +33,14 @@ class Made:
 
 @dataclass(frozen=True)
 class Cut:
-    """What raw rows are taken: those known at `moment` (None: all), events before `since` left out (None: none)."""
+    """What raw rows are taken: those known at `moment` (None: all), events before `since` left out (None: none).
+
+    Of the tables in `only`, rows for which its expression holds.
+    """
 
     moment: datetime | None = None
     since: datetime | None = None
+    only: Mapping[str, pl.Expr] = field(default_factory=dict)
 
 
 class RawTables:
@@ -113,15 +117,21 @@ class Rebuilder:
         needed = _needed(view, made, pl.Series([moment]), Cut(moment))
         return [item for part, _ in needed for item in self._raw.of(part).items()]
 
-    def _rows(self, made: Made, columns: Sequence[str], months: Sequence[str], cut: Cut) -> pl.DataFrame:
-        """Return `columns` of the feature rows of `months` that a recipe makes of the raw rows that `cut` leaves."""
-        recipe, connection = made.recipe, self._connection(made.recipe)
-        first = month_before(min(months), recipe.look_back_months)
+    def raw_rows(self, made: Made, months: Sequence[str], cut: Cut) -> dict[str, pl.DataFrame]:
+        """Return, by table, the raw rows that `months` of a feature table are made of, those that `cut` leaves."""
+        first, found = month_before(min(months), made.recipe.look_back_months), dict[str, pl.DataFrame]()
         last = max(made.months) if cut.moment is None else min(max(made.months), month_of(cut.moment))
-        for number, (table, history) in enumerate(self._raw.of(made).items()):
+        for table, history in self._raw.of(made).items():
             rows = history.all() if cut.moment is None else history.known(cut.moment, cut.since)
             if PARTITION_KEY in rows.columns:
                 rows = rows.filter(pl.col(PARTITION_KEY).is_between(pl.lit(first), pl.lit(last)))
+            found[table] = rows.filter(cut.only[table]) if table in cut.only else rows
+        return found
+
+    def _rows(self, made: Made, columns: Sequence[str], months: Sequence[str], cut: Cut) -> pl.DataFrame:
+        """Return `columns` of the feature rows of `months` that a recipe makes of the raw rows that `cut` leaves."""
+        recipe, connection = made.recipe, self._connection(made.recipe)
+        for number, (table, rows) in enumerate(self.raw_rows(made, months, cut).items()):
             connection.register(f"raw_{number}", rows)
             connection.execute(f"create or replace view {recipe.relations[table]} as select * from raw_{number}")
         for statement in recipe.views:

@@ -23,6 +23,11 @@ class Reader(Protocol):
         """Return all rows. Raises LookupError if the source is not there, ValueError if it does not fit."""
         ...
 
+    @property
+    def origin(self) -> str:
+        """Where the rows are read from, for people: no password."""
+        ...
+
 
 @dataclass(frozen=True)
 class CsvReader:
@@ -41,6 +46,11 @@ class CsvReader:
         except (pl.exceptions.PolarsError, zipfile.BadZipFile, OSError) as error:
             raise ValueError(f"source file {path} does not fit its declaration: {_first_line(error)}") from error
 
+    @property
+    def origin(self) -> str:
+        """The file."""
+        return str(self.path)
+
 
 @dataclass(frozen=True)
 class ParquetReader:
@@ -57,6 +67,11 @@ class ParquetReader:
             raise LookupError(f"source {self.location} is missing; restore it or correct its declaration") from error
         except (pl.exceptions.PolarsError, OSError) as error:
             raise ValueError(f"source {self.location} cannot be read: {_first_line(error)}") from error
+
+    @property
+    def origin(self) -> str:
+        """The files, or where they are in an object store."""
+        return self.location
 
 
 @dataclass(frozen=True)
@@ -76,6 +91,11 @@ class SqlReader:
                 return pl.read_database(self.query, connection, schema_overrides=dict(schema))
         except SQLAlchemyError as error:
             raise LookupError(f"query {self.query!r} failed: {_first_line(error)}") from error
+
+    @property
+    def origin(self) -> str:
+        """The query."""
+        return f"query {self.query}"
 
 
 @dataclass(frozen=True)

@@ -66,12 +66,12 @@ class Verdicts:
     def newest(self, table: str, version: int, partition: str, check: str) -> Verdict | None:
         """Return the newest verdict on exactly this version and partition, None if the check never ended."""
         rows = self.rows(table).filter(version=version, partition=partition, check=check).tail(1)
-        return None if rows.is_empty() else _verdict(rows.row(0, named=True))
+        return None if rows.is_empty() else verdict_of(rows.row(0, named=True))
 
     def newest_verdicts(self, table: str) -> list[tuple[Verdict, datetime]]:
         """Return the newest verdict of each (version, partition, check) on a table with its instant, oldest first."""
         rows = self.rows(table).unique(["version", "partition", "check"], keep="last", maintain_order=True)
-        return [(_verdict(row), row["at"]) for row in rows.iter_rows(named=True)]
+        return [(verdict_of(row), row["at"]) for row in rows.iter_rows(named=True)]
 
     def tables(self) -> list[str]:
         """Return the tables that have verdicts, sorted."""
@@ -91,6 +91,7 @@ class Verdicts:
         return self._lake.snapshot(TABLE).filter(pl.col("table") == table).sort(ORDER)
 
 
-def _verdict(row: dict[str, Any]) -> Verdict:
+def verdict_of(row: Mapping[str, Any]) -> Verdict:
+    """Return the verdict that a row of `rows` holds."""
     fields = {name: value for name, value in row.items() if name not in ("at", ORDER, "evidence")}
     return Verdict(**fields, evidence=json.loads(row["evidence"]))

@@ -82,6 +82,26 @@ def read_new(
     return pl.concat([empty, *(_only(part, wanted) for part in parts)], how="diagonal").sort("time"), seen
 
 
+def find(folder: Path, prediction_id: str) -> tuple[pl.DataFrame, list[str]]:
+    """Return the rows of one prediction, all columns of its schema, and what in the log could not be read.
+
+    There are several rows of an id if other versions scored it too (`answered` is False for theirs), none if the log
+    does not hold it. Only frames that hold the id are decoded.
+    """
+    wanted, found, damage = bytes.fromhex(prediction_id), list[pl.DataFrame](), list[str]()
+    recover(folder)
+    for path in sorted(folder.glob(f"*{LOG_SUFFIX}")):
+        try:
+            data = path.read_bytes()
+            for frame in frames(data, 0, str(path)):
+                if wanted in bytes(frame.data):
+                    found.append(_table(_schema(folder, frame.digest), [frame]))
+        except (OSError, ValueError, LookupError) as error:
+            damage.append(str(error))
+    parts = [part.filter(pl.col("prediction_id") == prediction_id) for part in found]
+    return (pl.concat(parts, how="diagonal_relaxed") if parts else pl.DataFrame()), damage
+
+
 def _schema(folder: Path, digest: bytes) -> LogSchema:
     path = folder / f"{digest.hex()}.schema.json"
     try:

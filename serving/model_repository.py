@@ -138,6 +138,10 @@ class ModelRepository:
         """Return all deployed plans, oldest first, the serving one last."""
         return list(self._newest_first(model))[::-1]
 
+    def before(self, model: str, revision: int) -> Iterator[Plan]:
+        """Yield the deployed plans below a revision, the newest first."""
+        return (plan for plan in self._newest_first(model) if plan.revision < revision)
+
     def plan(self, model: str, revision: int) -> Plan | None:
         """Return the plan of a revision, a refused one too: it may have answered. None if it is gone."""
         refused = self.home / "refused" / model / str(revision) / "plan.json"

@@ -12,6 +12,7 @@ import dagster as dg
 import polars as pl
 import pytest
 
+from assets.column_lineage import ENTRY
 from assets.definitions import definitions_for
 from assets.features import dbt_resource
 from assets.resources import Platform
@@ -218,6 +219,8 @@ def test_both_versions_have_their_own_tests_and_column_lineage(published_twice):
         dg.TableColumnDep(dg.AssetKey(["staging", "stg_nycflights__flights"]), "carrier")
     ]
     assert "last_carrier" not in lineage["aircraft_state"]
+    shown = events["aircraft_state_v2"].materialization.metadata[ENTRY].value
+    assert "| last_carrier | staging/stg_nycflights__flights.carrier | raw/flights.carrier |" in shown
     verdicts = published_twice.platform.verdicts
     tests = {
         name: {test["column"] for test in verdicts.newest(table, 0, "2013-03", "dbt_tests").evidence["tests"]}

@@ -12,7 +12,7 @@ import polars as pl
 import pytest
 
 from serving.log_frames import NEVER, Batch, LogSchema, encode
-from serving.log_reader import log_schema, read_new
+from serving.log_reader import find, log_schema, read_new
 from serving.log_spool import LOG_SUFFIX, Spool
 from serving.prediction_log import PredictionLog
 from tests.serving.example import NOW, example_plan
@@ -217,3 +217,34 @@ def test_a_log_whose_schema_is_gone_names_it(tmp_path: Path, schema: LogSchema, 
     (tmp_path / f"1-x{LOG_SUFFIX}").write_bytes(frame(schema))
     with pytest.raises(LookupError, match=f"{schema.digest.hex()}.schema.json, by which predictions are read"):
         read_new(tmp_path, columns)
+
+
+def test_one_prediction_is_found_by_its_id_with_all_that_was_logged(tmp_path: Path, schema: LogSchema) -> None:
+    log = PredictionLog(tmp_path / "log", "1", [schema])
+    for n in range(0, 300, 3):
+        log.append(frame(schema, n, 3))
+    log.close()
+    found, damage = find(tmp_path / "log", f"{151:032x}")
+    assert numbers(found) == [151]
+    assert found["runway__departures"].to_list() == [17]
+    assert damage == []
+    assert find(tmp_path / "log", f"{301:032x}")[0].is_empty()
+
+
+def test_a_damaged_log_hides_no_prediction_of_another_and_is_named(tmp_path: Path, schema: LogSchema) -> None:
+    for name, first in (("a", 0), ("b", 10)):
+        log = PredictionLog(tmp_path / "log", name, [schema])
+        log.append(frame(schema, first, 5))
+        log.append(frame(schema, first + 5, 5))
+        log.close()
+    first_file, _ = sorted((tmp_path / "log").glob(f"*{LOG_SUFFIX}"))
+    content = bytearray(first_file.read_bytes())
+    content[len(content) // 2 + 100] ^= 1  # in its second frame
+    first_file.write_bytes(content)
+    for wanted in (3, 13):
+        found, damage = find(tmp_path / "log", f"{wanted:032x}")
+        assert numbers(found) == [wanted]
+        assert [str(first_file) in line and "damaged prediction at byte" in line for line in damage] == [True]
+    found, damage = find(tmp_path / "log", f"{7:032x}")
+    assert found.is_empty()
+    assert len(damage) == 1
