@@ -18,8 +18,9 @@ from tritonclient.grpc import InferInput
 
 from ml.settings import Settings
 from serving.channel import open_channel, translated
-from serving.credentials import Credentials, of_client, read_token
-from serving.plan import EXPLAIN, MAX_BATCH, PROBE
+from serving.credentials import Credentials, of_client, read_control_secret, read_token
+from serving.plan import EXPLAIN, MAX_BATCH
+from serving.probing import probing
 from serving.retry import retried
 from serving.spans import asking, traced
 
@@ -62,11 +63,11 @@ class Prediction(NamedTuple):
 class HeadwaterClient:
     """A client of one Triton server at `url` (host:port); each call ends within `timeout` seconds.
 
-    A `probe` is not logged; the champion answers it, or the version of the plan that it names as a text. With `ca`,
-    whom to trust, it speaks TLS, with `cert` and `key` mutual TLS (files in PEM); `token` is what the server asks of an
-    inference. `retry`: within the timeout it asks again where nothing was sent (no connection) or nothing was scored
-    (Triton's queue is full), after random pauses that double. It never does after a timeout or a broken connection: the
-    answer may be in the prediction log.
+    A `probe` is not logged; the champion answers it, or the version of the plan that it names as a text. It needs the
+    `control` secret, which the platform's own clients have (`of`). With `ca`, whom to trust, it speaks TLS, with `cert`
+    and `key` mutual TLS (files in PEM); `token` is what the server asks of an inference. `retry`: within the timeout it
+    asks again where nothing was sent (no connection) or nothing was scored (Triton's queue is full), after random
+    pauses that double. It never does after a timeout or a broken connection: the answer may be in the prediction log.
     """
 
     def __init__(
@@ -79,21 +80,27 @@ class HeadwaterClient:
         cert: Path | None = None,
         key: Path | None = None,
         token: str | None = None,
+        control: str | None = None,
         retry: bool = True,
     ) -> None:
+        if probe and control is None:
+            raise ValueError("a probe needs the control secret; use HeadwaterClient.of where the serving home is")
         self.url = url
         self.timeout = timeout
         self._retry = retry
-        self._parameters: dict[str, Any] = {PROBE: probe} if probe else {}
+        self._parameters = probing(control, probe) if probe and control is not None else {}
         self._triton = open_channel(url, Credentials(ca, cert, key, token))
         self._fields: dict[str, dict[str, str]] = {}
 
     @classmethod
     def of(cls, settings: Settings, timeout: float = 2.0, probe: bool | str = False) -> Self:
-        """Return a client of the platform's own Triton, with what the settings say of TLS and token."""
-        shown = of_client(settings)
-        url = f"127.0.0.1:{settings.triton_grpc_port}"
-        return cls(url, timeout, probe, ca=shown.ca, cert=shown.cert, key=shown.key, token=shown.token)
+        """Return a client of the platform's own Triton, with what the settings say of TLS and token.
+
+        For a probe it reads the control secret. Raises what reading these raises.
+        """
+        shown = of_client(settings, read_control_secret(settings) if probe else None)
+        url, tls = f"127.0.0.1:{settings.triton_grpc_port}", {"ca": shown.ca, "cert": shown.cert, "key": shown.key}
+        return cls(url, timeout, probe, **tls, token=shown.token, control=shown.control)
 
     def fields(self, model: str) -> dict[str, str]:
         """Return the model's fields, name to Triton type: BYTES (text) or FP64 (number or time)."""

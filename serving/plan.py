@@ -19,7 +19,6 @@ from ml.packed import Field
 from serving.log_frames import LogSchema
 
 MAX_BATCH = 256  # rows that one request may hold
-PROBE = "headwater_probe"  # request parameter: do not log; the champion answers, or the version that it names
 EXPLAIN = "headwater_explain"  # request parameter: say which inputs moved each answer most, so many
 TRACEPARENT = "headwater_traceparent"  # request parameter: the span of who asks, as in W3C's header traceparent
 
@@ -166,6 +165,11 @@ class Plan:
         """Return the arm of a version, None if the plan does not name it."""
         return next((arm for arm in self.lineup if arm.version.version == version), None)
 
+    def views_of(self, version: Version) -> tuple[View, ...]:
+        """Return the views that a version reads, in the plan's order."""
+        read = {wanted.view for wanted in version.inputs}
+        return tuple(view for view in self.views if view.name in read)
+
     def log_schema(self, arm: Arm | None = None, answered: bool = True) -> LogSchema:
         """Return what the prediction log keeps of an arm's rows (default: the champion's)."""
         arm = self.lineup[0] if arm is None else arm
@@ -177,7 +181,7 @@ class Plan:
             revision=self.revision,
             model_version=arm.version.version,
             output=self.output,
-            views=tuple(view.name for view in self.views),
+            views=tuple(view.name for view in self.views_of(arm.version)),
             numbers=tuple((r.name, "int" if r.name in whole else "float") for r in self.request if r.dtype == "FP64"),
             texts=tuple(r.name for r in self.request if r.dtype == "BYTES"),
             features=tuple((name, kind) for name, kind in features if kind != "string"),

@@ -138,8 +138,8 @@ def unload_own(control: Control, repository: ModelRepository, model: str) -> Non
 
 def _read(plan: Plan) -> tuple[View, ...]:
     """Return the views that some version reads."""
-    read = {wanted.view for arm in plan.lineup for wanted in arm.version.inputs}
-    return tuple(view for view in plan.views if view.name in read)
+    read = {view for arm in plan.lineup for view in plan.views_of(arm.version)}
+    return tuple(view for view in plan.views if view in read)
 
 
 @contextmanager
