@@ -257,31 +257,23 @@ class Registry:
         """Return the folder of all that a run keeps. Raises LookupError if it is on another machine."""
         return _local(self.client.get_run(run_id).info.artifact_uri).parent
 
-    def challenge(self, name: str, version: str) -> ModelVersion:
+    def challenge(self, name: str, version: str) -> None:
         """Give the version the alias challenger. Raises LookupError if it does not exist."""
-        self._entry(name, version)
-        self.client.set_registered_model_alias(name, CHALLENGER, version)
-        return self.version(name, version)
+        self.set_aliases(name, {CHALLENGER: version})
 
-    def end_challenge(self, name: str, version: str) -> None:
-        """Take the alias challenger from the version, if it bears it."""
-        if self.aliases(name).get(CHALLENGER) == version:
-            self.client.delete_registered_model_alias(name, CHALLENGER)
+    def set_aliases(self, name: str, wanted: Mapping[str, str | None]) -> None:
+        """Give each alias to its version, or take it away where that is None; other aliases stay.
 
-    def promote(self, name: str, version: str) -> ModelVersion:
-        """Make the version champion and the champion so far previous; it is no longer challenger.
-
-        Promoting the champion again changes nothing. Raises LookupError if the version does not exist.
+        Raises LookupError if a version does not exist; then nothing is changed.
         """
-        self._entry(name, version)
-        aliases = self.aliases(name)
-        old = aliases.get(CHAMPION)
-        if old is not None and old != version:
-            self.client.set_registered_model_alias(name, PREVIOUS, old)
-        if old != version:
-            self.client.set_registered_model_alias(name, CHAMPION, version)
-        self.end_challenge(name, version)
-        return self.version(name, version)
+        for version in filter(None, wanted.values()):
+            self._entry(name, version)
+        held = self.aliases(name)
+        for alias, version in wanted.items():
+            if version is not None and held.get(alias) != version:
+                self.client.set_registered_model_alias(name, alias, version)
+            elif version is None and alias in held:
+                self.client.delete_registered_model_alias(name, alias)
 
     def tag(self, version: ModelVersion, tags: Mapping[str, Any]) -> None:
         """Set tags of the version; values are kept as text, None is left out."""

@@ -8,7 +8,7 @@ from ml.settings import Settings
 from serving.client import HeadwaterClient
 from serving.plan import Input, Plan
 from serving.process import recall
-from serving.rollout import deploy
+from serving.rollout import Newcomer, deploy
 from serving.router import Router
 from serving.server import Server
 from serving.triton_files import free_ports
@@ -32,7 +32,7 @@ class Served:
         return version, self.graphs[version]
 
     def deploy(self, bias: float = -3.0) -> Plan:
-        return deploy(SPEC, *self.graph(bias), VIEWS, self.settings)
+        return deploy(Newcomer(SPEC, *self.graph(bias), VIEWS), self.settings)
 
     def client(self, timeout: float = 5.0) -> HeadwaterClient:
         return HeadwaterClient(self.server.url, timeout)

@@ -151,7 +151,7 @@ def test_counters_go_on_after_a_killed_process(running: Served) -> None:
 
 def test_two_processes_of_a_model_share_no_series_and_leave_none(running: Served) -> None:
     spec = SPEC.model_copy(update={"serving": SPEC.serving.model_copy(update={"processes": 2})})
-    deploy(spec, *running.graph(-2.0), VIEWS, running.settings)
+    deploy(Newcomer(spec, *running.graph(-2.0), VIEWS), running.settings)
     two = flushed(running)
     assert len(processes(two)) >= 2
     running.deploy()

@@ -116,10 +116,10 @@ def test_who_cannot_serve_beside_the_champion_is_refused_and_nothing_changes(run
 
 def test_every_process_of_a_router_takes_over_and_a_dead_one_is_found(running: Served) -> None:
     two = SPEC.model_copy(update={"serving": SPEC.serving.model_copy(update={"processes": 2})})
-    first = deploy(two, *running.graph(-1.0), VIEWS, running.settings)
+    first = deploy(Newcomer(two, *running.graph(-1.0), VIEWS), running.settings)
     states = list(living(running.settings.serving_home, "example", configuration_of(first)))
     assert [state.revision for state in states] == [first.revision] * 2
-    plan = deploy(two, *running.graph(-2.0), VIEWS, running.settings)
+    plan = deploy(Newcomer(two, *running.graph(-2.0), VIEWS), running.settings)
     seen = {p.model_version for _ in range(50) for p in running.client().predict("example", [ROW])}
     assert seen == {plan.champion.version}
     os.kill(states[0].pid, signal.SIGKILL)
@@ -163,7 +163,7 @@ def test_changes_under_load_fail_no_request_and_show_no_version_before_its_time(
 def test_nobody_waits_for_a_view_that_only_the_canary_reads(running: Served, mode: str) -> None:
     serving = SPEC.serving.model_copy(update={"deadline_ms": 20_000, "mode": mode})
     patient = SPEC.model_copy(update={"serving": serving})
-    deploy(patient, *running.graph(-3.0), VIEWS, running.settings)
+    deploy(Newcomer(patient, *running.graph(-3.0), VIEWS), running.settings)
     write_online_rows(running.settings.online_store, HISTORY, [({"tailnum": "N0"}, (1.0, ""), NOW)])
     curious = patient.model_copy(update={"features": (*SPEC.features, "history:trips")})
     version, graph = running.graph(1.0, inputs=build_inputs(running, curious))

@@ -30,7 +30,7 @@ from serving.credentials import Credentials, of_client, of_control, read_control
 from serving.log_reader import log_schema, read_new
 from serving.plan import MAX_BATCH
 from serving.probing import PROBE, probing
-from serving.rollout import deploy
+from serving.rollout import Newcomer, deploy
 from serving.server import Server
 from serving.triton_files import free_ports
 from tests.serving.certificates import Authority
@@ -84,7 +84,7 @@ def secured(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Secured]:
     world.server.start()
     try:
         serving = ServingSettings.model_validate({**SPEC.serving.model_dump(), "max_queue": 2, "max_wait_ms": 400})
-        deploy(SPEC.model_copy(update={"serving": serving}), *world.graph(-3.0), VIEWS, settings)
+        deploy(Newcomer(SPEC.model_copy(update={"serving": serving}), *world.graph(-3.0), VIEWS), settings)
         yield world
     finally:
         world.server.stop()
@@ -312,7 +312,7 @@ def test_the_page_s_message_for_grpcurl_is_answered(secured: Secured) -> None:
     spec = SPEC.model_copy(update={"name": FLIGHT_DELAY.name, "request": FLIGHT_DELAY.request, "elapsed": ()})
     version, graph = secured.graph(-1.0)
     write_graph(graph, -1.0, build_plan(spec, views, 1, version, graph, secured.settings).champion.inputs)
-    deploy(spec, version, graph, views, secured.settings)
+    deploy(Newcomer(spec, version, graph, views), secured.settings)
     answer = call(secured, "ModelInfer", of_client(secured.settings), message)
     names = [output.name for output in answer.outputs]
     contents = dict(zip(names, answer.raw_output_contents, strict=True))
