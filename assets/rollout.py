@@ -32,7 +32,7 @@ from serving.rollout import LEFT_SERVICE, Newcomer
 from serving.rollout_status import told
 
 if TYPE_CHECKING:
-    from ml.registry import ModelVersion
+    from ml.model_version import ModelVersion
     from serving.latency import Latency
 
 Action = Literal["promote", "canary", "challenger", "shadow", "end", "rollback"]

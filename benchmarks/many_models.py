@@ -35,12 +35,12 @@ from ml.training import fit
 from serving.compiled import compile_graph
 from serving.control import Control
 from serving.credentials import read_control_secret
-from serving.model_repository import configuration_of
 from serving.plan import Arm, Plan, Version
 from serving.plan_change import changing
 from serving.probing import probing
 from serving.process import recall
 from serving.router_states import living
+from serving.triton_config import configuration_of
 
 SPEC = model_named("flight_delay")
 VERSIONS = int(os.environ.get("HEADWATER_MANY_VERSIONS", "1000"))

@@ -11,10 +11,11 @@ from contextlib import contextmanager
 from ml.clock import open_clock
 from ml.settings import Settings
 from serving.control import Control
-from serving.model_repository import ModelRepository, configuration_of
+from serving.model_repository import ModelRepository
 from serving.own_model import backend_of, write_own
 from serving.plan import Arm, Change, Plan, View
 from serving.router_states import await_revision
+from serving.triton_config import configuration_of
 from serving.triton_files import triton_home
 
 

@@ -10,10 +10,10 @@ from typing import NamedTuple
 import pytest
 
 from serving.metric_families import FAMILIES, HISTOGRAMS
-from serving.model_repository import configuration_of
 from serving.plan import Variant
 from serving.rollout import Newcomer, begin, deploy
 from serving.router_states import await_revision
+from serving.triton_config import configuration_of
 from tests.serving import monitoring
 from tests.serving.conftest import Served, stubs
 from tests.serving.example import ROW, SPEC, VIEWS

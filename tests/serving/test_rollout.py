@@ -14,12 +14,12 @@ from ml.feature_views import FeatureView
 from ml.packed import Field
 from ml.spec import ModelSpec
 from serving.build_plan import build_plan
-from serving.client import Prediction
 from serving.log_reader import log_schema, read_new
-from serving.model_repository import configuration_of
 from serving.plan import Arm, Input, Variant
+from serving.prediction import Prediction
 from serving.rollout import DeploymentError, Newcomer, begin, deploy, end, promote, rollback
 from serving.router_states import living
+from serving.triton_config import configuration_of
 from tests.serving.conftest import Served, stubs
 from tests.serving.example import NOW, ROW, SPEC, VIEWS, write_online_rows
 
