@@ -13,6 +13,7 @@ import numpy as np
 import triton_python_backend_utils as pb_utils
 
 from serving.answer import Answer, Request
+from serving.byte_tensors import install
 from serving.feeds import RequestError
 from serving.lanes import Lanes
 from serving.metrics import Metrics
@@ -41,6 +42,7 @@ class TritonPythonModel:
         self.gatekeeper = Gatekeeper(folder.parents[1])
         self.lanes = Lanes(self._send_answers)
         self.router.self_test()
+        install(pb_utils)
         self.spans = None
         if endpoint := os.environ.get("OTEL_EXPORTER_OTLP_ENDPOINT"):
             self.spans = Spans(endpoint, folder.name)
