@@ -22,7 +22,7 @@ def serialize(tensor: np.ndarray) -> Any:
 
 
 def deserialize(data: Any) -> np.ndarray:
-    """Return the texts that lie behind each other in `data`, each behind its length, as an object array [N] of bytes."""
+    """Return the texts in `data`, each behind its length in 4 bytes, as an object array [N] of bytes."""
     whole, place, found = bytes(data), 0, []
     end, unpack = len(whole), _LENGTH.unpack_from
     while place < end:
