@@ -28,7 +28,8 @@ class Lineup:
         self.views = tuple(view.name for view in plan.views)
         self.assignment = Assignment(plan)
         self.scorers = tuple(Scorer(plan, arm, sessions, call) for arm in plan.lineup)
-        self._readers = self._opened({} if before is None else before._readers)
+        self._opened = self._open_readers({} if before is None else before._opened)
+        self._readers = {(reader.need, key[-1]): reader for key, reader in self._opened.items()}
         at_work = [s for s in self.scorers if s.arm.variant in ("champion", "previous", "shadow", *ANSWERING)]
         sessions.keep(scorer.version.onnx for scorer in at_work)
         for scorer in self.scorers:
@@ -55,8 +56,8 @@ class Lineup:
 
     def reader(self, scorer: Scorer, aside: bool = False) -> Reader:
         """Return what reads the views of a version; `aside`: for who answers nobody, if it reads other views."""
-        own, shared = self._key(scorer, aside), self._key(scorer, not aside)
-        return self._readers[own if own in self._readers else shared]
+        own = scorer.need, aside
+        return self._readers[own if own in self._readers else (scorer.need, not aside)]
 
     def files(self) -> list[str]:
         """Return the ONNX files of all versions."""
@@ -67,11 +68,11 @@ class Lineup:
         for reader in self._readers.values():
             reader.close()
 
-    def _opened(self, before: dict[_Opened, Reader]) -> dict[_Opened, Reader]:
-        keys = {self._key(s, False): s for s in self.scorers if s.arm.variant != "shadow"}
+    def _open_readers(self, before: dict[_Opened, Reader]) -> dict[_Opened, Reader]:
+        keys = dict.fromkeys(self._key(s, False) for s in self.scorers if s.arm.variant != "shadow")
         for scorer in self.scorers:
             if scorer.arm.variant == "shadow" and {scorer.need} != self.needs:
-                keys[self._key(scorer, True)] = scorer
+                keys[self._key(scorer, True)] = None
         return {key: before.get(key) or Reader(self.plan, key[2]) for key in keys}
 
     def _key(self, scorer: Scorer, aside: bool) -> _Opened:
