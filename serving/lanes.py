@@ -5,6 +5,7 @@ Needed only while versions of one plan read different views. What a request wait
 """
 
 import queue
+import sys
 import threading
 from collections.abc import Callable, Hashable, Sequence
 from typing import Generic, TypeVar
@@ -19,7 +20,7 @@ class Lanes(Generic[T]):
     """A thread for each set of views that somebody waits for, begun when it is first needed."""
 
     def __init__(self, work: Callable[[Sequence[T]], None]) -> None:
-        """`work` answers some requests of one lane, and does not raise."""
+        """`work` answers some requests of one lane; what it raises is told, and the lane goes on."""
         self._work = work
         self._lanes: dict[Hashable, tuple[queue.Queue[T | None], threading.Thread]] = {}
 
@@ -51,4 +52,10 @@ class Lanes(Generic[T]):
                 items.append(waiting.get())
             ended = None in items
             if some := [item for item in items if item is not None]:
-                self._work(some)
+                self._try(some)
+
+    def _try(self, items: Sequence[T]) -> None:
+        try:
+            self._work(items)
+        except Exception as error:  # who comes next must not wait for nobody
+            print(f"{len(items)} requests were not answered: {error}", file=sys.stderr, flush=True)

@@ -85,9 +85,12 @@ class TritonPythonModel:
                     _send(pair[0], pb_utils.InferenceResponse(error=busy))
 
     def _send_answers(self, pairs: Sequence[Asked]) -> None:
-        if not pairs:
-            return
-        for (request, _), response in zip(pairs, self._responses([asked for _, asked in pairs]), strict=True):
+        """Send each its answer, or why there is none: nobody else would tell those that wait in a lane."""
+        try:
+            responses = self._responses([asked for _, asked in pairs])
+        except Exception as error:
+            responses = [_failed(error) for _ in pairs]
+        for (request, _), response in zip(pairs, responses, strict=True):
             _send(request, response)
 
     def _responses(self, asked: Sequence[Request]) -> list[Any]:
@@ -111,8 +114,7 @@ def _send(request: Any, response: Any) -> None:
 
 def _response(answer: Answer | Exception, probe: bool) -> Any:
     if isinstance(answer, Exception):
-        code = pb_utils.TritonError.INVALID_ARG if isinstance(answer, RequestError) else pb_utils.TritonError.INTERNAL
-        return pb_utils.InferenceResponse(error=pb_utils.TritonError(str(answer), code))
+        return _failed(answer)
     columns: dict[str, np.ndarray] = {
         answer.output: answer.value,
         "model_version": _column(answer.versions, object),
@@ -130,6 +132,11 @@ def _response(answer: Answer | Exception, probe: bool) -> Any:
     if probe:
         columns["plan_revision"] = _column([answer.revision] * len(answer.versions), np.int64)
     return pb_utils.InferenceResponse(output_tensors=[pb_utils.Tensor(name, c) for name, c in columns.items()])
+
+
+def _failed(error: Exception) -> Any:
+    code = pb_utils.TritonError.INVALID_ARG if isinstance(error, RequestError) else pb_utils.TritonError.INTERNAL
+    return pb_utils.InferenceResponse(error=pb_utils.TritonError(str(error), code))
 
 
 def _call(model: str, output: str, feeds: dict[str, np.ndarray]) -> np.ndarray:

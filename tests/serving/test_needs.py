@@ -156,3 +156,22 @@ def test_a_lane_that_is_full_refuses_and_another_one_goes_on() -> None:
     held.set()
     lanes.close()
     assert done.count("slow") == taken
+
+
+def test_a_lane_goes_on_after_what_it_could_not_answer(capfd: pytest.CaptureFixture[str]) -> None:
+    done = list[str]()
+
+    def work(items: Sequence[str]) -> None:
+        if "bad" in items:
+            raise RuntimeError("no answer")
+        done.extend(items)
+
+    lanes = Lanes[str](work)
+    lanes.put("lane", "bad")
+    until = time.monotonic() + 5
+    while "no answer" not in (told := capfd.readouterr().err) and time.monotonic() < until:
+        time.sleep(0.01)
+    assert told == "1 requests were not answered: no answer\n"
+    lanes.put("lane", "good")
+    lanes.close()
+    assert done == ["good"]
