@@ -63,7 +63,8 @@ class TritonPythonModel:
         if not apart:
             return self._responses(asked)
         self._put(apart)
-        self._send_answers(at_once)
+        if at_once:
+            self._send_answers(at_once)
         return None
 
     def finalize(self) -> None:
