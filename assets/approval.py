@@ -14,7 +14,7 @@ from ml.spec import ModelSpec
 from ml.upkeep import ApprovedStep
 
 if TYPE_CHECKING:
-    from ml.registry import ModelVersion
+    from ml.model_version import ModelVersion
 
 Action = Literal["shadow", "canary", "challenger", "promote"]
 _STEPS: dict[str, ApprovedStep] = {"canary": "canary", "challenger": "canary", "promote": "champion"}

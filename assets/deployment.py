@@ -6,7 +6,7 @@ import dagster as dg
 
 from assets.approval import waiting
 from assets.resources import Platform
-from assets.rollout import BY_DEPLOYMENT, Step, admit, begin, next_action, promote
+from assets.rollout import BY_DEPLOYMENT, Step, admit, bring, next_action
 from ml.spec import ModelSpec
 
 if TYPE_CHECKING:
@@ -44,7 +44,6 @@ def deployment_asset(spec: ModelSpec) -> dg.AssetsDefinition:
             return dg.MaterializeResult(metadata={"model version": candidate.version, "serves as": wait})
         share = 1.0 if first == "shadow" else spec.serving.canary_share
         step = Step(first, candidate.version, share, BY_DEPLOYMENT, f"run {context.run.run_id[:8]}")
-        bring = promote if first == "promote" else begin
         plan = bring(platform, spec, step, admitted, measured.append)
         registry.tag(candidate, {"deployed_run": context.run.run_id})
         approved_by = admitted.approved_by

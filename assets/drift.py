@@ -30,8 +30,8 @@ from checks.drift_evidence import Reference
 from checks.drift_windows import Profiles
 from checks.outcome import Outcome
 from ml.feature_views import FeatureView
+from ml.model_version import ModelVersion
 from ml.models import MODELS
-from ml.registry import ModelVersion
 from ml.settings import Settings
 from ml.spec import ModelSpec, column_of
 from ml.trained_spec import trained_spec

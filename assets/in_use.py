@@ -5,9 +5,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from assets.resources import Platform
+from ml.model_version import TRAINING_SET_VERSION
 from ml.models import MODELS
 from ml.recipe import RAW
-from ml.registry import TRAINING_SET_VERSION
 from ml.retention import InUse
 from serving.log_spool import LOG_SUFFIX, SUFFIX
 from serving.model_repository import ModelRepository

@@ -23,7 +23,7 @@ from ml.trained_spec import AS_OF, trained_spec
 if TYPE_CHECKING:
     from checks.contest import Contest
     from checks.promotion import Judged
-    from ml.registry import ModelVersion
+    from ml.model_version import ModelVersion
 
 
 @dataclass(frozen=True)
@@ -131,7 +131,7 @@ def _judged(spec: ModelSpec, platform: Platform, candidate: "ModelVersion") -> "
 
 def _is_refresh(platform: Platform, candidate: "ModelVersion", champion: Champion | None) -> bool:
     """Whether a candidate is a retraining by the champion's own recipe: as of later, and nothing else."""
-    from ml.registry import RECIPE
+    from ml.model_version import RECIPE
 
     if champion is None or not candidate.tags.get(AS_OF):
         return False

@@ -13,7 +13,8 @@ from ml.clock import ReplayClock
 from ml.online_publish import push_until, rebuild
 from ml.online_rows import OnlineRows, open_online_rows
 from ml.spec import ModelSpec
-from serving.client import HeadwaterClient, Prediction
+from serving.client import HeadwaterClient
+from serving.prediction import Prediction
 
 
 @dataclass(frozen=True)

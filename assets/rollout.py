@@ -25,13 +25,14 @@ from ml.settings import Settings
 from ml.spec import ModelSpec, Window
 from ml.trained_spec import trained_spec
 from serving import rollout
+from serving.aliases import follow
 from serving.model_repository import ModelRepository
 from serving.plan import Plan
 from serving.rollout import LEFT_SERVICE, Newcomer
 from serving.rollout_status import told
 
 if TYPE_CHECKING:
-    from ml.registry import ModelVersion
+    from ml.model_version import ModelVersion
     from serving.latency import Latency
 
 Action = Literal["promote", "canary", "challenger", "shadow", "end", "rollback"]
@@ -77,8 +78,7 @@ def take(platform: Platform, name: str, step: Step, spec: ModelSpec | None = Non
         return roll_back(platform, name, step)
     if step.action == "end":
         return end(platform, name, step)
-    spec = spec or model_named(name)
-    return promote(platform, spec, step) if step.action == "promote" else begin(platform, spec, step)
+    return bring(platform, spec or model_named(name), step)
 
 
 def next_action(spec: ModelSpec, now: Literal["", "shadow", "canary"]) -> Literal["shadow", "canary", "promote"]:
@@ -117,65 +117,50 @@ def admit(platform: Platform, spec: ModelSpec, reader: str, version: str, answer
     return Admitted(found, onnx, approved_by)
 
 
-def promote(
+def bring(
     platform: Platform,
     spec: ModelSpec,
     step: Step,
     admitted: Admitted | None = None,
     measured: "Callable[[Latency], None]" = lambda latency: None,
 ) -> Plan:
-    """Make a version champion that passed its gates: one that serves already at once, another after it is verified."""
-    require_approved(platform, spec, step.version, "promote", step.by)
-    admitted = admitted or admit(platform, spec, f"{spec.name}/rollout", step.version)
-    settings, served = platform.settings, ModelRepository(platform.settings.serving_home).deployed(spec.name)
-    arm = None if served is None else served.arm_of(step.version)
-    if arm is not None and arm.variant != "champion" and not admitted_anew(arm.version.onnx, admitted.onnx):
-        plan = rollout.promote(spec.name, settings, step.version, step.by, step.why)
-    else:
-        new = newcomer(platform, spec, admitted, measured)
-        plan = rollout.deploy(
-            spec,
-            new.version,
-            new.onnx,
-            new.views,
-            settings,
-            new.rows,
-            measured,
-            new.threshold,
-            step.by,
-            step.why,
-            new.defaults,
-        )
-    platform.registry.tag(admitted.version, {APPROVED_BY: admitted.approved_by})
-    platform.registry.promote(spec.name, step.version)
-    return plan
-
-
-def begin(
-    platform: Platform,
-    spec: ModelSpec,
-    step: Step,
-    admitted: Admitted | None = None,
-    measured: "Callable[[Latency], None]" = lambda latency: None,
-) -> Plan:
-    """Have a version serve beside the champion; one that answers has passed its gates, and is MLflow's challenger."""
-    variant, answers = step.action, step.action != "shadow"
-    if variant == "promote" or variant == "end" or variant == "rollback":
-        raise ValueError(f"action is {variant!r}; a version begins as canary, challenger or shadow")
-    require_approved(platform, spec, step.version, variant, step.by)
+    """Have a version serve as champion, or beside it; one that answers has passed its gates."""
+    answers = step.action != "shadow"
+    require_approved(platform, spec, step.version, step.action, step.by)
     admitted = admitted or admit(platform, spec, f"{spec.name}/rollout", step.version, answers)
-    new = newcomer(platform, spec, admitted, measured)
-    plan = rollout.begin(new, platform.settings, variant, step.share, step.by, step.why)
+    plan = _brought(platform, spec, step, admitted, measured)
     if answers:
         platform.registry.tag(admitted.version, {APPROVED_BY: admitted.approved_by})
-        platform.registry.challenge(spec.name, step.version)
+    _follow(platform, spec.name, begun=step.version)
     return plan
+
+
+def _brought(
+    platform: Platform, spec: ModelSpec, step: Step, admitted: Admitted, measured: "Callable[[Latency], None]"
+) -> Plan:
+    """Change the plan: at once for a version that serves already, after it is verified for another."""
+    settings, action = platform.settings, step.action
+    if action == "promote" and _serves_beside(platform, spec.name, admitted):
+        return rollout.promote(spec.name, settings, step.version, step.by, step.why)
+    new = newcomer(platform, spec, admitted, measured)
+    if action == "promote":
+        return rollout.deploy(new, settings, step.by, step.why)
+    if action == "end" or action == "rollback":
+        raise ValueError(f"action is {action!r}; a version begins as champion, canary, challenger or shadow")
+    return rollout.begin(new, settings, action, step.share, step.by, step.why)
+
+
+def _serves_beside(platform: Platform, name: str, admitted: Admitted) -> bool:
+    """Whether a version serves beside the champion, from the file that was admitted."""
+    served = ModelRepository(platform.settings.serving_home).deployed(name)
+    arm = None if served is None else served.arm_of(admitted.version.version)
+    return arm is not None and arm.variant != "champion" and not admitted_anew(arm.version.onnx, admitted.onnx)
 
 
 def end(platform: Platform, name: str, step: Step) -> Plan:
-    """End the part of a version beside the champion; it is no longer MLflow's challenger."""
+    """End the part of a version beside the champion."""
     plan = rollout.end(name, platform.settings, step.version, step.by, step.why)
-    platform.registry.end_challenge(name, step.version)
+    _follow(platform, name)
     return plan
 
 
@@ -183,7 +168,12 @@ def roll_back(platform: Platform, name: str, step: Step) -> Plan:
     """Make the champion before the champion again; the one that is left fails its gate: it does not come back."""
     plan, left = rollout.rollback(name, platform.settings, step.by, step.why, left_service(platform, name))
     rollout.record_rollback(name, platform.settings, left, step.by)
+    _follow(platform, name)
     return plan
+
+
+def _follow(platform: Platform, name: str, begun: str = "") -> None:
+    follow(platform.registry, ModelRepository(platform.settings.serving_home), name, begun)
 
 
 def left_service(platform: Platform, name: str) -> tuple[str, ...]:

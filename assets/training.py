@@ -29,8 +29,8 @@ from checks.training_rows import CHECK as TRAINING_ROWS
 from checks.training_rows import check_training_rows
 from ml.card import PAGE_FILE
 from ml.fingerprint import content_hash, json_hash
+from ml.model_version import ModelVersion
 from ml.provenance import git_commit
-from ml.registry import ModelVersion
 from ml.source import Source
 from ml.spec import ModelSpec
 from ml.trained_spec import AS_OF, trained_spec

@@ -46,7 +46,7 @@ def trial_sensor(spec: ModelSpec, job: dg.JobDefinition) -> dg.SensorDefinition:
         if trial is None:
             yield _approved_since(context.instance, platform, spec)
             return
-        verdict = judge(platform, spec, trial, log.rows(platform, trial))
+        verdict = judge(platform, spec, trial, log)
         if verdict.decision == "continue":
             yield dg.SkipReason(f"{trial.variant} {trial.version}: {verdict.outcome.summary}"[:1000])
             return

@@ -12,9 +12,10 @@ from typing import Literal
 
 import polars as pl
 
+from assets.failures import one_line
 from assets.resources import Platform
 from assets.rollout import BY_DEPLOYMENT
-from checks.canary import CHECK, CanaryVerdict, judge_canary
+from checks.canary import CHECK, CanaryVerdict, judge_canary, unjudged
 from checks.canary_rows import Contestants, look
 from checks.guard import GateClosed
 from checks.promotion_evidence import markdown
@@ -109,11 +110,15 @@ class TrialLog:
         return self._rows
 
 
-def judge(platform: Platform, spec: ModelSpec, trial: Trial, log: pl.DataFrame) -> CanaryVerdict:
-    """Judge a version on trial by what is known now."""
-    now = platform.clock.now()
-    outcomes, why_not = _outcomes(platform, spec)
-    return judge_canary(bounds_of(spec, trial), look(spec, trial.who, log, outcomes, now, why_not), trial.hours(now))
+def judge(platform: Platform, spec: ModelSpec, trial: Trial, log: TrialLog) -> CanaryVerdict:
+    """Judge a version on trial by what is known now; one that cannot be judged ends by its deadline, too."""
+    now, bounds = platform.clock.now(), bounds_of(spec, trial)
+    try:
+        outcomes, why_not = _outcomes(platform, spec)
+        seen = look(spec, trial.who, log.rows(platform, trial), outcomes, now, why_not)
+    except Exception as error:  # a damaged log, a table that cannot be read: it must not serve on for that
+        return unjudged(bounds, one_line(error), trial.hours(now))
+    return judge_canary(bounds, seen, trial.hours(now))
 
 
 def bounds_of(spec: ModelSpec, trial: Trial) -> CanaryBounds:
@@ -158,7 +163,8 @@ def _show(platform: Platform, spec: ModelSpec, trial: Trial, verdict: CanaryVerd
                 f"{markdown(outcome.table, tuple(outcome.table[0]))}\n"
             )
             Path(folder, f"{trial.variant}.md").write_text(text)
-            Path(folder, f"{trial.variant}.png").write_bytes(outcome.plot or b"")
+            if outcome.plot:
+                Path(folder, f"{trial.variant}.png").write_bytes(outcome.plot)
             platform.registry.keep(version, Path(folder), trial.variant)
         platform.registry.tag(version, {trial.variant: outcome.summary})
     except Exception as error:  # as for the promotion gate: the lake's verdict counts, MLflow only shows it

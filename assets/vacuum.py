@@ -24,6 +24,7 @@ from assets.quiet import quiet_exit
 from assets.resources import Platform, platform_for
 from assets.scores import WORK
 from ml.clock import RealClock
+from ml.housekeeping import Housekeeping
 from ml.models import MODELS
 from ml.process import held_open
 from ml.retention import InUse, Rules, kept_versions, old_files, versions_published
@@ -71,10 +72,11 @@ def vacuum_tables(platform: Platform, dry_run: bool) -> Iterator[Gone]:
 def vacuum_table(platform: Platform, table: str, in_use: InUse, dry_run: bool) -> Gone:
     """Clear one table of all versions but those that `in_use`, the publication log or the rules keep."""
     lake, rules = platform.lake, rules_of(platform.settings)
+    housekeeping = Housekeeping(lake)
     good = platform.guard.passed(table) if table.startswith("raw/") else lambda version, partition: False
     with lake.lock(table):
-        if not dry_run and lake.appended_files(table) > MOST_FILES:
-            lake.compact(table)
+        if not dry_run and housekeeping.appended_files(table) > MOST_FILES:
+            housekeeping.compact(table)
         published = versions_published(lake, platform.publications, table, in_use, rules.rollbacks)
         keep = kept_versions(
             table,
@@ -84,10 +86,10 @@ def vacuum_table(platform: Platform, table: str, in_use: InUse, dry_run: bool) -
             rules,
             RealClock().now(),
         )
-        sizes = lake.vacuum(table, keep, rules.grace, dry_run=True)
-        versions = tuple(lake.versions_with(table, sizes))
+        sizes = housekeeping.vacuum(table, keep, rules.grace, dry_run=True)
+        versions = tuple(housekeeping.versions_with(table, sizes))
         if sizes and not dry_run:
-            lake.vacuum(table, keep, rules.grace, dry_run=False)
+            housekeeping.vacuum(table, keep, rules.grace, dry_run=False)
     return Gone(table, versions, len(sizes), sum(sizes.values()))
 
 

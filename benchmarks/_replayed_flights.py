@@ -25,7 +25,7 @@ from serving.client import HeadwaterClient
 from serving.log_reader import log_schema, read_new
 from serving.model_repository import ModelRepository
 from serving.plan import Plan
-from serving.rollout import deploy
+from serving.rollout import Newcomer, deploy
 from serving.server import Server
 from serving.triton_files import free_ports
 
@@ -115,7 +115,7 @@ def replay(platform: Platform, spec: ModelSpec, home: Path) -> Iterator[Replay]:
     try:
         server.start()
         onnx = Path(deployed.champion.onnx)
-        plan = deploy(patient, deployed.champion.version, onnx, platform.feature_views, settings)
+        plan = deploy(Newcomer(patient, deployed.champion.version, onnx, platform.feature_views), settings)
         yield Replay(platform, settings, patient, plan)
     finally:
         server.stop()

@@ -14,7 +14,8 @@ from fastapi import FastAPI
 from assets.resources import platform_for
 from ml.feature_store import open_feature_store
 from ml.settings import Settings
-from serving.plan import Plan, parse_plan
+from serving.plan import Plan
+from serving.plan_json import parse_plan
 
 _TYPES = {"tensor(float)": np.float32, "tensor(double)": np.float64}
 

@@ -27,7 +27,7 @@ from serving.control import Control
 from serving.log_reader import log_schema, read_new
 from serving.model_repository import ModelRepository
 from serving.plan import MAX_BATCH, Plan
-from serving.rollout import deploy
+from serving.rollout import Newcomer, deploy
 from serving.server import Server
 from serving.triton_files import free_ports
 
@@ -72,7 +72,7 @@ def served(
         server.start()
         onnx = graph or Path(deployed.champion.onnx)
         plan, *more = (
-            deploy(one, deployed.champion.version, onnx, platform.feature_views, settings)
+            deploy(Newcomer(one, deployed.champion.version, onnx, platform.feature_views), settings)
             for one in (spec, *(_with(spec, name, **serving) for name, serving in others.items()))
         )
         asked = split_rows(spec, platform.lake.read(f"{spec.name}/training_set").collect()).test

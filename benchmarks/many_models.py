@@ -34,11 +34,13 @@ from ml.split import split_rows
 from ml.training import fit
 from serving.compiled import compile_graph
 from serving.control import Control
-from serving.model_repository import configuration_of
-from serving.plan import PROBE, Arm, Plan, Version
+from serving.credentials import read_control_secret
+from serving.plan import Arm, Plan, Version
 from serving.plan_change import changing
+from serving.probing import probing
 from serving.process import recall
 from serving.router_states import living
+from serving.triton_config import configuration_of
 
 SPEC = model_named("flight_delay")
 VERSIONS = int(os.environ.get("HEADWATER_MANY_VERSIONS", "1000"))
@@ -104,8 +106,8 @@ def _rounds(world: World, plan: Plan) -> dict[str, list[list[float]]]:
     one, rows = world.others[0], list(in_parts(world.router, 1))
     names = [arm.version.version for arm in plan.arms]
     asked = {
-        "many": [_request(plan.model, row, names[n % len(names)]) for n, row in enumerate(rows)],
-        "one": [_request(one.model, row, one.champion.version) for row in rows],
+        "many": [_request(world, plan.model, row, names[n % len(names)]) for n, row in enumerate(rows)],
+        "one": [_request(world, one.model, row, one.champion.version) for row in rows],
     }
     times: dict[str, list[list[float]]] = {name: [] for name in asked}
     with grpc.insecure_channel(world.url) as channel:
@@ -118,9 +120,10 @@ def _rounds(world: World, plan: Plan) -> dict[str, list[list[float]]]:
     return times
 
 
-def _request(model: str, row: Any, version: str) -> bytes:
+def _request(world: World, model: str, row: Any, version: str) -> bytes:
     request = service_pb2.ModelInferRequest.FromString(as_triton(model, row))
-    request.parameters[PROBE].string_param = version
+    for name, text in probing(read_control_secret(world.settings), version).items():
+        request.parameters[name].string_param = text
     return bytes(request.SerializeToString())
 
 

@@ -87,7 +87,7 @@ class Swaps:
         yield lambda: self._make("promote", lambda: promote(SPEC.name, settings, one.version))
         yield lambda: self._make("rollback", lambda: rollback(SPEC.name, settings)[0])
         views = self.world.platform.feature_views
-        yield lambda: self._make("deploy", lambda: deploy(SPEC, two.version, two.onnx, views, settings))
+        yield lambda: self._make("deploy", lambda: deploy(Newcomer(SPEC, two.version, two.onnx, views), settings))
 
     def _newcomer(self) -> Newcomer:
         number = 1000 + len(self.graphs)

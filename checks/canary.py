@@ -84,6 +84,20 @@ def judge_canary(bounds: CanaryBounds, seen: Seen, hours: float) -> CanaryVerdic
     return CanaryVerdict(decision, Outcome(decision == "promote", summary, evidence, table, plot=plot))
 
 
+def unjudged(bounds: CanaryBounds, why: str, hours: float) -> CanaryVerdict:
+    """Return the verdict on a canary of which nothing can be known: it goes on until `bounds.hours`, then it ends.
+
+    Nobody may answer for longer than that without being judged, and that it could not be is not its fault.
+    """
+    decision: Decision = "revert" if hours >= bounds.hours else "continue"
+    summary = f"{decision} after {hours:.1f} hours: it could not be judged: {why}"
+    if decision == "continue":
+        summary += f"; it ends after {bounds.hours:g} hours unless it can"
+    rule = CanaryRule("can be judged", 0.0, 0.0, 0.0, 0.0, 0, "open", why)
+    evidence = {"decision": decision, "rows": 0, "hours": round(hours, 2), "rules": [rule.line], "faulty": False}
+    return CanaryVerdict(decision, Outcome(False, summary, evidence, (rule.line,)))
+
+
 def _decision(rules: list[CanaryRule]) -> tuple[Decision, str]:
     broken = [rule for rule in rules if rule.state == "broken"]
     if broken:

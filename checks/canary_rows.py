@@ -96,11 +96,11 @@ def _slower_than_it_was_answered(who: Contestants, since: pl.DataFrame) -> NDArr
 
     The shadow's is the scoring alone, the champion's the whole way: a shadow that is slower will not be faster.
     """
-    batches = since.filter(pl.col("taken_ms") > 0).group_by("time", "variant", "model_version")
-    taken = batches.agg(pl.col("taken_ms").first())
-    own = taken.filter(variant="shadow", model_version=who.canary).select("time", own="taken_ms")
-    champion = taken.filter(variant="champion").select("time", champion="taken_ms").unique("time")
-    both = own.join(champion, on="time", how="inner").sort("time")
+    taken = since.filter(pl.col("taken_ms") > 0)
+    own = taken.filter(variant="shadow", model_version=who.canary).select("prediction_id", "time", own="taken_ms")
+    champion = taken.filter(variant="champion").select("prediction_id", champion="taken_ms")
+    # By row and not by time: a shadow that reads other views has an instant of its own.
+    both = own.join(champion, on="prediction_id").unique("time", keep="first", maintain_order=True).sort("time")
     return (both["own"] / both["champion"]).log().to_numpy()
 
 

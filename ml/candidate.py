@@ -20,10 +20,11 @@ from ml.evidence import gather
 from ml.export import export, verify
 from ml.held_out import TEST_PREDICTIONS, write_predictions
 from ml.memory import room_for
+from ml.model_version import THRESHOLD_TAG, TRAINING_SET_VERSION, ModelVersion
 from ml.onnx_file import PROOF_FILE, PROOF_SHA256, file_hash
 from ml.provenance import DIFF_FILE, uncommitted
 from ml.recording import ONNX_FILE, Recording
-from ml.registry import THRESHOLD_TAG, TRAINING_SET_VERSION, ModelVersion, Registry
+from ml.registry import Registry
 from ml.run_facts import SPEC_FILE, parameters, training_set
 from ml.running import PLAIN, Running
 from ml.scoring import example_feed, score

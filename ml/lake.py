@@ -3,14 +3,13 @@
 A partitioned table has the string column `partition_key` (a month: "2013-01"); writing replaces the
 partitions given, in one transaction. Each commit records which partitions it wrote, so the version
 of a partition is the newest commit that wrote it. Delta's log is kept for ever: it is what tells.
+Removing and compacting files is in `housekeeping`.
 """
 
 import fcntl
-import math
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from datetime import timedelta
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -22,6 +21,7 @@ from deltalake import DeltaTable, PostCommitHookProperties, write_deltalake
 from deltalake.exceptions import CommitFailedError, DeltaError, TableNotFoundError
 
 from ml.clock import audit_order
+from ml.data_files import data_files, lost_files
 from ml.delta_log import DeltaLog, commit_properties, first_line
 from ml.snapshot import Snapshot
 
@@ -30,7 +30,7 @@ WHOLE = ""  # the partition name of an unpartitioned table in version maps and v
 ORDER = "order"  # the column that orders the rows of an audit table
 
 # By default Delta drops commits older than 30 days at a checkpoint, and partition versions with them.
-_KEEP_LOG = PostCommitHookProperties(cleanup_expired_logs=False)
+KEEP_LOG = PostCommitHookProperties(cleanup_expired_logs=False)
 # Every so many commits the log is summed up: to open a table of 100 commits then takes 4 ms, where it took 22.
 _NEW_TABLE = {"delta.checkpointInterval": "10", "delta.enableExpiredLogCleanup": "false"}
 
@@ -101,7 +101,7 @@ class Lake:
         """
         self._refuse_lost(table, self.open(table, version), version)
         told, commit = commit_properties([], {"restored": version}, [])
-        self.open(table).restore(version, commit_properties=told, post_commithook_properties=_KEEP_LOG)
+        self.open(table).restore(version, commit_properties=told, post_commithook_properties=KEEP_LOG)
         return self._log(table).version_of(commit)
 
     @contextmanager
@@ -140,7 +140,7 @@ class Lake:
             opened = self.open(table)
             self._refuse_lost(table, opened, None)
             folder = self.path(table)
-            paths = [os.path.join(folder, unquote(path)) for path in self._files(opened)]
+            paths = [os.path.join(folder, unquote(path)) for path in data_files(opened)]
             kept = self._snapshots[table] = Snapshot(newest, paths, kept)
         return kept.rows
 
@@ -177,7 +177,7 @@ class Lake:
 
     def lost(self, table: str, version: int | None = None) -> list[str]:
         """Return the data files of a version that are missing or cut short, as paths inside the table."""
-        return self._lost(table, self.open(table, version))
+        return lost_files(self.path(table), self.open(table, version))
 
     def files_of(self, table: str, version: int) -> dict[str, list[str]]:
         """Return the data files of each partition in a version. Files never change: the same ones, the same rows."""
@@ -212,47 +212,6 @@ class Lake:
                 return commit["metadata"]
         raise LookupError(f"table {table!r} has no version {version}")
 
-    def vacuum(self, table: str, keep: Iterable[int], grace: timedelta, dry_run: bool) -> dict[str, int]:
-        """Remove the files that neither the newest version nor those in `keep` need, left-overs of killed writers too.
-
-        Files younger than `grace` (whole hours), or replaced since, stay: somebody may be writing or reading
-        them. Returns bytes by path inside the table; a dry run only tells. Delta's log is never shortened.
-        """
-        opened, folder = self.open(table), Path(self.path(table))
-        options: dict[str, Any] = {
-            "retention_hours": math.ceil(grace / timedelta(hours=1)),
-            "enforce_retention_duration": False,
-            "full": True,
-            "keep_versions": sorted(keep),
-        }
-        sizes = {path: _size(os.path.join(folder, unquote(path))) for path in opened.vacuum(dry_run=True, **options)}
-        sizes = {path: size for path, size in sizes.items() if size >= 0}
-        if sizes and not dry_run:
-            opened.vacuum(dry_run=False, post_commithook_properties=_KEEP_LOG, **options)
-        return sizes
-
-    def appended_files(self, table: str) -> int:
-        """Return how many data files a table has that grows by appends, 0 if it is partitioned."""
-        opened = self.open(table)
-        return 0 if opened.metadata().partition_columns else len(self._files(opened))
-
-    def compact(self, table: str) -> int:
-        """Put the many small files of a table that grew by appends into few; return how many it had.
-
-        No row changes and the table gets no new version; the small files stay until a vacuum finds them unused.
-        """
-        metrics = self.open(table).optimize.compact(post_commithook_properties=_KEEP_LOG)
-        return metrics["numFilesRemoved"]
-
-    def versions_with(self, table: str, paths: Iterable[str]) -> list[int]:
-        """Return the versions, still whole, that need any of the files `paths` (inside the table), oldest first."""
-        wanted, found = set(paths), list[int]()
-        for commit in reversed(self.history(table)) if wanted else []:
-            files = self._files(self.open(table, commit["version"]))
-            if wanted.intersection(files) and not self.lost(table, commit["version"]):
-                found.append(commit["version"])
-        return found
-
     def _only(self, table: str, partitions: Sequence[str]) -> str | None:
         """Return the predicate of a write that replaces these partitions; there is none for a table's first."""
         listed = ", ".join(f"'{name}'" for name in partitions)
@@ -269,7 +228,7 @@ class Lake:
     ) -> int:
         columns = frame.columns if isinstance(frame, pl.DataFrame) else frame.schema.names
         told, commit = commit_properties(partitions, metadata or {}, columns)
-        options: dict[str, Any] = {"commit_properties": told, "post_commithook_properties": _KEEP_LOG}
+        options: dict[str, Any] = {"commit_properties": told, "post_commithook_properties": KEEP_LOG}
         # A new column is null in the rows that were there before it.
         options["schema_mode"] = "overwrite" if mode == "overwrite" and predicate is None else "merge"
         if not self.exists(table):
@@ -297,18 +256,8 @@ class Lake:
             return newest["metadata"][ORDER] if newest else 0
         return self.read(table).select(pl.col(ORDER).max()).collect().item() or 0
 
-    def _lost(self, table: str, opened: DeltaTable) -> list[str]:
-        folder = self.path(table)  # joined as text: an audit table has thousands of files, and each verdict asks
-        return [
-            path for path, size in self._files(opened).items() if _size(os.path.join(folder, unquote(path))) != size
-        ]
-
-    def _files(self, opened: DeltaTable) -> dict[str, int]:
-        """Return the bytes of each data file of a version, by path inside the table."""
-        return dict(pl.DataFrame(opened.get_add_actions()).select("path", "size_bytes").iter_rows())
-
     def _refuse_lost(self, table: str, opened: DeltaTable, version: int | None) -> None:
-        lost = self._lost(table, opened)
+        lost = lost_files(self.path(table), opened)
         if not lost:
             return
         at = opened.version() if version is None else version
@@ -319,14 +268,6 @@ class Lake:
             f"removed them, or they are damaged; whole are the versions {whole[:10] or '(none)'}; read one of them, "
             f"restore {self.path(table)} from a copy, or materialize {table} again"
         )
-
-
-def _size(path: str) -> int:
-    """Return the size of a file in bytes, -1 if it is missing."""
-    try:
-        return os.stat(path).st_size
-    except FileNotFoundError:
-        return -1
 
 
 def _unwritable(table: str, path: str, error: Exception) -> str:

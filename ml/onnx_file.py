@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from ml.registry import ModelVersion
+    from ml.model_version import ModelVersion
 
 ONNX_SHA256 = "onnx_sha256"  # tag of a version: hash of the file that was proven equal to torch
 

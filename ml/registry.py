@@ -5,17 +5,16 @@ version is promoted (checks/) or what Triton serves (serving/). Two registries l
 that is global is how long MLflow tries a server.
 """
 
-import json
 import logging
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlparse
 
+from ml.model_version import PROVENANCE, ModelVersion
 from ml.onnx_file import PROOF_FILE, PROOF_SHA256, require_proof
 from ml.recording import DESCRIPTION_LENGTH, ONNX_FILE, OURS, Recording, as_text
 
@@ -23,57 +22,14 @@ if TYPE_CHECKING:
     from mlflow.tracking import MlflowClient
 
 CHAMPION, CHALLENGER, PREVIOUS = "champion", "challenger", "previous"
-TRAINING_SET_VERSION = "training_set_version"  # tag of a version: the Delta version it learned from
-RECIPE = "recipe"  # tag of a version: what decided what it learned, but for the rows (ModelSpec.recipe)
-THRESHOLD_TAG = "decision_threshold"  # tag of a version: the probability from which to act
 PARENT_RUN = "mlflow.parentRunId"  # MLflow's own tag, by which its page nests runs
 _CARD_BELOW = "\n\n---\n\n"  # in a version's description: the verdict above, the card below
-_PROVENANCE = "training_set_provenance"  # tag of a version: what its training set was made from, as JSON
 # MLflow tries a server that is down for minutes: 7 times, 120 s each. What is set outside stays.
 _PATIENCE = {
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2",
     "MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR": "1",
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "15",
 }
-
-
-@dataclass(frozen=True)
-class ModelVersion:
-    """A registered version: number, run, that run's last metrics, and the tags and aliases it bears."""
-
-    name: str
-    version: str
-    run_id: str
-    tags: dict[str, str]
-    metrics: dict[str, float]
-    aliases: tuple[str, ...]
-
-    @property
-    def training_set_version(self) -> int:
-        """The Delta version of the training set that it learned from. Raises LookupError if unrecorded."""
-        if TRAINING_SET_VERSION not in self.tags:
-            raise LookupError(
-                f"version {self.version} of model {self.name!r} bears no tag {TRAINING_SET_VERSION!r}; "
-                "register versions through ml.train"
-            )
-        return int(self.tags[TRAINING_SET_VERSION])
-
-    @property
-    def threshold(self) -> float | None:
-        """The probability from which one acts by the costs in its spec; None if it has none."""
-        told = self.tags.get(THRESHOLD_TAG, "")
-        return float(told) if told else None
-
-    @property
-    def source_tables(self) -> tuple[str, ...]:
-        """The published tables that its training set was made from. Raises LookupError if unrecorded."""
-        sources = json.loads(self.tags.get(_PROVENANCE, "{}")).get("sources")
-        if sources is None:
-            raise LookupError(
-                f"version {self.version} of model {self.name!r} does not say in its tag {_PROVENANCE!r} which tables "
-                "it learned from; register versions through ml.train, or take its alias away"
-            )
-        return tuple(sources)
 
 
 class Registry:
@@ -167,7 +123,7 @@ class Registry:
             if any(model.tags.get(key) == value for key, value in OURS.items()):
                 continue
             # Names from before the tag existed are known by what their versions bear.
-            if any(_PROVENANCE in version.tags for version in self.client.search_model_versions(f"name = '{name}'")):
+            if any(PROVENANCE in version.tags for version in self.client.search_model_versions(f"name = '{name}'")):
                 continue
             tags = ", ".join(f"{key}={value}" for key, value in OURS.items())
             raise LookupError(
@@ -257,31 +213,23 @@ class Registry:
         """Return the folder of all that a run keeps. Raises LookupError if it is on another machine."""
         return _local(self.client.get_run(run_id).info.artifact_uri).parent
 
-    def challenge(self, name: str, version: str) -> ModelVersion:
+    def challenge(self, name: str, version: str) -> None:
         """Give the version the alias challenger. Raises LookupError if it does not exist."""
-        self._entry(name, version)
-        self.client.set_registered_model_alias(name, CHALLENGER, version)
-        return self.version(name, version)
+        self.set_aliases(name, {CHALLENGER: version})
 
-    def end_challenge(self, name: str, version: str) -> None:
-        """Take the alias challenger from the version, if it bears it."""
-        if self.aliases(name).get(CHALLENGER) == version:
-            self.client.delete_registered_model_alias(name, CHALLENGER)
+    def set_aliases(self, name: str, wanted: Mapping[str, str | None]) -> None:
+        """Give each alias to its version, or take it away where that is None; other aliases stay.
 
-    def promote(self, name: str, version: str) -> ModelVersion:
-        """Make the version champion and the champion so far previous; it is no longer challenger.
-
-        Promoting the champion again changes nothing. Raises LookupError if the version does not exist.
+        Raises LookupError if a version does not exist; then nothing is changed.
         """
-        self._entry(name, version)
-        aliases = self.aliases(name)
-        old = aliases.get(CHAMPION)
-        if old is not None and old != version:
-            self.client.set_registered_model_alias(name, PREVIOUS, old)
-        if old != version:
-            self.client.set_registered_model_alias(name, CHAMPION, version)
-        self.end_challenge(name, version)
-        return self.version(name, version)
+        for version in filter(None, wanted.values()):
+            self._entry(name, version)
+        held = self.aliases(name)
+        for alias, version in wanted.items():
+            if version is not None and held.get(alias) != version:
+                self.client.set_registered_model_alias(name, alias, version)
+            elif version is None and alias in held:
+                self.client.delete_registered_model_alias(name, alias)
 
     def tag(self, version: ModelVersion, tags: Mapping[str, Any]) -> None:
         """Set tags of the version; values are kept as text, None is left out."""

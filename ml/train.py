@@ -71,7 +71,8 @@ def _train(arguments: argparse.Namespace, say: Callable[[str], None]) -> "Candid
     # The slow imports come after the checks that fail fast.
     from ml.candidate import assist, make_candidate
     from ml.device import choose_device
-    from ml.registry import RECIPE, Registry
+    from ml.model_version import RECIPE
+    from ml.registry import Registry
     from ml.world import joined
 
     arguments.out.mkdir(parents=True, exist_ok=True)
@@ -116,8 +117,8 @@ def _training_set(location: str, version: int) -> tuple["pl.LazyFrame", int, dic
 def _provenance(arguments: argparse.Namespace, recorded: Mapping[str, Any], rows: "pl.LazyFrame") -> dict[str, Any]:
     """Return what run and version bear as tags: where data, code and packages came from."""
     from ml.fingerprint import content_hash
+    from ml.model_version import TRAINING_SET_VERSION
     from ml.provenance import git_commit, lock_hash, versions
-    from ml.registry import TRAINING_SET_VERSION
     from ml.run_facts import origin
 
     commit, given = git_commit(), arguments.provenance or recorded

@@ -1,6 +1,6 @@
-"""What is asked and what is answered: a batch on its way from what is known of it to the answers of its requests.
+"""What is asked and what is answered: requests, and their answers from a batch that was scored.
 
-Runs in the serving environment. The way itself is in `router`.
+Scoring is in `scored`, the way of a batch in `router`. Runs in the serving environment.
 """
 
 import json
@@ -10,17 +10,16 @@ from typing import NamedTuple
 
 import numpy as np
 
-from serving.feeds import RequestColumns
-from serving.lineup import Lineup
 from serving.log_frames import ID_BYTES, NEVER
-from serving.online_features import NOT_READ, STATUSES, ViewArrays
-from serving.scorer import Features, Scorer
+from serving.online_features import NOT_READ, STATUSES
+from serving.scored import Scored
 
 
 class Request(NamedTuple):
     """One request: tensors [N, 1] by input name. A probe is not logged; `version` answers it, or the champion.
 
     `explain` asks for so many inputs that moved each answer most. `traceparent` is the span of who asks, in W3C's form.
+    `refused` says why it is not answered.
     """
 
     tensors: Mapping[str, np.ndarray]
@@ -28,14 +27,16 @@ class Request(NamedTuple):
     version: str = ""
     explain: int = 0
     traceparent: str = ""
+    refused: str = ""
 
 
 class Answer(NamedTuple):
     """The answer to one request of N rows.
 
     `value` [N, 1] is the plan's output, float32; `versions` and `variants` say which version gave each, and as what.
-    `degraded` [N] marks rows answered without some view, because reading took longer than the deadline or the store
-    was down. `status` says of each row, as a JSON object by view, whether its features were there, and why not.
+    `degraded` [N] marks rows answered without some view that their version reads, because reading took longer than the
+    deadline or the store was down. `status` says of each row, as a JSON object by view of the plan, whether its
+    features were there, and why not.
     `ages` [N, views] are seconds since the event of each view's row, NaN where there is none. `decision` [N]: whether
     the value reaches its version's threshold, None if they have none. `output` and `revision` are the plan's.
     """
@@ -53,65 +54,28 @@ class Answer(NamedTuple):
     explanation: list[str] | None = None
 
 
-class Known(NamedTuple):
-    """What a batch of N rows is answered from. `event_us` and `status` [views, N] are as in the log."""
-
-    lineup: Lineup
-    request: RequestColumns
-    reads: Mapping[str, ViewArrays]
-    ids: bytes
-    event_us: np.ndarray
-    status: np.ndarray
-    time_us: int
-
-    @property
-    def unread(self) -> bool:
-        """Whether no features were read at all."""
-        return self.status.size > 0 and bool((self.status == NOT_READ).all())
+def finish(scored: Scored, part: slice, explain: int = 0) -> Answer | Exception:
+    """Return the answer to the request whose rows are `part` of the batch, with so many inputs that moved it most."""
+    answer = _answer(scored, part)
+    if not explain or isinstance(answer, Exception):
+        return answer
+    try:
+        return answer._replace(explanation=_effects(scored, part, explain))
+    except Exception as error:  # one request's explanation must not spoil its batch
+        return error
 
 
-class By(NamedTuple):
-    """The values that one version gave to the rows `chosen`, bool [N] (None: to all)."""
-
-    scorer: Scorer
-    value: np.ndarray
-    features: Features | None
-    chosen: np.ndarray | None = None
-    failed: bool = False
-
-
-class Scored(NamedTuple):
-    """The answers [N] of a batch, each row's place in the lineup (None: the champion all), and who gave them."""
-
-    known: Known
-    value: np.ndarray
-    places: np.ndarray | None
-    by: list[By]
-    only: Scorer | None = None
-
-
-def by_version(known: Known, scorer: Scorer, chosen: np.ndarray | None = None) -> By:
-    """Have one version score the batch, or the rows `chosen`."""
-    features = scorer.features(known.reads, known.request.rows)
-    if known.unread:
-        value = scorer.score_unread(known.request, features, known.time_us / 1e6, chosen)
-    else:
-        value = scorer.score(known.request, features, chosen)
-    return By(scorer, value, features, chosen)
-
-
-def finish(scored: Scored, part: slice) -> Answer | Exception:
-    """Return the answer to the request whose rows are `part` of the batch."""
+def _answer(scored: Scored, part: slice) -> Answer | Exception:
     known, lineup, value = scored.known, scored.known.lineup, scored.value[part]
-    first = scored.only or lineup.champion
+    first = scored.first
     if not first.sound(value):
         return first.unsound(value)
     text = known.ids[ID_BYTES * part.start : ID_BYTES * part.stop].hex()
     ids = [text[place : place + 2 * ID_BYTES] for place in range(0, len(text), 2 * ID_BYTES)]
-    status = known.status[:, part]
+    status = scored.status[:, part]
     told = [_as_json(lineup.views, codes) for codes in zip(*status.tolist(), strict=True)] if lineup.views else []
-    events = known.event_us[:, part].T
-    ages = np.where(events == NEVER, np.nan, (known.time_us - events) / 1e6).astype(np.float32)
+    events = scored.event_us[:, part].T
+    ages = np.where(events == NEVER, np.nan, (known.reads.time_us - events) / 1e6).astype(np.float32)
     scorers = [first] * len(ids)
     if scored.places is not None:
         scorers = [lineup.scorers[place] for place in scored.places[part].tolist()]
@@ -130,6 +94,21 @@ def finish(scored: Scored, part: slice) -> Answer | Exception:
         lineup.plan.output,
         lineup.plan.revision,
     )
+
+
+def _effects(scored: Scored, part: slice, top: int) -> list[str]:
+    """Return of each row of a request what moved its answer; nothing of rows whose features were not read."""
+    told = ["{}"] * (part.stop - part.start)
+    asked = np.zeros(len(scored.value), dtype=bool)
+    asked[part] = True
+    for by in scored.by:
+        chosen = by.rows(asked)
+        if by.failed or by.features is None or by.read is None or by.read.unread or not chosen.any():
+            continue
+        texts = by.scorer.explain(scored.known.request, by.features, chosen, top)
+        for place, text in zip(np.flatnonzero(chosen[part]).tolist(), texts, strict=True):
+            told[place] = text
+    return told
 
 
 @lru_cache(maxsize=4096)

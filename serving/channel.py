@@ -9,6 +9,7 @@ from tritonclient.grpc import InferenceServerClient, InferenceServerClientPlugin
 from tritonclient.utils import InferenceServerException
 
 from serving.credentials import CONTROL_KEY, OPEN, Credentials
+from serving.probing import REFUSED
 
 _LARGEST = 64 * 2**20  # a full batch of longest texts in 250 inputs
 _RESTRICTED = "This protocol is restricted"
@@ -68,7 +69,7 @@ def _translated(error: InferenceServerException, url: str, model: str, timeout: 
     status = str(error.status()).removeprefix("StatusCode.")
     message = str(error.message()).partition("\n\nAt:")[0]  # without the stub's stack
     message = message.removeprefix("[request id: <id_unknown>] ")
-    if _RESTRICTED in message:
+    if _RESTRICTED in message or REFUSED in message:
         return _refused(url, message)
     if any(reason in message for reason in _NOT_SCORED):
         return BusyError(f"model {model!r} at {url} is busy: {message}; the request was not scored, ask again later")
@@ -88,7 +89,9 @@ def _translated(error: InferenceServerException, url: str, model: str, timeout: 
 
 def _refused(url: str, message: str) -> PermissionError:
     # Triton's message names the header that it misses, never the value.
-    if f"-{CONTROL_KEY}'" in message:
+    if REFUSED in message:
+        remedy = f"{REFUSED} that started it"
+    elif f"-{CONTROL_KEY}'" in message:
         remedy = "the control API needs the secret of the serving home that started it"
     else:
         remedy = "it needs another token: --token-file, token= or HEADWATER_SERVING_TOKEN_FILE"

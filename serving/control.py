@@ -12,7 +12,7 @@ from tritonclient.grpc import InferInput
 from ml.settings import Settings
 from serving.channel import open_channel, translated
 from serving.credentials import of_control
-from serving.plan import PROBE
+from serving.probing import probing
 
 LOAD_SECONDS = 60.0
 CALL_SECONDS = 5.0
@@ -30,7 +30,9 @@ class Control:
 
     def __init__(self, settings: Settings) -> None:
         self.url = f"127.0.0.1:{settings.triton_grpc_port}"
-        self._triton = open_channel(self.url, of_control(settings))
+        shown = of_control(settings)
+        self._probing = probing(shown.control or "")
+        self._triton = open_channel(self.url, shown)
 
     def live(self, timeout: float = CALL_SECONDS) -> bool:
         """Whether the server answers within `timeout` seconds."""
@@ -70,7 +72,7 @@ class Control:
         with translated(self.url, model, timeout):
             metadata = self._triton.get_model_metadata(model, client_timeout=timeout)
             inputs = [_missing(field.name, field.datatype) for field in metadata.inputs]
-            result = self._triton.infer(model, inputs, parameters={PROBE: True}, client_timeout=timeout)
+            result = self._triton.infer(model, inputs, parameters=self._probing, client_timeout=timeout)
         version, revision = result.as_numpy("model_version"), result.as_numpy("plan_revision")
         if version is None or version.size != 1 or revision is None:
             raise RuntimeError(

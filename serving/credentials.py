@@ -12,6 +12,7 @@ from pathlib import Path
 import grpc
 
 from ml.settings import Settings
+from serving.probing import SECRET_FILE
 
 TOKEN_KEY = "token"
 CONTROL_KEY = "control"
@@ -107,4 +108,4 @@ def read_bytes(path: Path) -> bytes:
 
 
 def _secret_file(settings: Settings) -> Path:
-    return settings.serving_home / "server" / "control.secret"
+    return settings.serving_home / SECRET_FILE

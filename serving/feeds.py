@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ml.packed import Key, Value
-from serving.plan import InputKind, Plan, Version
+from serving.plan import InputKind, Plan, Version, View
 
 ONNX_TYPES: dict[InputKind, str] = {
     "numeric": "tensor(float)",
@@ -62,10 +62,10 @@ def joined(requests: Sequence[RequestColumns]) -> RequestColumns:
     return RequestColumns(sum(r.rows for r in requests), texts, numbers)
 
 
-def key_columns(plan: Plan, request: RequestColumns) -> dict[str, Sequence[Key]]:
-    """Return the join keys of all views as columns [N]; numbers are whole (`request_columns` saw to it)."""
+def key_columns(views: Sequence[View], request: RequestColumns) -> dict[str, Sequence[Key]]:
+    """Return the join keys of views as columns [N]; numbers are whole (`request_columns` saw to it)."""
     columns: dict[str, Sequence[Key]] = {}
-    for key in (key for view in plan.views for key in view.join_keys):
+    for key in (key for view in views for key in view.join_keys):
         if key.name not in columns:
             columns[key.name] = request.texts[key.name] if key.kind == "string" else _whole(request.numbers[key.name])
     return columns

@@ -3,11 +3,10 @@
 Under the serving home: artifacts/<model>/<version>/model.onnx; plans/<model>/<revision>.json; refused/ (plans that
 failed, with the reason); deployed/<model>.json, the pointer that routers watch; models/<model>/ (Triton's), whose
 configuration most plans share: only one of other inputs, outputs or processes gets a revision there. Everything appears
-by rename. Talking to Triton is in `control`, to routers in `router_states`, deciding in `rollout`.
+by rename. The configuration is in `triton_config`, talking to Triton in `control`, to routers in `router_states`.
 """
 
 import fcntl
-import hashlib
 import json
 import os
 import shutil
@@ -19,18 +18,11 @@ from typing import Any
 
 from serving.compiled import compile_graph
 from serving.defaults import FILE as DEFAULTS
-from serving.plan import MAX_BATCH, Plan, load_plan
+from serving.plan import Plan
+from serving.plan_json import load_plan
+from serving.triton_config import config_pbtxt
 
 _MODEL = '"""A deployed revision."""\n\nfrom serving.triton_model import TritonPythonModel as TritonPythonModel\n'
-_OUTPUTS = {
-    "decision": "TYPE_BOOL",
-    "model_version": "TYPE_STRING",
-    "variant": "TYPE_STRING",
-    "prediction_id": "TYPE_STRING",
-    "degraded": "TYPE_BOOL",
-    "feature_status": "TYPE_STRING",
-    "explanation": "TYPE_STRING",
-}
 
 
 class ModelRepository:
@@ -236,58 +228,6 @@ class ModelRepository:
         except BaseException:
             shutil.rmtree(folder, ignore_errors=True)
             raise
-
-
-def config_pbtxt(plan: Plan) -> str:
-    """Return Triton's configuration of the model: its processes, dynamic batching, the newest revision only."""
-    types = {"BYTES": "TYPE_STRING", "FP64": "TYPE_FP64"}
-    inputs = [_tensor(field.name, types[field.dtype]) for field in plan.request]
-    outputs = [_tensor(name, dtype) for name, dtype in {plan.output: "TYPE_FP32", **_OUTPUTS}.items()]
-    outputs.append(_tensor("plan_revision", "TYPE_INT64"))
-    if not plan.decides:
-        outputs.remove(_tensor("decision", _OUTPUTS["decision"]))
-    if plan.views:
-        outputs.append(_tensor("feature_age_seconds", "TYPE_FP32", -1))  # one a view of the plan at work
-    return "\n".join(
-        [
-            f'name: "{plan.model}"',
-            'backend: "python"',
-            f"max_batch_size: {MAX_BATCH}",
-            f"input [\n{_joined(inputs)}\n]",
-            f"output [\n{_joined(outputs)}\n]",
-            f"instance_group [ {{ count: {plan.processes}, kind: KIND_CPU }} ]",
-            f"dynamic_batching {{ {_queue(plan)} }}",
-            "version_policy { latest { num_versions: 1 } }",
-            "",
-        ]
-    )
-
-
-def configuration_of(plan: Plan) -> str:
-    """Return what tells the plan's configuration from others."""
-    return hashlib.sha256(config_pbtxt(plan).encode()).hexdigest()[:16]
-
-
-def _queue(plan: Plan) -> str:
-    """Bound how many wait and for how long; a request may ask for less (`timeout`), as its caller does not wait on.
-
-    Only where that is asked for: with any such policy the batcher of Triton 24.10 now and then sleeps half a second
-    though a request waits, if the model has one process (measured; with two it was not seen).
-    """
-    if not plan.max_queue:
-        return ""
-    return (
-        f"default_queue_policy {{ timeout_action: REJECT, default_timeout_microseconds: {plan.max_wait_ms * 1000}, "
-        f"allow_timeout_override: true, max_queue_size: {plan.max_queue} }}"
-    )
-
-
-def _tensor(name: str, dtype: str, size: int = 1) -> str:
-    return f'  {{ name: "{name}", data_type: {dtype}, dims: [ {size} ] }}'
-
-
-def _joined(tensors: list[str]) -> str:
-    return ",\n".join(tensors)
 
 
 def _numbers(folder: Path, suffix: str = "") -> list[int]:

@@ -17,9 +17,9 @@ from ml.packed import Columns, Key, Layout, Value, encode_keys, layout_of
 from serving.log_frames import NEVER
 from serving.plan import View
 
-Status = Literal["present", "not_found", "outside_max_age", "never_written", "not_read"]
+Status = Literal["present", "not_found", "outside_max_age", "never_written", "not_read", "not_needed"]
 STATUSES: tuple[Status, ...] = get_args(Status)  # the prediction log keeps their places
-NOT_READ = STATUSES.index("not_read")
+NOT_READ, NOT_NEEDED = STATUSES.index("not_read"), STATUSES.index("not_needed")
 
 _CODES: dict[Status, int] = {status: code for code, status in enumerate(STATUSES)}
 _MOST_CACHED = 500_000  # rows; at about 150 bytes each, 75 MB
@@ -38,7 +38,8 @@ class ViewRows(NamedTuple):
     - `not_found`: the view has no row of this entity, a join key is missing, or the row is from after now;
     - `outside_max_age`: its row is older than the view's ttl;
     - `never_written`: the view has no rows at all in the store;
-    - `not_read`: the deadline passed, or the store was down.
+    - `not_read`: the deadline passed, or the store was down;
+    - `not_needed`: the version that answers does not read the view (said by `scored`, not here).
     """
 
     values: Sequence[Sequence[Value]]

@@ -1,25 +1,21 @@
-"""The deployed plan: all that the router needs to answer for one model, as data, kept as a JSON file.
+"""The deployed plan: all that the router needs to answer for one model, as data.
 
-Runs in the serving environment. Making a plan from a ModelSpec is in `build_plan`; keeping plans is in
-`model_repository`; which row goes to which version is in `assignment`.
+Runs in the serving environment. Reading a plan from its file is in `plan_json`, making one from a ModelSpec in
+`build_plan`, keeping plans in `model_repository`; which row goes to which version is in `assignment`.
 """
 
 import dataclasses
 import json
 import re
-import types
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import cache, lru_cache
-from pathlib import Path
-from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
+from typing import Literal
 
 from ml.packed import Field
 from serving.log_frames import LogSchema
 
 MAX_BATCH = 256  # rows that one request may hold
-PROBE = "headwater_probe"  # request parameter: do not log; the champion answers, or the version that it names
 EXPLAIN = "headwater_explain"  # request parameter: say which inputs moved each answer most, so many
 TRACEPARENT = "headwater_traceparent"  # request parameter: the span of who asks, as in W3C's header traceparent
 
@@ -166,6 +162,11 @@ class Plan:
         """Return the arm of a version, None if the plan does not name it."""
         return next((arm for arm in self.lineup if arm.version.version == version), None)
 
+    def views_of(self, version: Version) -> tuple[View, ...]:
+        """Return the views that a version reads, in the plan's order."""
+        read = {wanted.view for wanted in version.inputs}
+        return tuple(view for view in self.views if view.name in read)
+
     def log_schema(self, arm: Arm | None = None, answered: bool = True) -> LogSchema:
         """Return what the prediction log keeps of an arm's rows (default: the champion's)."""
         arm = self.lineup[0] if arm is None else arm
@@ -177,7 +178,7 @@ class Plan:
             revision=self.revision,
             model_version=arm.version.version,
             output=self.output,
-            views=tuple(view.name for view in self.views),
+            views=tuple(view.name for view in self.views_of(arm.version)),
             numbers=tuple((r.name, "int" if r.name in whole else "float") for r in self.request if r.dtype == "FP64"),
             texts=tuple(r.name for r in self.request if r.dtype == "BYTES"),
             features=tuple((name, kind) for name, kind in features if kind != "string"),
@@ -185,33 +186,6 @@ class Plan:
             variant=arm.variant,
             answered=answered,
         )
-
-
-def parse_plan(text: str) -> Plan:
-    """Read a plan from JSON text. Raises ValueError naming the missing, unknown or wrongly typed field."""
-    try:
-        data = json.loads(text)
-    except ValueError as error:
-        raise ValueError(f"plan is not JSON: {error}") from error
-    if isinstance(data, dict):
-        _of_before(data)
-    return _decode(Plan, data, "plan")
-
-
-def load_plan(path: Path) -> Plan:
-    """Read plan.json. Raises ValueError that names the file and the field."""
-    try:
-        return parse_plan(path.read_text())
-    except (OSError, ValueError) as error:
-        raise ValueError(f"{path} holds no valid plan: {error}; deploy the model again") from error
-
-
-def _of_before(data: dict[str, Any]) -> None:
-    """Read a plan of before: one could switch the log off, and there was one version, whose inputs were the plan's."""
-    data.pop("log", None)
-    champion = data.get("champion")
-    if "inputs" in data and isinstance(champion, dict):
-        champion.setdefault("inputs", data.pop("inputs"))
 
 
 def _problems(plan: Plan) -> Iterator[str]:
@@ -263,59 +237,3 @@ def _repeated(names: list[str]) -> Iterator[str]:
     for name, times in Counter(names).items():
         if times > 1:
             yield f"{name!r} is named more than once"
-
-
-def _decode(hint: Any, value: Any, where: str) -> Any:
-    if dataclasses.is_dataclass(hint):
-        return _decode_dataclass(hint, value, where)
-    if hint is Field:
-        pair = _decode(tuple[str, ...], value, where)
-        if len(pair) != 2:
-            raise ValueError(f"{where} is {value!r}; it must be a pair of name and kind")
-        return Field(pair[0], _decode(get_type_hints(Field)["kind"], pair[1], where))
-    origin, arguments = get_origin(hint), get_args(hint)
-    if origin is tuple:
-        if not isinstance(value, list):
-            raise ValueError(f"{where} is {value!r}; it must be a list")
-        if arguments[0] is Input and not where.startswith("inputs"):
-            return _inputs(json.dumps(value), "inputs")
-        return tuple(_decode(arguments[0], item, f"{where}[{index}]") for index, item in enumerate(value))
-    if origin is Literal:
-        accepted = value in arguments
-    elif origin in (Union, types.UnionType):
-        accepted = isinstance(value, arguments)
-    else:
-        accepted = isinstance(value, (int, float) if hint is float else hint) and isinstance(value, bool) == (
-            hint is bool
-        )
-    if not accepted:
-        raise ValueError(
-            f"{where} is {value!r}; it must be {getattr(hint, '__name__', None) if origin is None else hint}"
-        )
-    return value
-
-
-@cache
-def _fields(hint: Any) -> tuple[dict[str, Any], frozenset[str]]:
-    """Return the types of a dataclass's fields, and the names of those that have no default."""
-    needed = frozenset(f.name for f in dataclasses.fields(hint) if f.default is dataclasses.MISSING)
-    return get_type_hints(hint), needed
-
-
-@lru_cache(maxsize=256)
-def _inputs(text: str, where: str) -> tuple[Input, ...]:
-    """Decode a version's inputs; the versions of a plan mostly have the same."""
-    found: tuple[Input, ...] = _decode(tuple[Input, ...], json.loads(text), where)
-    return found
-
-
-def _decode_dataclass(hint: Any, value: Any, where: str) -> Any:
-    if not isinstance(value, dict):
-        raise ValueError(f"{where} is {value!r}; it must be an object")
-    hints, needed = _fields(hint)
-    missing, unknown = sorted(needed - value.keys()), sorted(value.keys() - hints.keys())
-    if missing or unknown:
-        raise ValueError(f"{where} lacks {missing} and has unknown {unknown}")
-    return hint(
-        **{name: _decode(kind, value[name], f"{where}.{name}") for name, kind in hints.items() if name in value}
-    )

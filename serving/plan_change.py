@@ -11,10 +11,11 @@ from contextlib import contextmanager
 from ml.clock import open_clock
 from ml.settings import Settings
 from serving.control import Control
-from serving.model_repository import ModelRepository, configuration_of
+from serving.model_repository import ModelRepository
 from serving.own_model import backend_of, write_own
 from serving.plan import Arm, Change, Plan, View
 from serving.router_states import await_revision
+from serving.triton_config import configuration_of
 from serving.triton_files import triton_home
 
 
@@ -138,8 +139,8 @@ def unload_own(control: Control, repository: ModelRepository, model: str) -> Non
 
 def _read(plan: Plan) -> tuple[View, ...]:
     """Return the views that some version reads."""
-    read = {wanted.view for arm in plan.lineup for wanted in arm.version.inputs}
-    return tuple(view for view in plan.views if view.name in read)
+    read = {view for arm in plan.lineup for view in plan.views_of(arm.version)}
+    return tuple(view for view in plan.views if view in read)
 
 
 @contextmanager

@@ -7,10 +7,11 @@ import threading
 from contextlib import suppress
 from pathlib import Path
 
-from serving.model_repository import ModelRepository, configuration_of
+from serving.model_repository import ModelRepository
 from serving.router import Router
 from serving.router_states import BEAT_SECONDS, RouterState, StateFile
 from serving.scorer import Call
+from serving.triton_config import configuration_of
 
 LOOK_SECONDS = 0.05
 

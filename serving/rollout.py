@@ -61,27 +61,14 @@ class Newcomer:
     defaults: "Mapping[str, Any] | None" = None
 
 
-def deploy(
-    spec: ModelSpec,
-    version: str,
-    onnx: Path,
-    views: "Sequence[FeatureView]",
-    settings: Settings,
-    rows: "Sequence[Mapping[str, Any]]" = (),
-    measured: Callable[[Latency], None] = lambda latency: None,
-    threshold: float | None = None,
-    by: str = "",
-    why: str = "",
-    defaults: "Mapping[str, Any] | None" = None,
-) -> Plan:
-    """Make `version` of the model, whose graph is `onnx`, the champion and return the plan; see Newcomer and `begin`.
+def deploy(newcomer: Newcomer, settings: Settings, by: str = "", why: str = "") -> Plan:
+    """Make a version the champion and return the plan; see `begin`.
 
     The champion so far stays open as previous; canary, challenger and shadows end. Raises ConnectionError if Triton
     does not run, LookupError or ValueError if spec, views and file do not fit together, DeploymentError if Triton or a
     router refuses the plan, or it does not answer, or its p99 is above spec.serving.slo.p99_ms.
     """
-    newcomer = Newcomer(spec, version, onnx, views, threshold, rows, measured, defaults)
-    with changing(spec.name, settings, by, why) as change:
+    with changing(newcomer.spec.name, settings, by, why) as change:
         wanted = _wanted(newcomer, settings)
         old = change.old
         trial = None if old is None else beside(old, Arm("candidate", wanted.champion), wanted)
@@ -165,9 +152,9 @@ def rollback(
 
 
 def record_rollback(name: str, settings: Settings, left: str, actor: str) -> None:
-    """Let registry and gates follow a rollback from version `left`: aliases move, and `left` fails its gate.
+    """Let the gates follow a rollback from version `left`: it fails its own, so that nothing deploys it by itself.
 
-    So nothing deploys `left` again by itself. Does nothing for a model that the registry does not know.
+    Does nothing for a model that the registry does not know.
     """
     from ml.clock import open_clock
     from ml.lake import Lake
@@ -181,7 +168,6 @@ def record_rollback(name: str, settings: Settings, left: str, actor: str) -> Non
     reason = {"summary": f"rolled back to version {plan.champion.version}", LEFT_SERVICE: True}
     verdict = Verdict(f"{name}/model", int(left), "promotion", False, evidence=reason, actor=actor)
     Verdicts(Lake(settings.lake), open_clock(settings.clock_file)).record([verdict])
-    registry.promote(name, plan.champion.version)
     told = {"verdict": "refused", "verdict_reasons": f"{reason['summary']} by {actor}", "verdict_run": ""}
     for version in (v for v in registry.versions(name) if v.version == left):
         registry.tag(version, told)

@@ -8,31 +8,29 @@ batches (`swap`). What Triton's Python backend wants of us is in `triton_model`;
 import os
 import sys
 import time
-from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime, timedelta
+from collections.abc import Sequence
+from datetime import datetime
 from functools import partial
 from pathlib import Path
 
 import numpy as np
 
 from ml.clock import Clock, ReplayClock, open_clock
-from ml.online_rows import OnlineStoreError
-from ml.packed import Key
-from serving.answer import Answer, By, Known, Request, Scored, by_version, finish
-from serving.breaker import Breaker
+from serving.answer import Answer, Request, finish
 from serving.explanation import MOST_ROWS
-from serving.feeds import RequestColumns, RequestError, joined, key_columns, request_columns
+from serving.feeds import RequestColumns, RequestError, joined, request_columns
 from serving.lineup import Lineup
-from serving.log_frames import ID_BYTES, Batch, LogSchema, encode
-from serving.online_features import NOT_READ, ViewArrays
+from serving.log_frames import ID_BYTES, LogSchema
+from serving.logged import frame_of
 from serving.plan import ANSWERING, EXPLAIN, Plan
 from serving.prediction_log import PredictionLog
-from serving.scorer import Call, Scorer
+from serving.reader import Need
+from serving.reads import Reads
+from serving.scored import By, Known, Scored, by_version, score_all, score_by
+from serving.scorer import Call
 from serving.seen import Levels, Seen, Watcher
 from serving.sessions import Sessions
 from serving.shadow import Shadows
-
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 class Router:
@@ -45,14 +43,11 @@ class Router:
         """
         self._sessions, self._call = Sessions(plan.sessions_mb * 2**20), call
         self._lineup = Lineup(plan, self._sessions, None, call)
-        self._retired: list[Lineup] = []
-        self._store_trouble = self._version_trouble = ""
-        self._breaker = Breaker()
+        self._version_trouble = ""
         self._clock: Clock = open_clock(Path(plan.clock_file))
         self.log = PredictionLog(Path(plan.prediction_log), f"{plan.revision:06d}", _schemas(self._lineup))
         self._shadows = Shadows()
         self.watchers: list[Watcher] = []
-        self._seen = Seen(())
 
     @property
     def plan(self) -> Plan:
@@ -86,17 +81,28 @@ class Router:
             raise
         self.log.declare(_schemas(lineup))
         self._sessions.budget = plan.sessions_mb * 2**20
-        self._lineup = lineup
-        self._retired.append(before)
+        self._lineup = lineup  # what the one before had open goes with the last batch that it answers
         self._sessions.forget([*lineup.files(), *before.files()])
 
     def answer(self, requests: Sequence[Request]) -> list[Answer | Exception]:
-        """Return an answer or the error for each request; one bad request does not spoil its batch. One thread only."""
-        seen = self._seen = Seen(requests)
+        """Return an answer or the error for each request; one bad request does not spoil its batch."""
+        seen = Seen(requests)
         seen.answers = self._answer(requests, seen)
         for watcher in self.watchers:
             watcher.answered(seen)
         return list(seen.answers)
+
+    def waits_for(self, request: Request) -> frozenset[Need]:
+        """Return what an answer waits for, by other views than all the others'; empty: it may be answered with them."""
+        lineup = self._lineup
+        if lineup.alike or (len(lineup.needs) == 1 and not request.probe):
+            return frozenset()
+        if request.probe:
+            scorer = lineup.of_version(request.version) if request.version else lineup.champion
+            needs = frozenset() if scorer is None else frozenset([scorer.need])
+        else:
+            needs = self._needs(lineup, request)
+        return frozenset() if needs == lineup.needs and len(needs) == 1 else needs
 
     def levels(self) -> Levels:
         """Return what is true at the moment, for those who watch."""
@@ -114,14 +120,14 @@ class Router:
         )
 
     def _answer(self, requests: Sequence[Request], seen: Seen) -> list[Answer | Exception]:
-        lineup = self._current()
+        lineup = self._lineup
         parsed = [self._parsed(lineup, request) for request in requests]
         asked = [columns for columns in parsed if isinstance(columns, RequestColumns)]
         seen.lap("parse")
         if not asked:
             return [columns for columns in parsed if isinstance(columns, (Answer, Exception))]
         try:
-            scored = self._score(lineup, joined(asked))
+            scored = self._score(lineup, joined(asked), seen)
         except Exception as error:
             return [error if isinstance(columns, RequestColumns) else columns for columns in parsed]
         seen.lap("score")
@@ -133,7 +139,7 @@ class Router:
                 answers.append(columns)
                 continue
             part = slice(start, start := start + columns.rows)
-            answers.append(self._explained(scored, part, request, finish(scored, part)))
+            answers.append(finish(scored, part, request.explain))
             logged[part] = not isinstance(answers[-1], Exception)
         seen.lap("answer")
         seen.scored, seen.logged = scored, logged
@@ -145,25 +151,14 @@ class Router:
         """Write out the log and close the online store."""
         self._shadows.close()
         self.log.close()
-        self._lineup.features.close()
-
-    def _current(self) -> Lineup:
-        """Return the lineup that answers this batch, and close what lineups before it had for themselves."""
-        lineup = self._lineup
-        while self._retired and lineup is self._lineup:
-            self._close_unshared(self._retired.pop(), lineup)
-        return lineup
-
-    def _close_unshared(self, lineup: Lineup, other: Lineup) -> None:
-        if lineup.features is not other.features:
-            lineup.features.close()
+        self._lineup.close()
 
     def _try(self, lineup: Lineup) -> None:
         """Score one row in which everything is missing with every version that may answer one."""
         request = request_columns(lineup.plan, self._missing(lineup.plan))
-        reads = lineup.features.unread_arrays(request.rows)
         for scorer in lineup.scorers:
             if scorer.arm.variant not in ("previous", "candidate") and not scorer.called:
+                reads = lineup.reader(scorer).unread(request.rows).arrays
                 value = scorer.score(request, scorer.features(reads, request.rows))
                 if not scorer.sound(value):
                     raise scorer.unsound(value)
@@ -174,8 +169,19 @@ class Router:
             for field in (plan or self.plan).request
         }
 
+    def _needs(self, lineup: Lineup, request: Request) -> frozenset[Need]:
+        """Return the needs of the versions that a request's rows go to; none of a request that is in error."""
+        try:
+            places = lineup.assignment.answering(request_columns(lineup.plan, request.tensors))
+        except RequestError:
+            return frozenset()
+        chosen = [lineup.champion] if places is None else [lineup.scorers[place] for place in np.unique(places)]
+        return frozenset(scorer.need for scorer in chosen)
+
     def _parsed(self, lineup: Lineup, request: Request) -> RequestColumns | Answer | Exception:
         """Return a request's columns, or what is its own: the error, or the answer to a probe."""
+        if request.refused:
+            return RequestError(request.refused)
         try:
             columns = request_columns(lineup.plan, request.tensors)
         except RequestError as error:
@@ -191,165 +197,68 @@ class Router:
             named = ", ".join(s.version.version for s in lineup.scorers[:20])
             return RequestError(f"the plan of {lineup.plan.model!r} names no version {request.version!r}, but {named}")
         try:
-            scored, all_rows = self._score(lineup, columns, scorer), slice(0, columns.rows)
-            return self._explained(scored, all_rows, request, finish(scored, all_rows))
+            return finish(score_by(self._known(lineup, columns), scorer), slice(0, columns.rows), request.explain)
         except Exception as error:
             return error
 
-    def _explained(
-        self, scored: Scored, part: slice, request: Request, answer: Answer | Exception
-    ) -> Answer | Exception:
-        """Add to an answer what moved it, where that is asked for."""
-        if not request.explain or isinstance(answer, Exception):
-            return answer
-        try:
-            return answer._replace(explanation=self._effects(scored, part, request.explain))
-        except Exception as error:  # one request's explanation must not spoil its batch
-            return error
-
-    def _effects(self, scored: Scored, part: slice, top: int) -> list[str]:
-        """Return of each row of a request what moved its answer; nothing of rows whose features were not read."""
-        told = ["{}"] * (part.stop - part.start)
-        if scored.known.unread:
-            return told
+    def _score(self, lineup: Lineup, request: RequestColumns, seen: Seen) -> Scored:
+        places = lineup.assignment.answering(request)
+        known = self._known(lineup, request)
+        known.reads.read([lineup.champion] if places is None else [lineup.scorers[p] for p in np.unique(places)])
+        seen.lap("read")
+        scored = score_all(known, places)
         for by in scored.by:
-            chosen = np.zeros(len(scored.value), dtype=bool)
-            chosen[part] = True
-            chosen &= True if by.chosen is None else by.chosen
-            if by.failed or by.features is None or not chosen.any():
-                continue
-            texts = by.scorer.explain(scored.known.request, by.features, chosen, top)
-            for place, text in zip(np.flatnonzero(chosen[part]).tolist(), texts, strict=True):
-                told[place] = text
-        return told
+            self._tell_version(by)
+        return scored
 
-    def _score(self, lineup: Lineup, request: RequestColumns, only: Scorer | None = None) -> "Scored":
-        now = self._now()
-        reads = self._read(lineup, key_columns(lineup.plan, request), now, request.rows)
-        self._seen.lap("read")
-        ids = os.urandom(ID_BYTES * request.rows)
-        status = _stacked([reads[view].status for view in lineup.views], request.rows, np.uint8)
-        event_us = _stacked([reads[view].event_us for view in lineup.views], request.rows, np.int64)
-        time_us = (now - _EPOCH) // timedelta(microseconds=1)
-        known = Known(lineup, request, reads, ids, event_us, status, time_us)
-        if only is not None:
-            by = by_version(known, only)
-            return Scored(known, by.value, None, [by], only)
-        return self._by_all(known, lineup.assignment.answering(request))
+    def _known(self, lineup: Lineup, request: RequestColumns) -> Known:
+        return Known(lineup, request, Reads(lineup, request, self._now()), os.urandom(ID_BYTES * request.rows))
 
-    def _by_all(self, known: "Known", places: np.ndarray | None) -> "Scored":
-        """Score each row by its version; those of one beside the champion that fails, by the champion."""
-        lineup = known.lineup
-        if places is None:
-            by = by_version(known, lineup.champion)
-            return Scored(known, by.value, None, [by])
-        value = np.full(known.request.rows, np.nan, dtype=np.float32)
-        found: list[By] = []
-        for place in np.unique(places[places > 0]).tolist():
-            chosen, scorer, bad = places == place, lineup.scorers[place], None
-            try:
-                by = by_version(known, scorer, chosen)
-                sound = scorer.sound_rows(by.value)
-                bad = None if sound.all() else scorer.unsound(by.value[~sound][:1])
-            except Exception as error:
-                by, bad = By(scorer, np.full(int(chosen.sum()), np.nan), None, chosen), error
-                sound = np.zeros(len(by.value), dtype=bool)
-            self._tell_version(scorer, bad)
-            value[chosen] = by.value
-            for part, failed in ((sound, False), (~sound, True)):
-                if part.any():
-                    mine = np.zeros_like(chosen)
-                    mine[np.flatnonzero(chosen)[part]] = True
-                    found.append(by._replace(value=by.value[part], chosen=mine, failed=failed))
-                    places = np.where(mine & failed, 0, places)
-        if (chosen := places == 0).any():
-            found.append(by_version(known, lineup.champion, chosen))
-            value[chosen] = found[-1].value
-        return Scored(known, value, places, found)
-
-    def _tell_version(self, scorer: Scorer, bad: Exception | None) -> None:
+    def _tell_version(self, by: By) -> None:
         """Say once that a version fails, and that the champion answers in its place."""
-        told = "" if bad is None else f"{scorer.arm.variant} {scorer.version.version}: {bad}; the champion answers"
-        if told and told != self._version_trouble:
+        if by.failed is None:
+            return
+        told = f"{by.scorer.arm.variant} {by.scorer.version.version}: {by.failed}; the champion answers"
+        if told != self._version_trouble:
             print(f"model {self.plan.model!r}: {told}", file=sys.stderr, flush=True)
-        self._version_trouble = told or self._version_trouble
+        self._version_trouble = told
 
-    def _read(
-        self, lineup: Lineup, keys: Mapping[str, Sequence[Key]], now: datetime, size: int
-    ) -> Mapping[str, ViewArrays]:
-        """Read the features, or go without them while the store is down; say once that it is, and that it is back."""
-        if not keys:
-            return {}
-        if self._breaker.open:
-            return lineup.features.unread_arrays(size)
-        trouble = ""
-        try:
-            reads = lineup.features.arrays(keys, now, time.perf_counter() + lineup.plan.deadline_ms / 1000)
-            if reads[lineup.views[0]].status[0] == NOT_READ:
-                trouble = f"it did not answer within {lineup.plan.deadline_ms} ms"
-        except OnlineStoreError as error:
-            reads, trouble = lineup.features.unread_arrays(size), str(error)
-        self._breaker.record(not trouble)
-        if bool(trouble) != bool(self._store_trouble):
-            text = f"answers go without features: {trouble}" if trouble else "the online store is read again"
-            print(f"model {lineup.plan.model!r}: {text}", file=sys.stderr, flush=True)
-        self._store_trouble = trouble
-        return reads
-
-    def _log(self, scored: "Scored", logged: np.ndarray, started: float) -> None:
+    def _log(self, scored: Scored, logged: np.ndarray, started: float) -> None:
         """Keep what was answered, and what it was answered from; have the shadows do their part later."""
         if not logged.any():
             return
         taken_us = round((time.perf_counter() - started) * 1e6)
         for by in scored.by:
-            self._keep(scored.known, by, logged, taken_us, not by.failed)
+            self._keep(scored.known, by, by.rows(logged), taken_us, not by.failed)
         for place, drawn in scored.known.lineup.assignment.shadows(scored.known.request):
             if (chosen := drawn & logged).any():
                 self._shadows.put(partial(self._shadow, scored.known, place, chosen))
 
-    def _shadow(self, known: "Known", place: int, chosen: np.ndarray) -> None:
+    def _shadow(self, known: Known, place: int, chosen: np.ndarray) -> None:
+        """Score rows by a shadow; what it reads beside those that answered, it reads here, as of now."""
         started, scorer, rows = time.perf_counter(), known.lineup.scorers[place], int(chosen.sum())
-        by = By(scorer, np.full(rows, np.nan), None, chosen, failed=True)
+        by = By(scorer, np.full(rows, np.nan), chosen=chosen)
         try:
+            if not known.reads.has(scorer):
+                known = known._replace(reads=Reads(known.lineup, known.request, self._now(), aside=True))
             by = by_version(known, scorer, chosen)
             self._keep(known, by, chosen, round((time.perf_counter() - started) * 1e6), answered=False)
+        except Exception as error:
+            by = by._replace(failed=error)
+            raise
         finally:
             for watcher in self.watchers:
                 watcher.shadowed(by, rows, time.perf_counter() - started)
 
-    def _keep(self, known: "Known", by: "By", logged: np.ndarray, taken_us: int, answered: bool) -> None:
-        """Log the rows that a version scored, those of them that are `logged`."""
-        chosen = logged if by.chosen is None else logged & by.chosen
-        if not chosen.any():
-            return
-        request, schema = known.request, by.scorer.schemas[answered]
-        features = by.scorer.features(known.reads, request.rows) if by.features is None else by.features
-        value = by.value
-        if by.chosen is not None:
-            value = np.full(request.rows, np.nan, dtype=np.float32)
-            value[by.chosen] = by.value
-        batch = Batch(
-            known.time_us,
-            taken_us,
-            known.ids,
-            value,
-            known.event_us,
-            known.status,
-            np.array([request.numbers[name] for name, _ in schema.numbers]).reshape(-1, request.rows),
-            features.numbers,
-            [*(request.texts[name] for name in schema.texts), *features.texts],
-        )
-        self.log.append(encode(schema, batch if chosen.all() else batch.only(chosen)))
+    def _keep(self, known: Known, by: By, chosen: np.ndarray, taken_us: int, answered: bool) -> None:
+        if chosen.any():
+            self.log.append(frame_of(known, by, chosen, taken_us, answered))
 
     def _now(self) -> datetime:
         path = Path(self.plan.clock_file)
         if path.exists() != isinstance(self._clock, ReplayClock):
             self._clock = open_clock(path)
         return self._clock.now()
-
-
-def _stacked(columns: Sequence[Sequence[int] | np.ndarray], rows: int, dtype: type[np.generic]) -> np.ndarray:
-    return np.array(columns, dtype=dtype).reshape(len(columns), rows)
 
 
 def _schemas(lineup: Lineup) -> list[LogSchema]:

@@ -37,6 +37,7 @@ class Scorer:
         self._plan, self._sessions = plan, sessions
         # Triton lets a model be called only by what it waits for, and for a shadow nobody waits.
         self._call = call if self.version.own and arm.variant != "shadow" else None
+        self.need = tuple(view.name for view in plan.views_of(self.version))
         self.schemas = {answered: plan.log_schema(arm, answered) for answered in (True, False)}
         kinds = {(view.name, field.name): field.kind for view in plan.views for field in view.fields}
         places = {(view.name, f.name): place for view in plan.views for place, f in enumerate(view.fields)}

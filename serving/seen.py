@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Literal, NamedTuple, Protocol
 import numpy as np
 
 if TYPE_CHECKING:
-    from serving.answer import Answer, By, Request, Scored
+    from serving.answer import Answer, Request
+    from serving.scored import By, Scored
 
 Stage = Literal["parse", "read", "score", "answer", "log"]
 

@@ -18,10 +18,11 @@ from subprocess import Popen
 from ml.settings import Settings
 from serving import process, triton_access, triton_files
 from serving.control import Control, Probe
-from serving.model_repository import ModelRepository, configuration_of
+from serving.model_repository import ModelRepository
 from serving.plan import Plan
 from serving.plan_change import load_own
 from serving.router_states import STALE_SECONDS, await_revision, living
+from serving.triton_config import configuration_of
 
 READY_SECONDS = 30.0
 STOP_SECONDS = 15.0

@@ -9,12 +9,13 @@ from collections.abc import Iterable, Sequence
 
 import numpy as np
 
-from serving.answer import Answer, By, Scored
+from serving.answer import Answer
 from serving.feeds import RequestError
 from serving.lineup import Lineup
 from serving.log_frames import NEVER
 from serving.metric_families import FAMILIES, HISTOGRAMS, INFINITE, le
-from serving.online_features import NOT_READ, STATUSES
+from serving.online_features import NOT_NEEDED, NOT_READ, STATUSES
+from serving.scored import By, Scored
 from serving.seen import Seen
 
 ASIDE = 16  # batches
@@ -104,8 +105,7 @@ class Tally:
 
     def _rows(self, scored: Scored, logged: np.ndarray) -> None:
         for by in scored.by:
-            rows = int((logged if by.chosen is None else logged & by.chosen).sum())
-            self._scored(by, rows)
+            self._scored(by, int(by.rows(logged).sum()))
 
     def _scored(self, by: By, rows: int) -> None:
         self._add("rows", _version(by), 0 if by.failed else rows)
@@ -121,14 +121,14 @@ class Tally:
 
     def _views(self, lineup: Lineup, batches: Sequence[tuple[Scored, np.ndarray]]) -> None:
         """Count statuses and ages of the rows of several batches."""
-        status = np.concatenate([scored.known.status[:, logged] for scored, logged in batches], axis=1)
-        ages = [scored.known.time_us - scored.known.event_us[:, logged] for scored, logged in batches]
-        known = [scored.known.event_us[:, logged] != NEVER for scored, logged in batches]
+        status = np.concatenate([scored.status[:, logged] for scored, logged in batches], axis=1)
+        ages = [scored.known.reads.time_us - scored.event_us[:, logged] for scored, logged in batches]
+        known = [scored.event_us[:, logged] != NEVER for scored, logged in batches]
         age, there = np.concatenate(ages, axis=1) / 1e6, np.concatenate(known, axis=1)
         self._add("degraded_rows", (), int((status == NOT_READ).any(axis=0).sum()))
         for place, view in enumerate(lineup.views):
             for code, rows in enumerate(np.bincount(status[place], minlength=len(STATUSES)).tolist()):
-                if rows:
+                if rows and code != NOT_NEEDED:
                     self._add("view_rows", (view, STATUSES[code]), rows)
             self._observe(_AGE, (view,), age[place][there[place]])
 

@@ -113,7 +113,7 @@ def test_a_sound_first_version_passes_and_mlflow_shows_the_verdict_with_its_evid
 
 def test_the_same_model_again_is_refused_and_stays_registered_with_the_reason(platform):
     judge(platform)
-    platform.registry.promote(SPEC.name, "1")
+    platform.registry.set_aliases(SPEC.name, {"champion": "1"})
     again = train(platform)
     outcome = judge(platform, again.version)
     assert "better than the champion" in broken(outcome)
@@ -187,7 +187,7 @@ def test_what_triton_serves_is_the_champion_wherever_the_alias_stands(platform):
     plan = dataclasses.replace(plan, model=SPEC.name, champion=champion)
     repository.write_plan(plan)
     repository.point(plan, proven=True)
-    platform.registry.promote(SPEC.name, "1")  # by hand
+    platform.registry.set_aliases(SPEC.name, {"champion": "1"})  # by hand
     first = platform.registry.version(SPEC.name, "1")
     assert champion_of(platform, first).onnx == onnx
     outcome = judge(platform)

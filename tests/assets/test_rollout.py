@@ -131,8 +131,11 @@ def test_aliases_follow_a_challenger_its_promotion_and_the_rollback(world, looki
     assert world.aliases() == {"champion": before, "challenger": version}
     world.take("end", version)
     assert world.aliases() == {"champion": before}
+    other = world.register(-3.02)
     world.take("canary", version, 0.2)
-    world.take("promote", version)
+    world.take("challenger", other, 0.2)
+    assert world.aliases() == {"champion": before, "challenger": other}
+    world.take("promote", version)  # which ends the other one
     assert world.aliases() == {"champion": version, "previous": before}
     assert world.lineup() == {version: "champion", before: "previous"}
     world.take("rollback")
@@ -206,6 +209,28 @@ def test_a_canary_that_is_not_decided_by_its_deadline_ends_and_may_begin_again(w
     assert version not in world.lineup()
     world.take("canary", version, 0.5)
     assert trial_of(world.platform, "example").begin.revision > canary.begin.revision
+
+
+def test_a_canary_whose_log_is_damaged_ends_at_its_deadline_and_says_why(world, looking):
+    version = world.register(-3.0)
+    world.take("canary", version, 0.5)
+    log = world.platform.settings.serving_home / "predictions" / "example" / "000000-damaged.frames"
+    log.write_bytes(b"no prediction" * 10)
+    try:
+        told = looking.look().skip_message
+        assert f"it could not be judged: {log} holds no prediction at byte 0" in told
+        assert "it ends after 24 hours" in told
+        late = EXAMPLE.model_copy(update={"canary": BOUNDS.model_copy(update={"hours": 1e-6})})
+        context = dg.build_sensor_context(instance=world.instance, resources={"platform": world.platform})
+        (request,) = trial_sensor(late, looking.job)(context)
+        assert "it could not be judged" in request.tags["headwater/reason"]
+        assert looking.run(request).success
+    finally:
+        log.unlink()
+    assert version not in world.lineup()
+    verdict = world.platform.verdicts.newest("example/model", int(version), WHOLE, "canary")
+    assert (verdict.passed, verdict.evidence["faulty"]) == (False, False)
+    world.take("canary", version, 0.5)
 
 
 def test_a_larger_share_is_the_same_canary_and_another_champion_is_not(world, looking):

@@ -7,7 +7,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from checks.canary import judge_canary
+from checks.canary import judge_canary, unjudged
 from checks.canary_rows import Contestants, Seen, look
 from checks.sequential import margin, mean_and_spread, rate_evidence
 from ml.serving_settings import CanaryBounds
@@ -116,6 +116,14 @@ def test_nothing_is_decided_before_the_least_rows_and_without_a_decision_it_ends
     assert "not decided in 24 hours" in late.outcome.summary
     assert late.outcome.evidence["faulty"] is False
     assert judge_canary(BOUNDS, Seen(), 0.0).decision == "continue"
+
+
+def test_one_that_cannot_be_judged_goes_on_until_its_deadline_and_then_ends_without_blame():
+    early, late = (unjudged(BOUNDS, "the log is damaged", hours) for hours in (BOUNDS.hours - 0.1, BOUNDS.hours))
+    assert (early.decision, late.decision) == ("continue", "revert")
+    assert "could not be judged: the log is damaged" in late.outcome.summary
+    assert (late.outcome.passed, late.outcome.evidence["faulty"]) == (False, False)
+    assert late.outcome.table[0]["reason"] == "the log is damaged"
 
 
 def test_where_labels_are_asked_for_it_waits_for_them():

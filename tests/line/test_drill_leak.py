@@ -9,6 +9,7 @@ import pytest
 
 from assets.drill import PromiseBroken, fingerprint, promise, scratch
 from assets.resources import Platform
+from ml.housekeeping import Housekeeping
 from ml.settings import Settings
 
 pytestmark = pytest.mark.timeout(1200)
@@ -29,7 +30,7 @@ def test_what_is_done_in_a_scratch_home_does_not_reach_the_home(small):
         assert copy.lake.read("raw/x").collect()["x"].to_list() == [1]
         for x in (2, 3):
             copy.lake.replace("raw/x", pl.DataFrame({"x": [x], "partition_key": ["2013-01"]}), ["2013-01"])
-        copy.lake.vacuum("raw/x", [], timedelta(0), dry_run=False)
+        Housekeeping(copy.lake).vacuum("raw/x", [], timedelta(0), dry_run=False)
         (copy.settings.root / "online.db").write_text("spoiled")
         assert copy.settings.online_store == str(copy.settings.root / "online.db")
     assert fingerprint(small) == before

@@ -68,18 +68,18 @@ def test_mlflow_itself_can_load_and_ask_the_model(registry, register):
     np.testing.assert_allclose(np.ravel(found), score(folder / "model.onnx", ROWS.head(2)), atol=1e-6)
 
 
-def test_promotion_moves_champion_to_previous_and_ends_the_challenge(registry, register):
+def test_aliases_are_given_moved_and_taken_away_together_or_not_at_all(registry, register):
     first, second = register("raced"), register("raced")
     assert registry.champion("raced") is None
-    registry.promote("raced", first)
-    assert registry.challenge("raced", second).aliases == ("challenger",)
-    assert registry.promote("raced", second).aliases == ("champion",)
-    assert registry.by_alias("raced", "previous").version == first
-    assert registry.by_alias("raced", "challenger") is None
-    assert registry.promote("raced", second) == registry.champion("raced")
-    assert registry.by_alias("raced", "previous").version == first
-    assert registry.promote("raced", first).aliases == ("champion",)
-    assert registry.by_alias("raced", "previous").version == second
+    registry.set_aliases("raced", {"champion": first, "challenger": second})
+    assert registry.version("raced", second).aliases == ("challenger",)
+    registry.set_aliases("raced", {"champion": second, "previous": first, "challenger": None})
+    assert registry.aliases("raced") == {"champion": second, "previous": first}
+    assert registry.champion("raced").version == second
+    with pytest.raises(LookupError, match="no version 9"):
+        registry.set_aliases("raced", {"champion": first, "challenger": "9"})
+    registry.challenge("raced", first)
+    assert registry.aliases("raced") == {"champion": second, "previous": first, "challenger": first}
     assert registry.newest("raced").version == second
     assert [entry.version for entry in registry.versions("raced")] == [second, first]
 
@@ -103,7 +103,7 @@ def test_what_is_missing_is_named_with_the_remedy(registry, register):
         registry.newest("nothing")
     found = registry.version("named", register("named"))
     with pytest.raises(LookupError, match=r"no version 9 of model 'named'.*it has 1"):
-        registry.promote("named", "9")
+        registry.challenge("named", "9")
     with pytest.raises(LookupError, match=r"lacks .*predictions.parquet"):
         registry.artifact(found, "predictions.parquet")
     with pytest.raises(LookupError, match="no tag 'training_set_version'"):

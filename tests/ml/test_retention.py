@@ -6,6 +6,7 @@ import polars as pl
 import pytest
 
 from ml.clock import RealClock
+from ml.housekeeping import Housekeeping
 from ml.lake import ORDER, Lake
 from ml.publication import Publication, Publications
 from ml.retention import InUse, Rules, kept_versions, publications_in_use, versions_published
@@ -86,20 +87,20 @@ def test_audited_versions_of_what_is_in_use_are_in_use(lake):
 def test_kept_versions_stay_readable_and_the_others_say_that_they_are_gone(lake):
     for value in range(5):
         lake.replace("raw/x", month("jan", value), ["jan"])
-    told = lake.vacuum("raw/x", [1], NONE, dry_run=True)
-    assert lake.versions_with("raw/x", told) == [0, 2, 3]
+    told = Housekeeping(lake).vacuum("raw/x", [1], NONE, dry_run=True)
+    assert Housekeeping(lake).versions_with("raw/x", told) == [0, 2, 3]
     assert value_at(lake, "raw/x", 2) == [2]  # a dry run removes nothing
-    assert lake.vacuum("raw/x", [1], NONE, dry_run=False) == told
+    assert Housekeeping(lake).vacuum("raw/x", [1], NONE, dry_run=False) == told
     assert (value_at(lake, "raw/x", 1), value_at(lake, "raw/x", 4)) == ([1], [4])
     with pytest.raises(LookupError, match=r"'raw/x' at version 2 lacks 1 of its.*whole are the versions \[4, 1\]"):
         lake.read("raw/x", 2)
-    assert lake.vacuum("raw/x", [1], NONE, dry_run=False) == {}
+    assert Housekeeping(lake).vacuum("raw/x", [1], NONE, dry_run=False) == {}
 
 
 def test_a_vacuum_is_no_version_of_the_table(lake):
     for value in range(3):
         lake.replace("raw/x", month("jan", value), ["jan"], {"rows": value})
-    lake.vacuum("raw/x", [], NONE, dry_run=False)
+    Housekeeping(lake).vacuum("raw/x", [], NONE, dry_run=False)
     assert lake.open("raw/x").version() > 2
     assert lake.version("raw/x") == 2
     assert lake.partition_versions("raw/x") == {"jan": 2}
@@ -113,7 +114,9 @@ def test_what_a_killed_writer_left_goes_and_what_a_writer_is_writing_stays(lake)
     for name, hours in (("left.parquet", 30), ("in-progress.parquet", 1)):
         (folder / name).write_bytes(b"half")
         os.utime(folder / name, (time.time() - 3600 * hours,) * 2)
-    assert lake.vacuum("raw/x", [], timedelta(hours=24), dry_run=False) == {"partition_key=jan/left.parquet": 4}
+    assert Housekeeping(lake).vacuum("raw/x", [], timedelta(hours=24), dry_run=False) == {
+        "partition_key=jan/left.parquet": 4
+    }
     assert (folder / "in-progress.parquet").exists()
     assert value_at(lake, "raw/x", None) == [1]
 
@@ -121,7 +124,7 @@ def test_what_a_killed_writer_left_goes_and_what_a_writer_is_writing_stays(lake)
 def test_what_was_replaced_within_the_grace_period_stays_for_its_readers(lake):
     lake.replace("raw/x", month("jan", 1), ["jan"])
     lake.replace("raw/x", month("jan", 2), ["jan"])
-    assert lake.vacuum("raw/x", [], timedelta(hours=1), dry_run=False) == {}
+    assert Housekeeping(lake).vacuum("raw/x", [], timedelta(hours=1), dry_run=False) == {}
     assert value_at(lake, "raw/x", 0) == [1]
 
 
@@ -133,7 +136,7 @@ def test_the_log_still_tells_everything_after_months_and_checkpoints(lake):
             for path in (lake.root / "raw/x/_delta_log").iterdir():
                 os.utime(path, (time.time() - 90 * 86_400,) * 2)
     assert list((lake.root / "raw/x/_delta_log").glob("*.checkpoint.parquet"))  # so that opening stays fast
-    lake.vacuum("raw/x", [0], NONE, dry_run=False)
+    Housekeeping(lake).vacuum("raw/x", [0], NONE, dry_run=False)
     assert lake.partition_versions("raw/x") == {"jan": 0, "feb": 110}
     assert lake.metadata("raw/x", 0) == {"rows": 7}
     assert value_at(lake, "raw/x", 0) == [0]
@@ -143,11 +146,11 @@ def test_the_log_still_tells_everything_after_months_and_checkpoints(lake):
 def test_compacting_an_audit_table_changes_no_row_no_order_and_no_version(lake):
     for value in range(30):
         lake.append_in_order("audit/log", pl.DataFrame({"value": [value]}))
-    assert lake.appended_files("audit/log") == lake.compact("audit/log") == 30
-    assert lake.appended_files("audit/log") == 1
+    assert Housekeeping(lake).appended_files("audit/log") == Housekeeping(lake).compact("audit/log") == 30
+    assert Housekeeping(lake).appended_files("audit/log") == 1
     assert lake.version("audit/log") == 29
     lake.append_in_order("audit/log", pl.DataFrame({"value": [30]}))
-    lake.vacuum("audit/log", [], NONE, dry_run=False)
+    Housekeeping(lake).vacuum("audit/log", [], NONE, dry_run=False)
     assert lake.read("audit/log").collect().sort(ORDER)["value"].to_list() == list(range(31))
 
 
@@ -156,7 +159,7 @@ def test_rolling_back_to_a_removed_version_names_those_that_are_left(lake):
     for value in range(4):
         staged = lake.replace("features/x", month("jan", value), ["jan"])
         publications.publish("x", {"jan": staged}, actor="a")
-    lake.vacuum("published/x", [2], NONE, dry_run=False)
+    Housekeeping(lake).vacuum("published/x", [2], NONE, dry_run=False)
     with pytest.raises(LookupError, match=r"version 0 was removed by retention; one can go back to: \[2, 3\]"):
         publications.roll_back("x", 0, actor="b", reason="?")
     assert list(publications.kept("x")) == [2, 3]

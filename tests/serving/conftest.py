@@ -1,4 +1,4 @@
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -6,12 +6,13 @@ import pytest
 
 from ml.settings import Settings
 from serving.client import HeadwaterClient
-from serving.plan import Plan
+from serving.plan import Input, Plan
 from serving.process import recall
-from serving.rollout import deploy
+from serving.rollout import Newcomer, deploy
+from serving.router import Router
 from serving.server import Server
 from serving.triton_files import free_ports
-from tests.serving.example import SPEC, VIEWS, settings_at, write_graph, write_world
+from tests.serving.example import SPEC, VIEWS, example_plan, settings_at, write_graph, write_world
 
 
 @dataclass
@@ -23,14 +24,15 @@ class Served:
     versions: int = 0
     graphs: dict[str, Path] = field(default_factory=dict)
 
-    def graph(self, bias: float, scale: float = 1.0) -> tuple[str, Path]:
+    def graph(self, bias: float, scale: float = 1.0, inputs: Sequence[Input] | None = None) -> tuple[str, Path]:
         self.versions += 1
         version = str(self.versions)
-        self.graphs[version] = write_graph(self.settings.root / "trained" / f"{version}.onnx", bias, scale=scale)
+        path = self.settings.root / "trained" / f"{version}.onnx"
+        self.graphs[version] = write_graph(path, bias, inputs, scale)
         return version, self.graphs[version]
 
     def deploy(self, bias: float = -3.0) -> Plan:
-        return deploy(SPEC, *self.graph(bias), VIEWS, self.settings)
+        return deploy(Newcomer(SPEC, *self.graph(bias), VIEWS), self.settings)
 
     def client(self, timeout: float = 5.0) -> HeadwaterClient:
         return HeadwaterClient(self.server.url, timeout)
@@ -69,3 +71,19 @@ def running(served: Served) -> Served:
     """The same, certainly up and healthy, whatever the test before did to it."""
     assert not served.server.start().failing
     return served
+
+
+@pytest.fixture
+def plan(tmp_path: Path) -> Plan:
+    write_world(tmp_path)
+    plan = example_plan(tmp_path)
+    write_graph(Path(plan.champion.onnx), -2.5, plan.champion.inputs)
+    return plan
+
+
+@pytest.fixture
+def routers() -> Iterator[list[Router]]:
+    opened: list[Router] = []
+    yield opened
+    for router in opened:
+        router.close()

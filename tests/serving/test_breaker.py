@@ -8,7 +8,7 @@ from serving.breaker import Breaker
 from serving.router import Router
 from tests.redis_server import RedisServer
 from tests.serving.example import example_plan, write_graph, write_world
-from tests.serving.test_router import REQUEST
+from tests.serving.versions import REQUEST
 
 
 def test_it_opens_after_failures_in_a_row_tries_once_after_a_rest_and_closes_on_success() -> None:

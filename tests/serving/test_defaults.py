@@ -16,7 +16,7 @@ from serving.log_reader import log_schema, read_new
 from serving.plan import Plan
 from serving.router import Router
 from tests.serving.example import NOW, RAW, SPEC, example_plan, score_directly, write_graph, write_world
-from tests.serving.test_router import REQUEST
+from tests.serving.versions import REQUEST
 
 ASKED = datetime(2013, 1, 5, tzinfo=UTC)
 

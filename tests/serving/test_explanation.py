@@ -8,7 +8,7 @@ from serving.answer import Answer, Request
 from serving.explanation import MOST_ROWS
 from serving.router import Router
 from tests.serving.example import RAW, example_plan, score_directly, write_graph, write_world
-from tests.serving.test_router import REQUEST
+from tests.serving.versions import REQUEST
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ from tritonclient.utils import serialize_byte_tensor
 from serving.plan import MAX_BATCH
 from tests.serving.conftest import Served, stubs
 from tests.serving.example import RAW, score_directly
-from tests.serving.test_router import REQUEST
+from tests.serving.versions import REQUEST
 
 pytestmark = pytest.mark.server
 Message = service_pb2.ModelInferRequest

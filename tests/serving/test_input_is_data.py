@@ -12,7 +12,7 @@ import pytest
 from serving.feeds import MAX_TEXT_BYTES, RequestError, request_columns
 from serving.plan import MAX_BATCH
 from tests.serving.example import example_plan
-from tests.serving.test_router import REQUEST
+from tests.serving.versions import REQUEST
 
 ROOT = Path(__file__).parents[2]
 ENTRY = ROOT / "serving" / "triton_model.py"

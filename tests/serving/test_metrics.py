@@ -10,10 +10,10 @@ from typing import NamedTuple
 import pytest
 
 from serving.metric_families import FAMILIES, HISTOGRAMS
-from serving.model_repository import configuration_of
 from serving.plan import Variant
 from serving.rollout import Newcomer, begin, deploy
 from serving.router_states import await_revision
+from serving.triton_config import configuration_of
 from tests.serving import monitoring
 from tests.serving.conftest import Served, stubs
 from tests.serving.example import ROW, SPEC, VIEWS
@@ -151,7 +151,7 @@ def test_counters_go_on_after_a_killed_process(running: Served) -> None:
 
 def test_two_processes_of_a_model_share_no_series_and_leave_none(running: Served) -> None:
     spec = SPEC.model_copy(update={"serving": SPEC.serving.model_copy(update={"processes": 2})})
-    deploy(spec, *running.graph(-2.0), VIEWS, running.settings)
+    deploy(Newcomer(spec, *running.graph(-2.0), VIEWS), running.settings)
     two = flushed(running)
     assert len(processes(two)) >= 2
     running.deploy()

@@ -4,8 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from serving.model_repository import ModelRepository, config_pbtxt
+from serving.model_repository import ModelRepository
 from serving.plan import Arm, Plan, RequestInput
+from serving.triton_config import config_pbtxt
 from tests.serving.example import example_plan, settings_at
 
 

@@ -11,7 +11,7 @@ from serving.log_reader import log_schema, read_new
 from serving.own_model import backend_of, own_config, write_own
 from serving.plan import Plan
 from serving.process import recall
-from serving.rollout import DeploymentError, deploy
+from serving.rollout import DeploymentError, Newcomer, deploy
 from tests.serving.conftest import Served, stubs
 from tests.serving.example import RAW, ROW, SPEC, VIEWS, example_plan, score_directly, write_graph
 
@@ -20,7 +20,7 @@ OWN = SPEC.model_copy(update={"name": "hot", "serving": SPEC.serving.model_copy(
 
 def deploy_own(running: Served, bias: float) -> Plan:
     version, graph = running.graph(bias)
-    return deploy(OWN, version, graph, VIEWS, running.settings)
+    return deploy(Newcomer(OWN, version, graph, VIEWS), running.settings)
 
 
 def own_models(running: Served) -> set[str]:
@@ -40,7 +40,7 @@ def test_it_answers_as_the_graph_does_and_leaves_when_no_plan_names_it(running: 
     broken, graph = running.graph(3.0)
     graph.write_bytes(b"no graph")
     with pytest.raises(DeploymentError, match=f"version {plan.champion.version}, keeps serving"):
-        deploy(OWN, broken, graph, VIEWS, running.settings)
+        deploy(Newcomer(OWN, broken, graph, VIEWS), running.settings)
     assert own_models(running) == {one.champion.own for one in plans[1:]}
     assert read_new(Path(plan.prediction_log), log_schema(plan))[0].height >= 0
 

@@ -7,7 +7,7 @@ import pytest
 
 from ml.spec import ModelSpec
 from serving.build_plan import build_plan
-from serving.plan import load_plan, parse_plan
+from serving.plan_json import load_plan, parse_plan
 from tests.serving.example import AIRCRAFT, RUNWAY, SPEC, example_plan, settings_at
 
 

@@ -4,22 +4,43 @@ import os
 import signal
 import threading
 import time
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from ml.feature_views import FeatureView
+from ml.packed import Field
+from ml.spec import ModelSpec
+from serving.build_plan import build_plan
 from serving.log_reader import log_schema, read_new
-from serving.model_repository import configuration_of
-from serving.plan import Arm, Variant
+from serving.plan import Arm, Input, Variant
+from serving.prediction import Prediction
 from serving.rollout import DeploymentError, Newcomer, begin, deploy, end, promote, rollback
 from serving.router_states import living
+from serving.triton_config import configuration_of
 from tests.serving.conftest import Served, stubs
-from tests.serving.example import ROW, SPEC, VIEWS
+from tests.serving.example import NOW, ROW, SPEC, VIEWS, write_online_rows
 
 pytestmark = pytest.mark.server
 
 ROWS = [{**ROW, "tailnum": f"N{n}"} for n in range(200)]
+HISTORY = FeatureView(
+    name="history",
+    entities=("aircraft",),
+    join_keys=("tailnum",),
+    join_key_kinds=("string",),
+    ttl=timedelta(days=3),
+    owner="team:tests",
+    online=True,
+    description="What takes long to read.",
+    fields=(Field("trips", "float"), Field("notes", "string")),
+)
+
+
+def build_inputs(running: Served, spec: ModelSpec) -> tuple[Input, ...]:
+    return build_plan(spec, (*VIEWS, HISTORY), 1, "0", Path("none"), running.settings).champion.inputs
 
 
 def newcomer(running: Served, **more: Any) -> Newcomer:
@@ -95,10 +116,10 @@ def test_who_cannot_serve_beside_the_champion_is_refused_and_nothing_changes(run
 
 def test_every_process_of_a_router_takes_over_and_a_dead_one_is_found(running: Served) -> None:
     two = SPEC.model_copy(update={"serving": SPEC.serving.model_copy(update={"processes": 2})})
-    first = deploy(two, *running.graph(-1.0), VIEWS, running.settings)
+    first = deploy(Newcomer(two, *running.graph(-1.0), VIEWS), running.settings)
     states = list(living(running.settings.serving_home, "example", configuration_of(first)))
     assert [state.revision for state in states] == [first.revision] * 2
-    plan = deploy(two, *running.graph(-2.0), VIEWS, running.settings)
+    plan = deploy(Newcomer(two, *running.graph(-2.0), VIEWS), running.settings)
     seen = {p.model_version for _ in range(50) for p in running.client().predict("example", [ROW])}
     assert seen == {plan.champion.version}
     os.kill(states[0].pid, signal.SIGKILL)
@@ -136,6 +157,40 @@ def test_changes_under_load_fail_no_request_and_show_no_version_before_its_time(
     assert not failures, failures[0]
     assert not [version for at, version in seen if version == one.version and at < started]
     assert one.version in {version for at, version in seen if at < finished}
+
+
+@pytest.mark.parametrize("mode", ["pooled", "own"])
+def test_nobody_waits_for_a_view_that_only_the_canary_reads(running: Served, mode: str) -> None:
+    serving = SPEC.serving.model_copy(update={"deadline_ms": 20_000, "mode": mode})
+    patient = SPEC.model_copy(update={"serving": serving})
+    deploy(Newcomer(patient, *running.graph(-3.0), VIEWS), running.settings)
+    write_online_rows(running.settings.online_store, HISTORY, [({"tailnum": "N0"}, (1.0, ""), NOW)])
+    curious = patient.model_copy(update={"features": (*SPEC.features, "history:trips")})
+    version, graph = running.graph(1.0, inputs=build_inputs(running, curious))
+    begin(Newcomer(curious, version, graph, (*VIEWS, HISTORY)), running.settings, "canary", 0.5)
+    found = running.client().predict("example", ROWS)
+    slow = [row for row, p in zip(ROWS, found, strict=True) if p.variant == "canary"]
+    usual = next(row for row, p in zip(ROWS, found, strict=True) if p.variant == "champion")
+    rows: list[Any] = [({"tailnum": row["tailnum"]}, (3.0, "x" * 2_000_000), NOW) for row in slow]
+    write_online_rows(running.settings.online_store, HISTORY, rows)
+    answers: list[list[Prediction]] = []
+    waited: list[float] = []
+    started = time.monotonic()
+    asker = threading.Thread(target=lambda: answers.append(running.client(20.0).predict("example", slow)))
+    asker.start()
+    client = running.client()
+    while asker.is_alive():
+        asked = time.monotonic()
+        (one,) = client.predict("example", [usual])
+        waited.append(time.monotonic() - asked)
+        assert (one.variant, one.degraded, one.feature_status["history"]) == ("champion", False, "not_needed")
+    taken = time.monotonic() - started
+    assert {(p.variant, p.feature_status["history"]) for p in answers[0]} == {("canary", "present")}
+    assert len(waited) >= 5
+    assert sorted(waited)[len(waited) // 2] < taken / 5
+    mixed = running.client(20.0).predict("example", [*slow[:2], usual])
+    assert [p.variant for p in mixed] == ["canary", "canary", "champion"]
+    running.deploy()
 
 
 def test_a_pointer_to_a_plan_that_is_damaged_changes_nothing(running: Served) -> None:

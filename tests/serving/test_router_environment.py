@@ -17,7 +17,7 @@ _SCRIPT = """
 import json, sys
 import numpy as np
 from pathlib import Path
-from serving.plan import load_plan
+from serving.plan_json import load_plan
 from serving.answer import Request
 from serving.router import Router
 

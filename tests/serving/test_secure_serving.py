@@ -29,7 +29,8 @@ from serving.control import Control
 from serving.credentials import Credentials, of_client, of_control, read_control_secret
 from serving.log_reader import log_schema, read_new
 from serving.plan import MAX_BATCH
-from serving.rollout import deploy
+from serving.probing import PROBE, probing
+from serving.rollout import Newcomer, deploy
 from serving.server import Server
 from serving.triton_files import free_ports
 from tests.serving.certificates import Authority
@@ -83,7 +84,7 @@ def secured(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Secured]:
     world.server.start()
     try:
         serving = ServingSettings.model_validate({**SPEC.serving.model_dump(), "max_queue": 2, "max_wait_ms": 400})
-        deploy(SPEC.model_copy(update={"serving": serving}), *world.graph(-3.0), VIEWS, settings)
+        deploy(Newcomer(SPEC.model_copy(update={"serving": serving}), *world.graph(-3.0), VIEWS), settings)
         yield world
     finally:
         world.server.stop()
@@ -131,6 +132,27 @@ def test_without_the_token_nothing_but_health_is_reached(secured: Secured, metho
     assert refusal(secured, method, replace(shown, token=None)) == expected
     assert refusal(secured, method, replace(shown, token="wrong" * 8)) == expected
     assert refusal(secured, method, replace(shown, token=TOKEN[:-1])) == expected
+
+
+def test_a_probe_needs_the_secret_so_every_answer_to_a_client_is_logged(secured: Secured) -> None:
+    with pytest.raises(ValueError, match="a probe needs the control secret"):
+        secured.client(probe=True)
+    client = secured.client()
+    for shown in ({PROBE: True}, {PROBE: "1"}, probing("x" * 43), probing("x" * 43, "1")):
+        client._parameters = shown  # as any client of Triton may
+        with pytest.raises(PermissionError, match="a probe needs the control secret of the serving home"):
+            client.predict("example", [ROW])
+    (asked,) = secured.client().predict("example", [ROW])
+    (probed,) = HeadwaterClient.of(secured.settings, 10.0, probe=True).predict("example", [ROW])
+    plan = secured.server.repository.deployed("example")
+    assert plan is not None
+    until = time.monotonic() + 10
+    ids = set[str]()
+    while asked.prediction_id not in ids and time.monotonic() < until:
+        time.sleep(0.1)
+        ids = set(read_new(Path(plan.prediction_log), log_schema(plan))[0]["prediction_id"])
+    assert asked.prediction_id in ids
+    assert probed.prediction_id not in ids
 
 
 @pytest.mark.parametrize("method", sorted(HEALTH))
@@ -290,7 +312,7 @@ def test_the_page_s_message_for_grpcurl_is_answered(secured: Secured) -> None:
     spec = SPEC.model_copy(update={"name": FLIGHT_DELAY.name, "request": FLIGHT_DELAY.request, "elapsed": ()})
     version, graph = secured.graph(-1.0)
     write_graph(graph, -1.0, build_plan(spec, views, 1, version, graph, secured.settings).champion.inputs)
-    deploy(spec, version, graph, views, secured.settings)
+    deploy(Newcomer(spec, version, graph, views), secured.settings)
     answer = call(secured, "ModelInfer", of_client(secured.settings), message)
     names = [output.name for output in answer.outputs]
     contents = dict(zip(names, answer.raw_output_contents, strict=True))

@@ -17,7 +17,7 @@ from serving.build_plan import build_plan
 from serving.latency import Latency
 from serving.log_reader import log_schema, read_new
 from serving.plan import Arm
-from serving.rollout import DeploymentError, deploy, rollback
+from serving.rollout import DeploymentError, Newcomer, deploy, rollback
 from tests.serving.conftest import Served, leader, stubs
 from tests.serving.example import RAW, ROW, SPEC, VIEWS, example_plan, score_directly, write_graph
 
@@ -46,7 +46,7 @@ def test_unknown_aircraft_and_missing_numbers_are_answered_as_missing(running: S
 def test_an_answer_says_whether_to_act_and_how_old_its_features_are(running: Served) -> None:
     version, graph = running.graph(-2.5)
     threshold = score_directly(graph, example_plan(running.settings.home).champion.inputs, RAW)
-    deploy(SPEC, version, graph, VIEWS, running.settings, threshold=threshold)
+    deploy(Newcomer(SPEC, version, graph, VIEWS, threshold), running.settings)
     known, unknown = running.client().predict("example", [ROW, {**ROW, "tailnum": "NEVER"}])
     assert known.decision is True
     assert unknown.decision is (unknown.probability >= threshold)
@@ -139,7 +139,7 @@ def test_a_broken_version_is_refused_and_the_old_one_keeps_serving(running: Serv
         request = [*SPEC.model_dump()["request"], {"name": "new_field", "kind": "numeric"}]
         spec = SPEC.model_validate({**SPEC.model_dump(), "request": request})
     with pytest.raises(DeploymentError, match=f"revision {good.revision}, version {good.champion.version}, keeps"):
-        deploy(spec, version, graph, VIEWS, running.settings)
+        deploy(Newcomer(spec, version, graph, VIEWS), running.settings)
     assert running.client().predict("example", [ROW])[0].model_version == good.champion.version
     assert running.server.repository.history("example")[-1] == good
     assert running.deploy().revision > good.revision + 1
@@ -149,7 +149,7 @@ def test_answer_times_are_measured_with_the_given_rows_and_not_logged(running: S
     measured: list[Latency] = []
     version, graph = running.graph(-1.5)
     rows = [{**ROW, "distance": n, "late": 1} for n in range(3)]
-    plan = deploy(SPEC, version, graph, VIEWS, running.settings, rows, measured.append)
+    plan = deploy(Newcomer(SPEC, version, graph, VIEWS, None, rows, measured.append), running.settings)
     (latency,) = measured
     assert 0 < latency.median_ms <= latency.p99_ms <= SPEC.serving.slo.p99_ms
     running.deploy()  # the process that was asked writes out its log when it is replaced
@@ -162,7 +162,7 @@ def test_a_version_too_slow_for_its_slo_is_refused_and_the_old_one_keeps_serving
     spec = SPEC.model_copy(update={"serving": serving})
     refused = r"p99 of 200 single-row answers is \d+\.\d ms in the best of 3 rounds .* at most 0\.001 ms"
     with pytest.raises(DeploymentError, match=refused + f".*revision {good.revision}, .* keeps serving"):
-        deploy(spec, *running.graph(3.0), VIEWS, running.settings)
+        deploy(Newcomer(spec, *running.graph(3.0), VIEWS), running.settings)
     assert running.client().predict("example", [ROW])[0].model_version == good.champion.version
     assert running.server.repository.deployed("example") == good
 
@@ -171,7 +171,7 @@ def test_a_first_version_that_breaks_leaves_nothing(running: Served) -> None:
     spec = SPEC.model_copy(update={"name": "newcomer"})
     version, graph = running.graph(3.0, scale=2.0)
     with pytest.raises(DeploymentError, match=r"which are no probabilities.*nothing serves"):
-        deploy(spec, version, graph, VIEWS, running.settings)
+        deploy(Newcomer(spec, version, graph, VIEWS), running.settings)
     with pytest.raises(LookupError, match="was never deployed"):
         rollout.status("newcomer", running.settings)
     with pytest.raises(LookupError, match="serves no model 'newcomer'"):
@@ -188,7 +188,7 @@ def test_a_version_with_another_request_field_reaches_a_client_that_knew_the_old
     spec = SPEC.model_validate({**SPEC.model_dump(), "request": request})
     version, graph = running.graph(0.0)
     write_graph(graph, 0.0, build_plan(spec, VIEWS, 1, version, graph, running.settings).champion.inputs)
-    deploy(spec, version, graph, VIEWS, running.settings)
+    deploy(Newcomer(spec, version, graph, VIEWS), running.settings)
     with pytest.raises(ValueError, match="lacks \\['seats'\\]"):
         client.predict("example", [ROW])
     assert client.predict("example", [{**ROW, "seats": 180}])[0].model_version == version

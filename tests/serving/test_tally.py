@@ -8,7 +8,7 @@ from serving.answer import Answer
 from serving.router import Router
 from serving.tally import Tally
 from tests.serving.example import example_plan, write_graph, write_world
-from tests.serving.test_variants import beside, request, version
+from tests.serving.versions import beside, request, version
 
 
 @pytest.mark.parametrize("scale", [1.0, 2.0])

@@ -1,6 +1,5 @@
 """Several versions in one router: who answers whom, what is logged, and that a swap is whole."""
 
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -10,62 +9,10 @@ import polars as pl
 import pytest
 
 from serving.answer import Answer, Request
-from serving.log_reader import log_schema, read_new
-from serving.plan import Arm, Plan, Variant, Version
+from serving.plan import Plan, Variant, Version
 from serving.router import Router
-from tests.serving.example import example_plan, write_graph, write_world
-
-ROWS = 2000
-
-
-@pytest.fixture
-def plan(tmp_path: Path) -> Plan:
-    write_world(tmp_path)
-    plan = example_plan(tmp_path)
-    write_graph(Path(plan.champion.onnx), -2.5, plan.champion.inputs)
-    return plan
-
-
-@pytest.fixture
-def routers() -> Iterator[list[Router]]:
-    opened: list[Router] = []
-    yield opened
-    for router in opened:
-        router.close()
-
-
-def version(plan: Plan, name: str, bias: float = 1.0, scale: float = 1.0) -> Version:
-    path = Path(plan.champion.onnx).parent / f"{name}.onnx"
-    write_graph(path, bias, plan.champion.inputs, scale)
-    return replace(plan.champion, version=name, onnx=str(path))
-
-
-def beside(plan: Plan, *arms: tuple[Variant, Version, float], revision: int = 1) -> Plan:
-    return replace(plan, revision=revision, arms=tuple(Arm(*arm) for arm in arms))
-
-
-def request(rows: int = ROWS, **more: Any) -> Request:
-    tails = [f"N{n}".encode() for n in range(rows)]
-    return Request(
-        {
-            "tailnum": np.array(tails, dtype=object).reshape(-1, 1),
-            "origin": np.full((rows, 1), b"EWR", dtype=object),
-            "runway": np.full((rows, 1), 4.0),
-            "distance": np.full((rows, 1), 1400.0),
-            "departure": np.full((rows, 1), 1.38e9),
-        },
-        **more,
-    )
-
-
-def answer(router: Router, asked: Request | None = None) -> Answer:
-    (found,) = router.answer([asked or request()])
-    assert isinstance(found, Answer), found
-    return found
-
-
-def logged(plan: Plan) -> pl.DataFrame:
-    return read_new(Path(plan.prediction_log), log_schema(plan))[0]
+from tests.serving.example import write_graph
+from tests.serving.versions import ROWS, answer, beside, logged, request, version
 
 
 def test_a_canary_gets_its_share_of_the_keys_and_the_same_ones_again(plan: Plan, routers: list[Router]) -> None:
