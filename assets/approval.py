@@ -16,7 +16,6 @@ from ml.upkeep import ApprovedStep
 if TYPE_CHECKING:
     from ml.model_version import ModelVersion
 
-Action = Literal["shadow", "canary", "challenger", "promote"]
 _STEPS: dict[str, ApprovedStep] = {"canary": "canary", "challenger": "canary", "promote": "champion"}
 
 
@@ -37,7 +36,7 @@ def approve(platform: Platform, spec: ModelSpec, version: str, step: ApprovedSte
     platform.loop_log.record(LoopEvent(spec.name, "approved", _key(number, step), why, number, actor=who))
 
 
-def require_approved(platform: Platform, spec: ModelSpec, version: str, action: Action, by: str) -> None:
+def require_approved(platform: Platform, spec: ModelSpec, version: str, action: str, by: str) -> None:
     """Raise PermissionError unless a version may take a step: nobody is asked, or who is has approved, or does it."""
     step = _STEPS.get(action)
     if step is None or step not in spec.approval.steps or _approved_by(platform, spec, version, step):
@@ -48,7 +47,7 @@ def require_approved(platform: Platform, spec: ModelSpec, version: str, action: 
     raise PermissionError(_asks_for(spec, version, step))
 
 
-def waiting(platform: Platform, spec: ModelSpec, version: str, action: Action, why: str) -> str:
+def waiting(platform: Platform, spec: ModelSpec, version: str, action: str, why: str) -> str:
     """Return whom a step waits for, on record from now on; "" if it waits for nobody."""
     step = _STEPS.get(action)
     if step is None or step not in spec.approval.steps or _approved_by(platform, spec, version, step):

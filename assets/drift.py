@@ -32,8 +32,10 @@ from checks.outcome import Outcome
 from ml.feature_views import FeatureView
 from ml.model_version import ModelVersion
 from ml.models import MODELS
+from ml.onnx_file import PROOF_SHA256
 from ml.settings import Settings
 from ml.spec import ModelSpec, column_of
+from ml.split import refit_cut
 from ml.trained_spec import trained_spec
 
 LONGEST_MONTH = timedelta(days=31)  # rows valid for longer need not come anew every month
@@ -102,7 +104,9 @@ def judge_model(platform: Platform, spec: ModelSpec, candidate: ModelVersion) ->
     """Judge a model version: what it learned from against its held-out rows, the newest. Always writes the page."""
     version = candidate.training_set_version
     spec = trained_spec(spec, platform.lake.metadata(f"{spec.name}/training_set", version))
-    learned = training_window(platform, spec, version, spec.split.train, "learned from")
+    refit = PROOF_SHA256 in candidate.tags  # it has learned again, with newer rows than its proof
+    rows = refit_cut(spec)["train"][0] if refit else spec.split.train
+    learned = training_window(platform, spec, version, rows, "learned from")
     served = training_window(
         platform, spec, version, spec.split.test, f"{spec.name} version {candidate.version} serves"
     )

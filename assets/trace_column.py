@@ -49,7 +49,9 @@ def trace_column(
     ]
     gone = tuple(f"{table}: {why}" for table, why in graph.failed.items())
     told = "what it is made from" if graph.parents(column) else "a source's column"
-    facts = {told: [".".join(c) for c in graph.raw_columns(column)]} if graph.parents(column) else {"is": told}
+    facts: dict[str, Any] = (
+        {told: [".".join(c) for c in graph.raw_columns(column)]} if graph.parents(column) else {"is": told}
+    )
     return Step("impact", f"column {name}", facts, gone=gone, below=tuple(below))
 
 

@@ -13,8 +13,8 @@ from assets.trace_answer import Answer
 from checks.audit_trail import audit_step
 from checks.required import required_checks
 from ml.lake import WHOLE
+from ml.model_version import TRAINING_SET_VERSION
 from ml.onnx_file import ONNX_SHA256, file_hash
-from ml.registry import TRAINING_SET_VERSION
 from ml.trace import Step, attempt
 
 if TYPE_CHECKING:
@@ -53,8 +53,8 @@ def model_step(platform: Platform, answer: Answer) -> Step:
         )
     else:
         gone.append(f"which training set {name} learned from is not known any more")
-    told = {key: value for key, value in facts.items() if value}
-    return Step("model", name, told, _way(platform, model, number), tuple(gone), tuple(below))
+    shown = {key: value for key, value in facts.items() if value}
+    return Step("model", name, shown, _way(platform, model, number), tuple(gone), tuple(below))
 
 
 def _way(platform: Platform, model: str, number: str) -> tuple[dict[str, Any], ...]:

@@ -118,7 +118,13 @@ def judge(platform: Platform, spec: ModelSpec, trial: Trial, log: TrialLog) -> C
         seen = look(spec, trial.who, log.rows(platform, trial), outcomes, now, why_not)
     except Exception as error:  # a damaged log, a table that cannot be read: it must not serve on for that
         return unjudged(bounds, one_line(error), trial.hours(now))
-    return judge_canary(bounds, seen, trial.hours(now))
+    return judge_canary(bounds, seen, trial.hours(now), _is_answer_to_staleness(platform, spec, trial))
+
+
+def _is_answer_to_staleness(platform: Platform, spec: ModelSpec, trial: Trial) -> bool:
+    """Whether the loop trained the version because the one that serves is stale."""
+    trained = platform.loop_log.rows(spec.name).filter(event="trained", version=trial.version)
+    return not trained.is_empty()
 
 
 def bounds_of(spec: ModelSpec, trial: Trial) -> CanaryBounds:

@@ -21,8 +21,8 @@ HALF = 0.5
 def main() -> None:
     """Measure and print. The bar: no worse than monthly within noise, on half of its retrainings; better than never."""
     settings, spec = Settings(), replayed()
-    until = os.environ.get("UNTIL", MONTHS.get_last_partition_key())
-    months = [month for month in MONTHS.get_partition_keys() if month <= until]
+    months = list(MONTHS.get_partition_keys())
+    months = [month for month in months if month <= os.environ.get("UNTIL", months[-1])]
     with replay_home(settings, settings.home / "replay", [spec]) as home:
         result = Replay(home, spec, months, float(os.environ.get("SHARE", "1"))).run()
     print(standings_table(spec, result))

@@ -61,7 +61,14 @@ def _judged(rows: pl.DataFrame, table: str, partition: str, version: int) -> Ite
     found = {row["check"]: row for row in rows.filter(version=version, partition=partition).iter_rows(named=True)}
     for check in required_checks(table):
         row = found.get(check)
-        yield Judged(table, partition, version, check, None if row is None else verdict_of(row), row and row["at"])
+        yield Judged(
+            table,
+            partition,
+            version,
+            check,
+            None if row is None else verdict_of(row),
+            None if row is None else row["at"],
+        )
 
 
 def _words(words: Sequence[str]) -> str:

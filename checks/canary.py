@@ -22,6 +22,7 @@ State = Literal["holds", "broken", "open"]
 
 _QUESTIONS = 4  # each has its part of alpha for reverting
 _BATCHES = 100
+_FAR = 4  # times the bound: so far off is nothing that a newer model of the same thing answers
 _SIDES = 20  # of the third: the mean and nine deciles, up and down
 
 
@@ -60,14 +61,18 @@ class CanaryVerdict:
     outcome: Outcome
 
 
-def judge_canary(bounds: CanaryBounds, seen: Seen, hours: float) -> CanaryVerdict:
+def judge_canary(bounds: CanaryBounds, seen: Seen, hours: float, stale: bool = False) -> CanaryVerdict:
     """Judge a canary that has served for so many hours.
 
     `revert` if one bound is broken: the parts of alpha add up to alpha over all rules and looks. `promote` if every
     one is known to hold, each at alpha: wrongly only if the broken one is missed, so these need not add up (Berger,
-    Technometrics 24, 1982). Otherwise `continue`, and after `bounds.hours` `revert`, for want of a decision.
+    Technometrics 24, 1982). Of a champion that is known to be `stale` other answers are wanted: labels decide whether
+    they are worse, unless they are very far off. Otherwise `continue`, and after `bounds.hours` `revert`, for want of
+    a decision.
     """
-    rules = [_errors(bounds, seen), _latency(bounds, seen), *_answers(bounds, seen), _quality(bounds, seen)]
+    answers, quality = _answers(bounds, seen), _quality(bounds, seen)
+    answers = [_against_stale(rule, bounds, seen, quality) for rule in answers] if stale else answers
+    rules = [_errors(bounds, seen), _latency(bounds, seen), *answers, quality]
     rows = len(seen.failed)
     if rows < bounds.min_rows:
         why = f"{rows} of at least {bounds.min_rows} rows"
@@ -158,6 +163,15 @@ def _answers(bounds: CanaryBounds, seen: Seen) -> list[CanaryRule]:
     ]
     worst = max(found, key=lambda rule: (rule.state == "broken", rule.high))
     return [mean, worst]
+
+
+def _against_stale(rule: CanaryRule, bounds: CanaryBounds, seen: Seen, quality: CanaryRule) -> CanaryRule:
+    """Judge a rule on answers where the champion is known to be stale: by labels, but for what is very far off."""
+    if rule.state != "broken" or rule.low > _FAR * rule.bound:
+        return rule
+    if len(seen.champion_loss) >= bounds.min_rows and quality.state == "holds":
+        return replace(rule, state="holds", reason="it answers otherwise than a stale champion, and no worse")
+    return replace(rule, state="open", reason="it answers otherwise than a stale champion: labels decide")
 
 
 def _shifts(bounds: CanaryBounds, names: tuple[str, str]) -> list[tuple[str, float]]:

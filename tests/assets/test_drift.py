@@ -136,13 +136,13 @@ def test_what_a_model_serves_is_compared_with_what_it_learned_from_and_always_ha
         | {f.name: random.normal(0, 1, count) for f in SPEC.request}
         | {"prediction_time": [datetime(2013, 1, 1, tzinfo=UTC) + timedelta(hours=h) for h in hours]}
     )
-    candidate = SimpleNamespace(version="7", training_set_version=platform.lake.replace(TRAINING_SET, rows))
+    candidate = SimpleNamespace(version="7", tags={}, training_set_version=platform.lake.replace(TRAINING_SET, rows))
     calm = judge_model(platform, SPEC, candidate)
     assert (calm.passed, calm.evidence[LEARNED]) == (True, candidate.training_set_version)
     assert calm.report.exists()
     late = pl.col("prediction_time") >= datetime(2013, 3, 1, tzinfo=UTC)
     moved = rows.with_columns(pl.when(late).then(pl.lit(None)).otherwise(c).alias(c) for c in rows.columns if "__" in c)
-    broken = SimpleNamespace(version="8", training_set_version=platform.lake.replace(TRAINING_SET, moved))
+    broken = SimpleNamespace(version="8", tags={}, training_set_version=platform.lake.replace(TRAINING_SET, moved))
     outcome = judge_model(platform, SPEC, broken)
     assert not outcome.passed
     assert "aircraft__last_delay: no row has a value any more" in outcome.summary
