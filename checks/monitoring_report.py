@@ -33,8 +33,10 @@ def write_window_page(
     A window that is there already takes the place of its earlier snapshot. Raises what Evidently raises on labels that
     it cannot measure.
     """
-    snapshot = _snapshot(spec, answers, held)
-    _keep(snapshot, series, spec, answers)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        snapshot = _snapshot(spec, answers, held)
+        _keep(snapshot, series, spec, answers)
     title = f"{spec.name}: {answers.title}"
     parts = [f"<h1>{escape(title)}</h1>", *(_word(name, outcome) for name, outcome in outcomes.items())]
     parts.append(f"<h2>Evidently: against held-out rows, on at most {SAMPLE_ROWS:,} rows a side</h2>")
@@ -67,14 +69,12 @@ def _snapshot(spec: ModelSpec, answers: Answers, held: HeldOut) -> Any:
         values = [Regression(target="label", prediction="answer")]
         definition = DataDefinition(regression=values, numerical_columns=numbers)
         preset = RegressionPreset()
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        sides = (
-            Dataset.from_pandas(_sample(spec, rows).to_pandas(), data_definition=definition)
-            for rows in (answers.labelled, held.rows)
-        )
-        report = Report([preset, DataDriftPreset(columns=["answer"])])
-        return report.run(*sides, timestamp=answers.span.start, name=_name(answers))
+    sides = (
+        Dataset.from_pandas(_sample(spec, rows).to_pandas(), data_definition=definition)
+        for rows in (answers.labelled, held.rows)
+    )
+    report = Report([preset, DataDriftPreset(columns=["answer"])])
+    return report.run(*sides, timestamp=answers.span.start, name=_name(answers))
 
 
 def _sample(spec: ModelSpec, rows: pl.DataFrame) -> pl.DataFrame:
