@@ -197,7 +197,8 @@ def _versions(platform: Platform, model: str, features: Features) -> Step:
     from ml.run_facts import SPEC_FILE
 
     registry = platform.registry
-    found = registry.versions(model)
+    with registry.failures():
+        found = registry.versions(model)
     facts: dict[str, Any] = {} if found else {"registered": "none"}
     gone: list[str] = []
     for version in found:
@@ -205,7 +206,8 @@ def _versions(platform: Platform, model: str, features: Features) -> Step:
             continue
         name = ", ".join(version.aliases) or "newest"
         try:
-            read = json.loads(registry.artifact(version, SPEC_FILE).read_text())["features"]
+            with registry.failures():
+                read = json.loads(registry.artifact(version, SPEC_FILE).read_text())["features"]
             facts[f"version {version.version} ({name})"] = features.of(read) or UNREAD
         except (LookupError, ValueError, OSError) as error:
             gone.append(f"which features version {version.version} reads is not known: {error}")

@@ -18,7 +18,7 @@ from ml.onnx_file import ONNX_SHA256, file_hash
 from ml.trace import Step, attempt
 
 if TYPE_CHECKING:
-    from ml.registry import ModelVersion
+    from ml.model_version import ModelVersion
 
 _TOLD = {  # tags of a version, and what they are called here
     "approved_by": "approved by",
@@ -34,7 +34,8 @@ def model_step(platform: Platform, answer: Answer) -> Step:
     model, number = answer.row["model"], answer.row["model_version"]
     name, facts, gone = f"{model} version {number}", dict[str, Any](), list[str]()
     try:
-        version = platform.registry.version(model, number)
+        with platform.registry.failures():
+            version = platform.registry.version(model, number)
         tags, run = version.tags, version.run_id
         facts |= {"aliases now": ", ".join(version.aliases) or "none", **_proof(version, answer, gone)}
     except LookupError as error:

@@ -19,6 +19,7 @@ from ml.publication import Publications
 from ml.rebuild import Cut, Made, RawTables, Rebuilder
 from ml.settings import Settings
 from ml.trace import Step
+from ml.verdicts import Verdict
 from serving.log_frames import Batch, encode
 from serving.model_repository import ModelRepository
 from serving.plan import Change, Input, JoinKey, Plan, RequestInput, Version, View
@@ -211,3 +212,16 @@ def test_a_damaged_log_is_named_beside_the_answer(buses, corrected):
     assert "holds no prediction at byte 0" in buses.trace(wanted[0]).gone[0]
     with pytest.raises(LookupError, match=r"no prediction 0+2 in the serving logs.*these could not be read: .*byte 0"):
         buses.trace(wanted[1])
+
+
+def test_a_version_that_is_gone_from_the_registry_is_told_by_its_checks(buses, corrected):
+    event = corrected[EVENT]
+    wanted = buses.answer(corrected["bus"], event, event, (corrected["late"] - 40, corrected["held"]))
+    drift = Verdict("bus_delay/model", 1, "serving_drift", True, evidence={"training_set_version": 0, "summary": "no"})
+    buses.platform.verdicts.record([drift])
+    buses.world.lake.replace("bus_delay/training_set", pl.DataFrame({"x": [1]}), None, {"content": "abc", "rows": 1})
+    model = buses.trace(wanted).below[1]
+    assert model.gone[0].startswith("no version 1 of model 'bus_delay' in the registry")
+    assert "the run and the code of bus_delay version 1 are not known any more" in model.gone[1]
+    (training_set,) = (part for part in model.below if part.kind == "data")
+    assert (training_set.facts["hash"], training_set.facts["rows"]) == ("abc", 1)
