@@ -222,8 +222,8 @@ class Registry:
 
         Raises LookupError if a version does not exist; then nothing is changed.
         """
-        for version in filter(None, wanted.values()):
-            self._entry(name, version)
+        for known in filter(None, wanted.values()):
+            self._entry(name, known)
         held = self.aliases(name)
         for alias, version in wanted.items():
             if version is not None and held.get(alias) != version:

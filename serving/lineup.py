@@ -28,7 +28,7 @@ class Lineup:
         self.views = tuple(view.name for view in plan.views)
         self.assignment = Assignment(plan)
         self.scorers = tuple(Scorer(plan, arm, sessions, call) for arm in plan.lineup)
-        self._opened = self._open_readers({} if before is None else before._opened)
+        self._opened: dict[_Opened, Reader] = self._open_readers({} if before is None else before._opened)
         self._readers = {(reader.need, key[-1]): reader for key, reader in self._opened.items()}
         at_work = [s for s in self.scorers if s.arm.variant in ("champion", "previous", "shadow", *ANSWERING)]
         sessions.keep(scorer.version.onnx for scorer in at_work)
