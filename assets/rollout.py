@@ -125,10 +125,12 @@ def bring(
     measured: "Callable[[Latency], None]" = lambda latency: None,
 ) -> Plan:
     """Have a version serve as champion, or beside it; one that answers has passed its gates."""
+    if step.action == "end" or step.action == "rollback":
+        raise ValueError(f"action is {step.action!r}; a version begins as champion, canary, challenger or shadow")
     answers = step.action != "shadow"
     require_approved(platform, spec, step.version, step.action, step.by)
     admitted = admitted or admit(platform, spec, f"{spec.name}/rollout", step.version, answers)
-    plan = _brought(platform, spec, step, admitted, measured)
+    plan = _brought(platform, spec, step, step.action, admitted, measured)
     if answers:
         platform.registry.tag(admitted.version, {APPROVED_BY: admitted.approved_by})
     _follow(platform, spec.name, begun=step.version)
@@ -136,17 +138,20 @@ def bring(
 
 
 def _brought(
-    platform: Platform, spec: ModelSpec, step: Step, admitted: Admitted, measured: "Callable[[Latency], None]"
+    platform: Platform,
+    spec: ModelSpec,
+    step: Step,
+    action: Literal["promote", "canary", "challenger", "shadow"],
+    admitted: Admitted,
+    measured: "Callable[[Latency], None]",
 ) -> Plan:
     """Change the plan: at once for a version that serves already, after it is verified for another."""
-    settings, action = platform.settings, step.action
+    settings = platform.settings
     if action == "promote" and _serves_beside(platform, spec.name, admitted):
         return rollout.promote(spec.name, settings, step.version, step.by, step.why)
     new = newcomer(platform, spec, admitted, measured)
     if action == "promote":
         return rollout.deploy(new, settings, step.by, step.why)
-    if action == "end" or action == "rollback":
-        raise ValueError(f"action is {action!r}; a version begins as champion, canary, challenger or shadow")
     return rollout.begin(new, settings, action, step.share, step.by, step.why)
 
 

@@ -80,7 +80,7 @@ class Registry:
         `parent` is the id of the run that it is a part of. Raises LookupError if the name is someone else's, and
         instead of MLflow's errors if the store fails meanwhile.
         """
-        with self.failures():
+        with self._failures():
             self._require_free(name)
             self._require_ours(name)
             told = as_text({**(tags or {}), PARENT_RUN: parent})
@@ -97,7 +97,7 @@ class Registry:
                     self.client.set_terminated(run.info.run_id, status)
 
     @contextmanager
-    def failures(self) -> Iterator[None]:
+    def _failures(self) -> Iterator[None]:
         """Raise what MLflow and its database raise as one LookupError with the remedy."""
         from mlflow.exceptions import MlflowException
         from sqlalchemy.exc import SQLAlchemyError
@@ -222,8 +222,8 @@ class Registry:
 
         Raises LookupError if a version does not exist; then nothing is changed.
         """
-        for number in filter(None, wanted.values()):
-            self._entry(name, number)
+        for known in filter(None, wanted.values()):
+            self._entry(name, known)
         held = self.aliases(name)
         for alias, version in wanted.items():
             if version is not None and held.get(alias) != version:

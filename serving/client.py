@@ -63,9 +63,16 @@ class HeadwaterClient:
         For a probe it reads the control secret. Raises what reading these raises.
         """
         shown = of_client(settings, read_control_secret(settings) if probe else None)
-        url = f"127.0.0.1:{settings.triton_grpc_port}"
-        tls: dict[str, Any] = {"ca": shown.ca, "cert": shown.cert, "key": shown.key}
-        return cls(url, timeout, probe, **tls, token=shown.token, control=shown.control)
+        return cls(
+            f"127.0.0.1:{settings.triton_grpc_port}",
+            timeout,
+            probe,
+            ca=shown.ca,
+            cert=shown.cert,
+            key=shown.key,
+            token=shown.token,
+            control=shown.control,
+        )
 
     def fields(self, model: str) -> dict[str, str]:
         """Return the model's fields, name to Triton type: BYTES (text) or FP64 (number or time)."""
