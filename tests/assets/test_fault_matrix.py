@@ -12,8 +12,11 @@ from benchmarks._fault_pool import landed
 from benchmarks._fault_server import serving
 from benchmarks._fault_world import open_world
 from benchmarks.faults import FAULTS, fault_named
+from ml.models.flight_delay import FLIGHT_DELAY
+from tests.assets.small_line import copy_repository, cut_down
 
 MONTH = "2013-03"
+VIEWS = ("aircraft_state", "aircraft", "weather_observation")  # of each source that a fault spoils
 LANDED = FAULTS[::3]  # they are listed by kind, so of each kind some
 # One a source, refused each in its own way: by a rule of values, by a rule of keys, by the source that does not fit.
 THREE = [fault_named(name) for name in ("delays_in_seconds", "weather_duplicates", "renamed_seats")]
@@ -21,7 +24,11 @@ THREE = [fault_named(name) for name in ("delays_in_seconds", "weather_duplicates
 
 @pytest.fixture(scope="module")
 def play(tmp_path_factory):
-    made = Play(open_world(tmp_path_factory.mktemp("fault_matrix"), MONTH))
+    tree = tmp_path_factory.mktemp("tree")
+    copy_repository(tree)
+    cut_down(tree, VIEWS)
+    models = (FLIGHT_DELAY.reading_only(VIEWS),)
+    made = Play(open_world(tmp_path_factory.mktemp("fault_matrix"), MONTH, tree, models))
     assert made.before
     return made
 
