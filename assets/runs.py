@@ -8,6 +8,7 @@ from typing import Any
 import dagster as dg
 
 from assets.dead_runs import PROCESS, end_dead_runs, this_process
+from assets.event_log import kept_open
 
 RANGE_START, RANGE_END = "dagster/asset_partition_range_start", "dagster/asset_partition_range_end"
 FOR_PEOPLE: dict[str, Any] = {"loggers": {"progress": {}}}
@@ -32,7 +33,7 @@ def materialize(
     one = months[0] if len(months) == 1 else None
     tags = {RANGE_START: min(months), RANGE_END: max(months)} if len(months) > 1 else {}
     end_dead_runs(instance)
-    with (output or Path("/dev/null")).open("a") as file, redirect_stdout(file):
+    with kept_open(instance), (output or Path("/dev/null")).open("a") as file, redirect_stdout(file):
         return job.execute_in_process(
             instance=instance,
             asset_selection=list(keys),

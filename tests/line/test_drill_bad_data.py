@@ -10,9 +10,9 @@ from assets.drill import fingerprint
 pytestmark = [pytest.mark.server, pytest.mark.timeout(1200)]
 
 
-def test_the_drill_shows_the_gate_closing_nothing_changing_and_the_release(line):
-    before = fingerprint(line.platform)
-    done = line.command(sys.executable, "-m", "assets.drill_bad_data")
+def test_the_drill_shows_the_gate_closing_nothing_changing_and_the_release(live):
+    before = fingerprint(live.platform)
+    done = live.command(sys.executable, "-m", "assets.drill_bad_data")
     assert done.returncode == 0, done.stdout + done.stderr
     story = [
         r"raw/flights\[2013-10\] arrives again",
@@ -29,4 +29,4 @@ def test_the_drill_shows_the_gate_closing_nothing_changing_and_the_release(line)
         "untouched",
     ]
     assert re.search(".*".join(story), done.stdout, re.DOTALL), done.stdout
-    assert fingerprint(line.platform) == before
+    assert fingerprint(live.platform) == before
