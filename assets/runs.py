@@ -27,18 +27,22 @@ def materialize(
     """Materialize assets with their checks in one run: of one month, of a range of months, or unpartitioned.
 
     What tools print goes to the file `output`, if given; `told` says what is printed of the run itself. Raises what the
-    failing step raised, unless the run shall `go_on` with the steps that do not need it, such as further checks.
+    failing step raised, unless the run shall `go_on` with the steps that do not need it, such as further checks, and
+    KeyboardInterrupt if it was interrupted.
     """
     job = definitions.resolve_implicit_global_asset_job_def()
     one = months[0] if len(months) == 1 else None
     tags = {RANGE_START: min(months), RANGE_END: max(months)} if len(months) > 1 else {}
     end_dead_runs(instance)
     with kept_open(instance), (output or Path("/dev/null")).open("a") as file, redirect_stdout(file):
-        return job.execute_in_process(
-            instance=instance,
-            asset_selection=list(keys),
-            partition_key=one,
-            tags={**tags, PROCESS: this_process()},
-            run_config=told,
-            raise_on_error=not go_on,
-        )
+        try:
+            return job.execute_in_process(
+                instance=instance,
+                asset_selection=list(keys),
+                partition_key=one,
+                tags={**tags, PROCESS: this_process()},
+                run_config=told,
+                raise_on_error=not go_on,
+            )
+        except dg.DagsterExecutionInterruptedError as error:  # as Dagster calls it while a run goes on
+            raise KeyboardInterrupt from error

@@ -2,6 +2,7 @@
 
 import os
 import re
+import shutil
 import signal
 import socket
 import subprocess
@@ -92,15 +93,28 @@ def test_a_second_run_does_only_what_is_out_of_date(live, trouble):
     assert live.platform.registry.newest("flight_delay").version == "1"
 
 
-def test_an_interrupted_demo_leaves_no_process_behind(live, copied):
+def test_an_interrupted_demo_says_so_and_leaves_no_process_behind(copied):
+    shutil.rmtree(copied.home / "lake" / "flight_delay" / "training_set")
     before = _processes_of(copied.home)
     process = copied.start("make", "demo")
-    time.sleep(12)
+    told = list(iter_until(process.stdout, "training_set"))
+    time.sleep(3)  # the join, or the checks of what it made
+    assert process.poll() is None, told
     interrupt(process)
     output, _ = process.communicate(timeout=60)
     assert process.returncode != 0
+    assert "headwater: interrupted; nothing is left running" in output
+    assert "DagsterExecutionInterruptedError" not in output
     time.sleep(2)
     assert _processes_of(copied.home) == before, output
+
+
+def iter_until(lines, beginning):
+    """Yield lines up to the one that begins so."""
+    for line in lines:
+        yield line
+        if line.startswith(beginning):
+            return
 
 
 def test_a_full_disk_is_one_clear_line():
