@@ -46,9 +46,7 @@ def kept_open(instance: dg.DagsterInstance) -> Iterator[None]:
 
 
 def _engine(storage: SqliteEventLogStorage, shard: str) -> Engine:
-    engine = create_engine(
-        storage.conn_string_for_shard(shard), connect_args={"timeout": SQLITE_BUSY_TIMEOUT_SECONDS}
-    )
+    engine = create_engine(storage.conn_string_for_shard(shard), connect_args={"timeout": SQLITE_BUSY_TIMEOUT_SECONDS})
     event.listen(engine, "connect", _write_ahead)
     storage._initdb(engine)
     return engine

@@ -93,9 +93,7 @@ class Play:
 
         return self._result(self._watched(land_and_build, ()))
 
-    def _watched(
-        self, start: Callable[[], None], faults: Sequence[Fault], keep: Collection[str] = ()
-    ) -> list[Refusal]:
+    def _watched(self, start: Callable[[], None], faults: Sequence[Fault], keep: Collection[str] = ()) -> list[Refusal]:
         """Restore the world, deliver, run `start`, and return what refused; no failed run is an error here."""
         self.world.restore(keep)
         self.world.deliver(faults)

@@ -1,4 +1,4 @@
-"""A run keeps the files of Dagster's event log open: others read each event at once, and nothing stays open after it."""
+"""A run keeps the files of Dagster's event log open: others read each event at once, and none stays open after it."""
 
 import os
 from pathlib import Path
