@@ -1,5 +1,6 @@
 """What all tests share."""
 
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -8,6 +9,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 from assets.quiet import quiet_exit
+from ml.registry import Registry
 from tests.redis_server import RedisServer
 
 quiet_exit()
@@ -64,3 +66,20 @@ def online_address(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     if request.param == "sqlite":
         return str(tmp_path / "online.db")
     return request.getfixturevalue("redis_server").address
+
+
+@pytest.fixture(scope="session")
+def mlflow_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The database file of a registry that holds nothing, to copy: MLflow takes seconds to make one."""
+    folder = tmp_path_factory.mktemp("mlflow_database")
+    _ = Registry(f"sqlite:///{folder}/mlflow.db", folder / "artifacts").client
+    assert [path.name for path in folder.glob("mlflow.db*")] == ["mlflow.db"], "nothing else is copied"
+    return folder / "mlflow.db"
+
+
+@pytest.fixture
+def empty_registry(mlflow_database: Path, tmp_path: Path) -> Registry:
+    """A registry of the test's own that holds nothing, in <tmp_path>/mlflow/mlflow.db."""
+    (tmp_path / "mlflow").mkdir()
+    shutil.copy(mlflow_database, tmp_path / "mlflow")
+    return Registry(f"sqlite:///{tmp_path}/mlflow/mlflow.db", tmp_path / "artifacts")

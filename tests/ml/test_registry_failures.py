@@ -106,20 +106,19 @@ def test_a_server_that_goes_down_while_training_costs_no_model_and_leaves_no_ver
     assert after.versions("lateness") == ()
 
 
-def test_a_registry_whose_tables_are_gone_at_the_last_step_leaves_a_failed_run_and_no_version(tmp_path):
+def test_a_registry_whose_tables_are_gone_at_the_last_step_leaves_a_failed_run_and_no_version(empty_registry, tmp_path):
     import sqlite3
 
-    registry = Registry(f"sqlite:///{tmp_path}/mlflow.db", tmp_path / "artifacts")
-    _ = registry.client
-    with sqlite3.connect(tmp_path / "mlflow.db") as database:
+    with sqlite3.connect(tmp_path / "mlflow" / "mlflow.db") as database:
         database.execute(
             "CREATE TRIGGER full BEFORE INSERT ON model_versions BEGIN SELECT RAISE(ABORT, 'disk is full'); END"
         )
     with pytest.raises(LookupError, match="nothing is registered, the trained model"):
-        train(registry, tmp_path)
+        train(empty_registry, tmp_path)
     assert kept_whole(tmp_path)
-    assert registry.versions("lateness") == ()
-    (run,) = registry.client.search_runs([registry.client.get_experiment_by_name("lateness").experiment_id])
+    assert empty_registry.versions("lateness") == ()
+    experiment = empty_registry.client.get_experiment_by_name("lateness").experiment_id
+    (run,) = empty_registry.client.search_runs([experiment])
     assert run.info.status == "FAILED"
 
 
@@ -151,28 +150,25 @@ def test_a_disk_that_is_full_of_artifacts_leaves_the_model_where_it_was_trained(
         subprocess.run(["umount", "-l", str(disk)], check=True)
 
 
-def test_a_name_that_someone_else_registered_is_refused_before_training(tmp_path):
-    registry = Registry(f"sqlite:///{tmp_path}/mlflow.db", tmp_path / "artifacts")
-    registry.client.create_registered_model("lateness")
+def test_a_name_that_someone_else_registered_is_refused_before_training(empty_registry, tmp_path):
+    empty_registry.client.create_registered_model("lateness")
     said = []
     with pytest.raises(LookupError, match=r"'lateness' that Headwater did not make; rename .* tag headwater=model$"):
-        train(registry, tmp_path, said.append)
+        train(empty_registry, tmp_path, said.append)
     assert not any(line.startswith("epoch") for line in said)
-    assert registry.versions("lateness") == ()
-    registry.client.set_registered_model_tag("lateness", "headwater", "model")
-    with registry.recording("lateness"):
+    assert empty_registry.versions("lateness") == ()
+    empty_registry.client.set_registered_model_tag("lateness", "headwater", "model")
+    with empty_registry.recording("lateness"):
         pass
 
 
-def test_a_name_from_before_the_tag_is_ours_if_its_versions_are(tmp_path):
-    registry = Registry(f"sqlite:///{tmp_path}/mlflow.db", tmp_path / "artifacts")
-    registry.client.create_registered_model("lateness")
-    registry.client.create_model_version("lateness", "file:///x", tags={"training_set_provenance": "{}"})
-    with registry.recording("lateness"):
+def test_a_name_from_before_the_tag_is_ours_if_its_versions_are(empty_registry):
+    empty_registry.client.create_registered_model("lateness")
+    empty_registry.client.create_model_version("lateness", "file:///x", tags={"training_set_provenance": "{}"})
+    with empty_registry.recording("lateness"):
         pass
 
 
-def test_what_we_register_bears_our_tag(tmp_path):
-    registry = Registry(f"sqlite:///{tmp_path}/mlflow.db", tmp_path / "artifacts")
-    train(registry, tmp_path)
-    assert registry.client.get_registered_model("lateness").tags == {"headwater": "model"}
+def test_what_we_register_bears_our_tag(empty_registry, tmp_path):
+    train(empty_registry, tmp_path)
+    assert empty_registry.client.get_registered_model("lateness").tags == {"headwater": "model"}

@@ -264,7 +264,7 @@ TABLE = "flight_delay/training_set"
 
 
 @pytest.fixture
-def home(tmp_path) -> Path:
+def home(empty_registry, tmp_path) -> Path:
     rows = training_rows(FLIGHT_DELAY, count=900)
     Lake(tmp_path / "lake").replace(TABLE, rows, metadata={"content": "c0ffee"})
     return tmp_path

@@ -18,8 +18,8 @@ def repository(tmp_path: Path) -> ModelRepository:
 
 
 @pytest.fixture
-def registry(tmp_path: Path) -> Registry:
-    return Registry(f"sqlite:///{tmp_path}/mlflow/mlflow.db", tmp_path / "artifacts")
+def registry(empty_registry: Registry) -> Registry:
+    return empty_registry
 
 
 def deploy(repository: ModelRepository, tmp_path: Path, version: str, views: int = 2) -> None:
@@ -46,7 +46,8 @@ def found(repository: ModelRepository, registry: Registry) -> list[tuple[str, tu
     return [(str(reader), reader.views) for reader in models_in_use(repository, registry)]
 
 
-def test_nothing_deployed_and_no_registry_is_nobody(repository, registry, tmp_path):
+def test_nothing_deployed_and_no_registry_is_nobody(repository, tmp_path):
+    registry = Registry(f"sqlite:///{tmp_path}/mlflow/mlflow.db", tmp_path / "artifacts")
     assert models_in_use(repository, registry) == ()
     assert not (tmp_path / "mlflow").exists()  # asking makes no database
 
