@@ -15,6 +15,12 @@ from ml.packed import Field
 from ml.spark_session import spark_settings
 from tests.ml.small_store import GAUGES, SCHEMA, SmallStore, gauge, hour, rows_at
 
+# Few rows: compiling what runs once is most of the work.
+SMALL = {
+    "spark.driver.memory": "1g",
+    "spark.sql.shuffle.partitions": "1",
+    "spark.driver.extraJavaOptions": "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC",
+}
 REACHES = FeatureView(
     name="reach_state",
     entities=("upper", "lower", "crew"),
@@ -47,7 +53,7 @@ class TwoEngines:
 
     def __init__(self, home, scratch):
         self.small = SmallStore(home)
-        self.settings = spark_settings(scratch, {"spark.driver.memory": "1g", "spark.sql.shuffle.partitions": "1"})
+        self.settings = spark_settings(scratch, SMALL)
 
     def publish(self, view, schema, *versions):
         frame = pl.DataFrame(versions, schema=schema, orient="row")
