@@ -19,22 +19,22 @@ from ml.sources import source_named
 
 
 @pytest.fixture(scope="module")
-def answered(line):
+def answered(live):
     """The id of an answer that has not landed in the lake."""
-    done = line.ask()
+    done = live.ask()
     assert done.returncode == 0, done.stderr
     return re.search(r"\b[0-9a-f]{32}\b", done.stdout)[0]
 
 
 @pytest.fixture(scope="module")
-def traced(line, answered):
-    return trace_prediction(line.platform, answered)
+def traced(live, answered):
+    return trace_prediction(live.platform, answered)
 
 
 @pytest.fixture(scope="module")
-def landed(line):
+def landed(live):
     """The id of an answer that is in the lake."""
-    return re.findall(r"\b[0-9a-f]{32}\b", line.first_output)[0]
+    return re.findall(r"\b[0-9a-f]{32}\b", live.first_output)[0]
 
 
 def named(step, start):
@@ -91,8 +91,8 @@ def test_the_aircraft_s_raw_flights_are_lines_of_the_csv_in_the_order_of_landing
     assert cells["last_arr_delay"] == rows[0]["row"]["arr_delay"]
 
 
-def test_model_run_code_training_set_plan_and_approval_are_named(line, traced):
-    version = line.platform.registry.version("flight_delay", "1")
+def test_model_run_code_training_set_plan_and_approval_are_named(live, traced):
+    version = live.platform.registry.version("flight_delay", "1")
     model = named(traced, "flight_delay version 1")
     assert model.facts["mlflow run"] == version.run_id
     assert model.facts["git commit"] == version.tags["git_commit"]
@@ -104,8 +104,8 @@ def test_model_run_code_training_set_plan_and_approval_are_named(line, traced):
     assert named(traced, "plan revision").facts["changed by"].startswith("deploy, by deployment")
 
 
-def test_the_command_prints_json_for_an_answer_in_the_lake_and_writes_a_page(line, landed):
-    done = line.command("make", "--no-print-directory", "trace", f"ID={landed}", "JSON=1")
+def test_the_command_prints_json_for_an_answer_in_the_lake_and_writes_a_page(live, landed):
+    done = live.command("make", "--no-print-directory", "trace", f"ID={landed}", "JSON=1")
     assert done.returncode == 0, done.stdout + done.stderr
     told = json.loads(done.stdout)
     assert told["facts"]["kept in"] == "the serving log, flight_delay/predictions"
@@ -121,8 +121,8 @@ def test_the_command_prints_json_for_an_answer_in_the_lake_and_writes_a_page(lin
         (["--column", "raw/weather.visibl"], "near are raw/weather.visib"),
     ],
 )
-def test_what_is_unknown_is_one_clear_line(line, asked, told, monkeypatch, capsys):
-    monkeypatch.setenv("HEADWATER_HOME", str(line.home))
+def test_what_is_unknown_is_one_clear_line(live, asked, told, monkeypatch, capsys):
+    monkeypatch.setenv("HEADWATER_HOME", str(live.home))
     assert main(asked) == 1
     (said,) = capsys.readouterr().err.splitlines()
     assert said.startswith("headwater: ")
@@ -130,16 +130,16 @@ def test_what_is_unknown_is_one_clear_line(line, asked, told, monkeypatch, capsy
 
 
 @pytest.fixture
-def ruins(line, tmp_path):
+def ruins(live, tmp_path):
     """The line's lake without the rows of raw/flights, and nothing else of the home but dbt's manifest."""
-    for table in line.platform.lake.tables():
+    for table in live.platform.lake.tables():
         (tmp_path / "lake" / table).parent.mkdir(parents=True, exist_ok=True)
         if table == "raw/flights":
             (tmp_path / "lake" / table).mkdir()
-            (tmp_path / "lake" / table / "_delta_log").symlink_to(line.home / "lake" / table / "_delta_log")
+            (tmp_path / "lake" / table / "_delta_log").symlink_to(live.home / "lake" / table / "_delta_log")
         else:
-            (tmp_path / "lake" / table).symlink_to(line.home / "lake" / table)
-    (tmp_path / "dbt").symlink_to(line.home / "dbt")
+            (tmp_path / "lake" / table).symlink_to(live.home / "lake" / table)
+    (tmp_path / "dbt").symlink_to(live.home / "dbt")
     return Platform(Settings(home=tmp_path))
 
 
@@ -155,8 +155,8 @@ def test_what_is_gone_is_named_and_all_else_is_still_shown(ruins, landed):
     assert named(found, "flight_delay/training_set version 0").gone == ()  # its drift check noted which it was
 
 
-def test_all_that_rests_on_a_raw_column_is_found(line):
-    found, feature = trace_column(line.platform, "raw/weather.visib", MODELS), ["weather_observation:visib"]
+def test_all_that_rests_on_a_raw_column_is_found(live):
+    found, feature = trace_column(live.platform, "raw/weather.visib", MODELS), ["weather_observation:visib"]
     assert named(found, "features").facts["computed from it"] == feature
     for model in MODELS:
         assert named(found, f"model {model.name}").facts["features"]["computed from it"] == feature
@@ -171,27 +171,27 @@ def test_all_that_rests_on_a_raw_column_is_found(line):
     assert named(found, "landing of").facts["used for"] == "nothing else"
 
 
-def test_what_the_rules_of_a_source_read_is_told_without_naming_them(line):
-    uses = named(trace_column(line.platform, "raw/flights.arr_delay", MODELS), "landing of").facts["used for"]
+def test_what_the_rules_of_a_source_read_is_told_without_naming_them(live):
+    uses = named(trace_column(live.platform, "raw/flights.arr_delay", MODELS), "landing of").facts["used for"]
     assert uses == ["the instant at which a row is known"]
-    uses = named(trace_column(line.platform, "raw/flights.carrier", MODELS), "landing of").facts["used for"]
+    uses = named(trace_column(live.platform, "raw/flights.carrier", MODELS), "landing of").facts["used for"]
     assert uses == ["the key of a row", "what is known earlier than the row"]
-    uses = named(trace_column(line.platform, "raw/flights.dep_delay", MODELS), "landing of").facts["used for"]
+    uses = named(trace_column(live.platform, "raw/flights.dep_delay", MODELS), "landing of").facts["used for"]
     assert uses == ["the instant at which a part of it is known", "what is known earlier than the row"]
 
 
-def test_a_feature_is_traced_up_and_a_misspelt_one_refused_with_the_near_ones(line):
-    found = trace_column(line.platform, "aircraft_state:last_turnaround", MODELS)
+def test_a_feature_is_traced_up_and_a_misspelt_one_refused_with_the_near_ones(live):
+    found = trace_column(live.platform, "aircraft_state:last_turnaround", MODELS)
     assert "raw/flights.dep_delay" in found.facts["what it is made from"]
     with pytest.raises(LookupError, match=r"near are features/aircraft_state\.last_turnaround"):
-        trace_column(line.platform, "aircraft_state:last_turnarond", MODELS)
+        trace_column(live.platform, "aircraft_state:last_turnarond", MODELS)
     with pytest.raises(ValueError, match="names no column"):
-        trace_column(line.platform, "weather", MODELS)
+        trace_column(live.platform, "weather", MODELS)
 
 
-def test_the_ui_shows_where_columns_come_from(line):
+def test_the_ui_shows_where_columns_come_from(live):
     def entry(*key):
-        event = line.instance.get_latest_materialization_event(dg.AssetKey(key))
+        event = live.instance.get_latest_materialization_event(dg.AssetKey(key))
         return event.asset_materialization.metadata[ENTRY].value
 
     state = entry("features", "weather_observation")
