@@ -14,6 +14,7 @@ import dagster as dg
 from dagster._core.storage.tags import RUN_KEY_TAG, SENSOR_NAME_TAG
 
 from assets.dead_runs import PROCESS, end_dead_runs, this_process
+from assets.event_log import kept_open
 from assets.resources import Platform
 from assets.runs import QUIET
 
@@ -35,6 +36,7 @@ class Driver:
 
         Returns the runs that were started, the failed ones too: a sensor sees to what follows from that.
         """
+        end_dead_runs(self.instance)  # a sensor waits for what it takes to be under way
         done: list[dg.DagsterRun] = []
         for _ in range(MOST_ROUNDS):
             runs = [run for name in sensors for run in self._asked(name)]
@@ -79,7 +81,7 @@ class Driver:
         self, job: dg.JobDefinition, config: Mapping[str, Any], tags: Mapping[str, str], raises: bool = False
     ) -> dg.DagsterRun:
         end_dead_runs(self.instance)
-        with self.output.open("a") as file, redirect_stdout(file):
+        with self.output.open("a") as file, redirect_stdout(file), kept_open(self.instance):
             result = job.execute_in_process(
                 instance=self.instance,
                 run_config={**QUIET, **config},

@@ -20,8 +20,8 @@ from tests.assets.loop_child import SPEC
 from tests.assets.rollout_world import World, make_home
 from tests.serving.example import ROW
 
-KILLS = 6
-LONGEST = 6.0  # seconds that a process lives at most before it is killed
+KILLS = 5
+LONGEST = 5.0  # seconds that a process lives at most before it is killed
 pytestmark = pytest.mark.server
 
 
@@ -49,7 +49,7 @@ def test_a_version_s_way_into_service_survives_kills_of_loop_and_server_at_any_m
             for kill in range(KILLS):
                 child = start(world, version)
                 try:
-                    child.wait(2 + chance.random() * LONGEST)
+                    child.wait(4 + chance.random() * LONGEST)
                     break
                 except subprocess.TimeoutExpired:
                     child.kill()
