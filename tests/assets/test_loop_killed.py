@@ -58,7 +58,11 @@ def test_a_version_s_way_into_service_survives_kills_of_loop_and_server_at_any_m
                     os.kill(server.status().pid, signal.SIGKILL)
                     time.sleep(0.5)
                     server.start()
-            assert start(world, version).wait(timeout=240) == 0
+            last = start(world, version)
+            try:
+                assert last.wait(timeout=240) == 0
+            finally:
+                last.kill()
             assert_each_step_once(world, version, before)
     finally:
         server.stop()
