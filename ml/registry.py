@@ -80,7 +80,7 @@ class Registry:
         `parent` is the id of the run that it is a part of. Raises LookupError if the name is someone else's, and
         instead of MLflow's errors if the store fails meanwhile.
         """
-        with self._failures():
+        with self.failures():
             self._require_free(name)
             self._require_ours(name)
             told = as_text({**(tags or {}), PARENT_RUN: parent})
@@ -97,7 +97,7 @@ class Registry:
                     self.client.set_terminated(run.info.run_id, status)
 
     @contextmanager
-    def _failures(self) -> Iterator[None]:
+    def failures(self) -> Iterator[None]:
         """Raise what MLflow and its database raise as one LookupError with the remedy."""
         from mlflow.exceptions import MlflowException
         from sqlalchemy.exc import SQLAlchemyError
