@@ -43,7 +43,7 @@ def _events(model: str, plan: Plan, before: Plan | None) -> Iterator[LoopEvent]:
         arm = plan.arm(variant)
         if arm is not None and (variant, arm.version.version) not in old:
             yield LoopEvent(model, variant, key, change.why, arm.version.version, told, change.by)
-    if change.action == "end":
+    if change.action.startswith("end "):  # whose part it was follows
         gone = {arm.version.version for arm in before.arms} - {arm.version.version for arm in plan.arms}
         for version in sorted(gone):
             yield LoopEvent(model, "reverted", key, change.why, version, told, change.by)

@@ -26,7 +26,7 @@ class Kind:
     lasting: bool = False
 
 
-_LOOK = "python -m assets.monitor {model} shows the windows, make drift NAME={model} what moved"
+_LOOK = "make monitor NAME={model} shows the windows, make drift NAME={model} what moved"
 _ANSWERS = "make status shows who answers"
 
 KINDS: dict[str, Kind] = {
@@ -43,6 +43,7 @@ KINDS: dict[str, Kind] = {
     "calibration": Kind("warning", "no longer knows how often it happens", _LOOK, lasting=True),
     "prediction_drift": Kind("warning", "gives other answers than to its held-out rows", _LOOK, lasting=True),
     "served_drift": Kind("warning", "is asked about other rows than it learned from", _LOOK, lasting=True),
+    "novelty": Kind("warning", "is asked about what it hardly learned from", _LOOK, lasting=True),
     # on versions of a model
     "refused": Kind("warning", "was refused", "make mlflow shows the rules it broke (docs/promotion.md)"),
     "reverted": Kind("warning", "was taken back", _ANSWERS),
@@ -61,7 +62,7 @@ KINDS: dict[str, Kind] = {
     "override_ended": Kind("info", "is no longer let pass"),
 }
 
-PERFORMANCE = ("performance", "calibration", "prediction_drift", "served_drift", "serving_health")
+PERFORMANCE = ("performance", "calibration", "prediction_drift", "served_drift", "novelty", "serving_health")
 
 
 class Key(NamedTuple):

@@ -120,6 +120,8 @@ def _refusal(row: Row) -> str:
 
 def _alert(row: Row, kind: str, part: str) -> Alert:
     evidence = json.loads(row["evidence"])
+    of_answers = row["table"].endswith("/performance")
+    version = evidence.get("version") if of_answers else row["version"]  # the model's that answered, not the table's
     return Alert(
         kind,
         row["table"],
@@ -128,7 +130,7 @@ def _alert(row: Row, kind: str, part: str) -> Alert:
         row[ORDER],
         part,
         row["partition"],
-        str(row["version"]),
+        str(version or row["version"]),
         row["check"],
         row["run_id"],
         _short(evidence.get("remedy", "")),

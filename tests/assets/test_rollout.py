@@ -320,6 +320,8 @@ def test_a_shadow_that_answers_otherwise_never_answers_a_caller(world, looking):
     assert version not in world.lineup()
     with pytest.raises(GateClosed, match="as shadow: revert"):
         world.take("canary", version)
+    on_its_way.look()
+    assert events(world, version) == ["shadow", "reverted"]
 
 
 def test_a_shadow_that_somebody_began_by_hand_is_not_judged(world, looking):

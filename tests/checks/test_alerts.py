@@ -151,7 +151,9 @@ def test_a_window_of_answers_that_breaches_is_one_alert_until_a_later_window_hol
     assert trail.heard() == []
 
 
-@pytest.mark.parametrize("check", ["performance", "calibration", "prediction_drift", "served_drift", "serving_health"])
+@pytest.mark.parametrize(
+    "check", ["performance", "calibration", "prediction_drift", "served_drift", "novelty", "serving_health"]
+)
 def test_each_check_on_answers_is_told_under_its_name(trail, check):
     trail.window("2013-09-02", passed=False, check=check)
     assert [kind for _, kind, *_ in trail.heard()] == [check]
