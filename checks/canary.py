@@ -167,11 +167,11 @@ def _answers(bounds: CanaryBounds, seen: Seen) -> list[CanaryRule]:
 
 def _against_stale(rule: CanaryRule, bounds: CanaryBounds, seen: Seen, quality: CanaryRule) -> CanaryRule:
     """Judge a rule on answers where the champion is known to be stale: by labels, but for what is very far off."""
-    if rule.state != "broken" or rule.low > _FAR * rule.bound:
+    if rule.state == "holds" or rule.low > _FAR * rule.bound or not rule.rows:
         return rule
     if len(seen.champion_loss) >= bounds.min_rows and quality.state == "holds":
         return replace(rule, state="holds", reason="it answers otherwise than a stale champion, and no worse")
-    return replace(rule, state="open", reason="it answers otherwise than a stale champion: labels decide")
+    return replace(rule, state="open", reason="it may answer otherwise than a stale champion: labels decide")
 
 
 def _shifts(bounds: CanaryBounds, names: tuple[str, str]) -> list[tuple[str, float]]:

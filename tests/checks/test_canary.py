@@ -1,5 +1,6 @@
 """The canary's judge on made-up logs: it may be looked at at any time, and finds faults of a stated size in time."""
 
+import dataclasses
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -206,3 +207,21 @@ def test_answers_without_features_are_not_compared(tmp_path):
     seen = look(SPEC, Contestants("2", "1", graph, 2), log, None, NOW)
     assert len(seen.canary) == len(seen.champion) == 10
     assert len(seen.failed) == 20
+
+
+def test_other_answers_than_a_stale_champion_s_are_judged_by_labels():
+    random, rows = np.random.default_rng(3), 3000
+    label = random.random(rows) < (truth := random.beta(2, 6, rows))
+    stale = np.clip(truth - 0.1, 0.01, 0.99)  # it no longer knows how often it happens
+    losses = [-np.log(np.where(label, p, 1 - p)) for p in (truth, stale)]
+    sound = Seen(np.zeros(rows, bool), random.normal(0, 0.3, rows), truth, stale, *losses)
+    assert judge_canary(BOUNDS, sound, 1.0).decision == "revert"
+    verdict = judge_canary(BOUNDS, sound, 1.0, stale=True)
+    assert verdict.decision == "promote"
+    assert "no worse" in str(verdict.outcome.table)
+    unlabelled = dataclasses.replace(sound, champion_loss=np.empty(0), canary_loss=np.empty(0))
+    assert judge_canary(BOUNDS, unlabelled, 1.0, stale=True).decision == "continue"
+    worse = dataclasses.replace(sound, canary_loss=losses[1] * 1.5)
+    assert judge_canary(BOUNDS, worse, 1.0, stale=True).decision == "revert"
+    mad = dataclasses.replace(unlabelled, canary=np.clip(stale + 0.6, 0.01, 0.99))
+    assert judge_canary(BOUNDS, mad, 1.0, stale=True).decision == "revert"
