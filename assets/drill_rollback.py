@@ -1,7 +1,7 @@
 """`make drill-rollback`: spoiled versions that slipped through their gates, on a served scratch copy of the home.
 
-As canary one is reverted by the sensor by itself; as champion another is left by a rollback, while a client asks all the
-time. Neither comes back. The home itself is only read.
+As canary one is reverted by the sensor by itself; as champion another is left by a rollback, while a client asks all
+the time. Neither comes back. The home itself is only read.
 """
 
 import sys
