@@ -1,5 +1,6 @@
 """The page of a replayed year: quality over the year, each way to keep the model; what was done when; what it cost."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -7,6 +8,7 @@ import polars as pl
 
 from assets.replay_result import Standing, YearResult
 from assets.replay_rivals import LOOP
+from assets.replay_steps import Retrained, shares
 from ml.bootstrap import Difference
 from ml.markdown import page, plain, table
 from ml.pictures import picture
@@ -17,8 +19,10 @@ MARKS = {"retrain": ("^", "retraining starts"), "champion": ("o", "new champion"
 _PICTURE = "year.png"
 
 
-def write_page(path: Path, spec: ModelSpec, result: YearResult, events: pl.DataFrame) -> None:
-    """Write the page; `events` are the loop's (ml/loop_log.py)."""
+def write_page(
+    path: Path, spec: ModelSpec, result: YearResult, events: pl.DataFrame, runs: Sequence[Retrained]
+) -> None:
+    """Write the page; `events` are the loop's (ml/loop_log.py), `runs` its retrainings."""
     task = task_of(spec)
     loss = task.loss_metric.replace("_", " ")
     text = "\n\n".join(
@@ -29,6 +33,10 @@ def write_page(path: Path, spec: ModelSpec, result: YearResult, events: pl.DataF
             "## What each way was worth and cost",
             standings_table(spec, result),
             "In brackets: 95% of resamples, whole days drawn. A gap is the loop's less the other's on the same rows.",
+            f"The loop: {counts(events)}.",
+            "## From a breach to a proven model",
+            "Without a hand, on this machine; the trial in service after it takes as long as its rows and labels do.",
+            table(("step", "seconds, mean of runs", "share"), shares(runs)),
             "## What was done, and why",
             table(("when", "what", "version", "by", "why"), timeline(events)),
         ]
@@ -43,6 +51,12 @@ def standings_table(spec: ModelSpec, result: YearResult) -> str:
     heads = ("kept", task.score_title, task.loss_metric.replace("_", " "), "retrainings", "training, s")
     gaps = (f"{task.score_title} gap", "loss gap")
     return table((*heads, *gaps), [_line(standing) for standing in result.standings])
+
+
+def counts(events: pl.DataFrame) -> str:
+    """Return how often the loop did what, in words."""
+    told = {"retrain": "retrainings", "refused": "refused", "champion": "promoted", "reverted": "taken back"}
+    return ", ".join(f"{events.filter(event=event).height} {word}" for event, word in told.items())
 
 
 def timeline(events: pl.DataFrame) -> list[tuple[Any, ...]]:

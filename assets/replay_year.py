@@ -23,9 +23,10 @@ from assets.partitions import MONTHS, end_of
 from assets.quiet import quiet_exit
 from assets.replay_day import DAY, Days
 from assets.replay_home import ReplayHome, replay_home
-from assets.replay_page import standings_table, write_page
+from assets.replay_page import counts, standings_table, write_page
 from assets.replay_result import YearResult, compare_year
 from assets.replay_rivals import LOOP, Rival, monthly, never, offline_rows
+from assets.replay_steps import retrainings, shares
 from assets.resources import Platform
 from assets.retraining import run_config
 from ml.models import model_named
@@ -133,15 +134,19 @@ class Replay:
         events = platform.loop_log.rows(spec.name)
         first = events.filter(event="champion")["version"][0]
         starts = [end_of(month) for month in self.months[FIRST_MONTHS - 1 : -1]]
+        runs = retrainings(self.home.instance, spec)
         rivals = [
             never(platform, spec, served, first),
             monthly(platform, spec, rows, served, first, starts, lambda line: say("", line)),
-            Rival(LOOP, served["served"].to_numpy(), tuple(self._retraining_seconds())),
+            Rival(LOOP, served["served"].to_numpy(), tuple(run.seconds for run in runs)),
         ]
         result = compare_year(spec, served, rivals)
         page = platform.settings.reports / "replay.html"
-        write_page(page, spec, result, events)
+        write_page(page, spec, result, events, runs)
         print(standings_table(spec, result))
+        say("the loop", counts(events))
+        for step, seconds, share in shares(runs):
+            say("", f"{step}: {seconds:g} s, {share}")
         say("page", str(page))
         return result
 
@@ -151,14 +156,6 @@ class Replay:
         row_id = self.spec.outcome.row_id
         answered = outcomes.drop_nulls(self.spec.outcome.label).select(row_id, pl.col("answer").alias("served"))
         return rows.join(answered.unique(row_id), on=row_id, how="inner", maintain_order="left")
-
-    def _retraining_seconds(self) -> list[float]:
-        """Return how long the runs took that the loop asked for, joins and gates included."""
-        import dagster as dg
-
-        runs = self.home.instance.get_run_records(dg.RunsFilter(job_name=f"{self.spec.name}_retrain"))
-        asked = [r for r in runs if "headwater/retraining" in r.dagster_run.tags]
-        return [(r.end_time or 0) - (r.start_time or 0) for r in reversed(asked)]
 
     def _champion(self) -> str:
         from serving.model_repository import ModelRepository

@@ -69,12 +69,13 @@ def move(platform, old, new):
             database.execute(f"update {table} set {column} = replace({column}, ?, ?)", (str(old), str(new)))
 
 
-def train(platform, **training):
+def train(platform, refit=False, tags=(), **training):
     spec = SPEC.model_copy(update={"training": SPEC.training.model_copy(update=training)})
     rows = platform.lake.read(f"{SPEC.name}/training_set").collect()
     out = platform.settings.root / "training"
     out.mkdir(parents=True, exist_ok=True)
-    return make_candidate(spec, rows.lazy(), platform.registry, {"training_set_version": 0}, torch.device("cpu"), out)
+    told = {"training_set_version": 0, **dict(tags)}
+    return make_candidate(spec, rows.lazy(), platform.registry, told, torch.device("cpu"), out, refit=refit)
 
 
 def judge(platform, version="1", spec=SPEC):
@@ -232,3 +233,29 @@ def test_a_prompt_of_the_model_s_name_stops_training_before_it_hides_a_version(t
     platform.registry.client.register_prompt(SPEC.name, "say {{it}}")
     with pytest.raises(LookupError, match="a prompt has the name 'lateness'"), platform.registry.recording(SPEC.name):
         pass
+
+
+def test_a_refit_version_is_judged_by_its_proof_and_must_answer_as_that_does(platform):
+    made = train(platform, refit=True)
+    version = platform.registry.version(SPEC.name, made.version)
+    proof = platform.registry.proof_path(version)
+    assert file_hash(proof) != file_hash(platform.registry.onnx_path(version))
+    outcome = judge(platform, made.version)
+    assert {"rule": "refit answers as its proof", "passed": True}.items() <= {
+        key: row[key] for row in outcome.table if row["rule"].startswith("refit") for key in ("rule", "passed")
+    }.items()
+    proof.write_bytes(proof.read_bytes() + b"more")
+    assert "the proof of version" in judge(platform, made.version).summary
+
+
+def test_the_champion_s_recipe_on_newer_rows_must_only_not_be_worse(platform):
+    told = {"recipe": "the same", "as_of": "2013-05-01T00:00:00+00:00"}
+    first = train(platform, tags=told)
+    judge(platform, first.version)
+    platform.registry.set_aliases(SPEC.name, {"champion": first.version})
+    again = train(platform, tags=told)
+    outcome = judge(platform, again.version)
+    assert outcome.passed, outcome.summary
+    assert "no worse than the champion" in {row["rule"] for row in outcome.table}
+    other = train(platform, tags={**told, "recipe": "another"})
+    assert "better than the champion" in broken(judge(platform, other.version))

@@ -3,7 +3,7 @@ from datetime import timedelta
 import polars as pl
 import pytest
 
-from ml.split import split_rows
+from ml.split import refit_cut, split_rows
 from tests.ml.synthetic import SPEC, training_rows
 
 ASKED = SPEC.outcome.prediction_time
@@ -61,3 +61,11 @@ def test_a_window_with_one_class_is_named():
 def test_labels_other_than_0_and_1_are_refused():
     with pytest.raises(ValueError, match="labels are 0, 1 or null"):
         split_rows(SPEC, ROWS.with_columns(pl.col("late") + 1))
+
+
+def test_a_refit_learns_from_all_that_was_known_before_its_validation_which_is_the_newest():
+    parts, again = split_rows(SPEC, ROWS), split_rows(SPEC, ROWS, refit_cut(SPEC))
+    assert again.train.height > parts.train.height
+    assert again.train[KNOWN].max() <= again.validation[ASKED].min()
+    assert again.validation[ASKED].max() == parts.test[ASKED].max()
+    assert again.test.equals(parts.test)
