@@ -6,7 +6,7 @@ kept profiles, and write a page only on a breach, on promotion or on demand. Not
 
 import argparse
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from datetime import timedelta
 
@@ -17,6 +17,7 @@ from assets.drift_windows import (
     REFERENCE_MONTHS,
     SERVING_DRIFT,
     PublishedMonths,
+    champion_of,
     champion_window,
     training_window,
 )
@@ -24,7 +25,7 @@ from assets.failures import one_line
 from assets.gates import Gate, gate_checks
 from assets.quiet import quiet_exit
 from assets.resources import Platform, platform_for
-from checks.drift import CHECK, check_drift
+from checks.drift import CHECK, check_drift, drifted_share
 from checks.drift_bounds import Bounds
 from checks.drift_evidence import Reference
 from checks.drift_windows import Profiles
@@ -36,7 +37,7 @@ from ml.onnx_file import PROOF_SHA256
 from ml.settings import Settings
 from ml.spec import ModelSpec, column_of
 from ml.split import refit_cut
-from ml.trained_spec import trained_spec
+from ml.trained_spec import AS_OF, trained_spec
 
 LONGEST_MONTH = timedelta(days=31)  # rows valid for longer need not come anew every month
 
@@ -101,19 +102,51 @@ def judge_month(
 
 
 def judge_model(platform: Platform, spec: ModelSpec, candidate: ModelVersion) -> Outcome:
-    """Judge a model version: what it learned from against its held-out rows, the newest. Always writes the page."""
+    """Judge a model version: what it learned from against its held-out rows, the newest. Always writes the page.
+
+    A retraining that drift asked for is let pass where what serves is further from these rows than it: to refuse it
+    would keep the worse of the two.
+    """
     version = candidate.training_set_version
-    spec = trained_spec(spec, platform.lake.metadata(f"{spec.name}/training_set", version))
-    refit = PROOF_SHA256 in candidate.tags  # it has learned again, with newer rows than its proof
-    rows = refit_cut(spec)["train"][0] if refit else spec.split.train
-    learned = training_window(platform, spec, version, rows, "learned from")
-    served = training_window(
-        platform, spec, version, spec.split.test, f"{spec.name} version {candidate.version} serves"
-    )
-    reference = Reference("training rows", learned, compared_columns(spec), drift_bounds(spec))
+    trained = trained_spec(spec, platform.lake.metadata(f"{spec.name}/training_set", version))
+    name = f"{spec.name} version {candidate.version} serves"
+    served = training_window(platform, trained, version, trained.split.test, name)
+    learned = _learned(platform, spec, candidate, "training rows")
     page = platform.settings.reports / SERVING_DRIFT / f"{spec.name}-v{candidate.version}.html"
-    outcome = check_drift(served, [reference], Profiles(platform.settings.profiles), page, always=True)
-    return replace(outcome, evidence={**outcome.evidence, LEARNED: version})
+    profiles = Profiles(platform.settings.profiles)
+    outcome = check_drift(served, [learned], profiles, page, always=True)
+    outcome = replace(outcome, evidence={**outcome.evidence, LEARNED: version})
+    if outcome.passed or not candidate.tags.get(AS_OF) or "references" not in outcome.evidence:
+        return outcome
+    return _against_what_serves(platform, spec, candidate, outcome, lambda r: drifted_share(served, r, profiles))
+
+
+def _against_what_serves(
+    platform: Platform,
+    spec: ModelSpec,
+    candidate: ModelVersion,
+    outcome: Outcome,
+    share_of: Callable[[Reference], float],
+) -> Outcome:
+    champion = champion_of(platform, spec)
+    if champion is None or champion[0] == candidate.version:
+        return outcome
+    serves = _learned(platform, spec, platform.registry.version(spec.name, champion[0]), "champion's rows")
+    own, other = outcome.evidence["references"]["training rows"]["share"], share_of(serves)
+    evidence = {**outcome.evidence, "champion_share": other}
+    if own > other:
+        return replace(outcome, evidence=evidence)
+    told = f"let pass: version {champion[0]}, which serves, is further from these rows ({other:.0%} of the columns)"
+    return replace(outcome, passed=True, summary=f"{told}; {outcome.summary}", evidence=evidence)
+
+
+def _learned(platform: Platform, spec: ModelSpec, version: ModelVersion, kind: str) -> Reference:
+    """Return the rows that a version learned from, by its refit if there was one."""
+    number = version.training_set_version
+    trained = trained_spec(spec, platform.lake.metadata(f"{spec.name}/training_set", number))
+    rows = refit_cut(trained)["train"][0] if PROOF_SHA256 in version.tags else trained.split.train
+    window = training_window(platform, trained, number, rows, "learned from")
+    return Reference(kind, window, compared_columns(spec), drift_bounds(spec))
 
 
 def watched_columns(view: str, models: Iterable[ModelSpec]) -> list[str]:

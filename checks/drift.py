@@ -54,6 +54,14 @@ def check_drift(
     return _with_page(outcome, moves, current, drifted or references[:1], profiles, page)
 
 
+def drifted_share(current: Window, reference: Reference, profiles: Profiles) -> float:
+    """Return the share of a reference's columns that drifted in `current`; 1 if either has no rows."""
+    if not all(profiles.rows(window, reference.columns[0]) for window in (current, reference.window)):
+        return 1.0
+    moves = [_move(profiles, reference, column, profiles.of(current, column), None) for column in reference.columns]
+    return sum(bool(move.broken) for move in moves) / len(moves)
+
+
 def _move(profiles: Profiles, reference: Reference, column: str, new: Profile, season: Window | None) -> Move:
     old = profiles.of(reference.window, column)
     found = compare(old, new)

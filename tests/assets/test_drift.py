@@ -8,14 +8,15 @@ import numpy as np
 import polars as pl
 import pytest
 
-from assets.drift import SERVING_DRIFT, judge_model, judge_month, watched_columns
+from assets.drift import SERVING_DRIFT, compared_columns, judge_model, judge_month, watched_columns
 from assets.drift_windows import LEARNED
 from assets.resources import Platform
+from ml.scoring import example_feed
 from ml.settings import Settings
 from ml.spec import column_of
 from ml.verdicts import Verdict
 from serving.model_repository import ModelRepository
-from tests.serving.example import AIRCRAFT, SPEC, example_plan
+from tests.serving.example import AIRCRAFT, RAW, SPEC, example_plan, write_graph
 
 MONTHS = ("2013-01", "2013-02", "2013-03", "2013-04")
 VIEW, TABLE, TRAINING_SET = AIRCRAFT.name, f"published/{AIRCRAFT.name}", f"{SPEC.name}/training_set"
@@ -146,6 +147,41 @@ def test_what_a_model_serves_is_compared_with_what_it_learned_from_and_always_ha
     outcome = judge_model(platform, SPEC, broken)
     assert not outcome.passed
     assert "aircraft__last_delay: no row has a value any more" in outcome.summary
+
+
+def test_a_retraining_is_let_pass_where_what_serves_is_further_from_the_rows_than_it(platform):
+    random, count, moment = np.random.default_rng(1), 4000, datetime(2013, 3, 31, tzinfo=UTC)
+    hours = np.sort(random.integers(0, 24 * 89, count)).tolist()
+    columns, watched = [column_of(f) for f in SPEC.features] + [f.name for f in SPEC.request], compared_columns(SPEC)
+    rows = pl.DataFrame(
+        {name: random.normal(0, 1, count) for name in columns}
+        | {"prediction_time": [datetime(2013, 1, 1, tzinfo=UTC) + timedelta(hours=h) for h in hours]}
+    )
+    late = pl.col("prediction_time") >= SPEC.as_of(moment).split.test.start
+    moved = rows.with_columns(pl.when(late).then(pl.lit(None)).otherwise(c).alias(c) for c in watched[:3])
+    further = moved.with_columns(pl.when(late).then(pl.col(c)).otherwise(pl.lit(9.0)).alias(c) for c in watched[3:5])
+    candidate = SimpleNamespace(
+        version="2",
+        tags={"as_of": moment.isoformat()},
+        training_set_version=platform.lake.replace(TRAINING_SET, moved, None, {"as_of": moment.isoformat()}),
+    )
+    assert not judge_model(platform, SPEC, candidate).passed  # nothing serves
+    serve(platform, platform.lake.replace(TRAINING_SET, further, None, {"as_of": moment.isoformat()}))
+    outcome = judge_model(platform, SPEC, candidate)
+    assert outcome.passed
+    assert "let pass: version 1, which serves, is further from these rows" in outcome.summary
+    plain = SimpleNamespace(version="2", tags={}, training_set_version=candidate.training_set_version)
+    assert not judge_model(platform, SPEC, plain).passed
+
+
+def serve(platform, learned):
+    """Register version 1, which learned from that version of the training set, and have a plan serve it."""
+    path = write_graph(platform.settings.root / "model.onnx", -3.0)
+    with platform.registry.recording(SPEC.name) as run:
+        run.register(path, example_feed(path, pl.DataFrame([RAW]), 1), {"training_set_version": learned})
+    repository, plan = ModelRepository(platform.settings.serving_home), example_plan(platform.settings.home)
+    repository.write_plan(plan)
+    repository.point(plan, proven=True)
 
 
 def test_times_and_seasonal_features_are_not_watched():
