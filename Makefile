@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: monitor approve replay promote canary challenger shadow end rollback supervise demo model scores ui mlflow search status drift views quarantine overrides drill-bad-data drill-leak drill-rollback model-ci stop vacuum test lint types imports format bench spark setup preflight lock clean help alerts trace
+.PHONY: monitor approve replay promote canary challenger shadow end rollback supervise demo model scores ui mlflow search status drift views quarantine overrides drill-bad-data drill-leak drill-rollback drill-drift model-ci stop vacuum test lint types imports format bench spark setup preflight lock clean help alerts trace
 
 export HEADWATER_HOME ?= .headwater
 export DAGSTER_HOME := $(abspath $(HEADWATER_HOME))/dagster
@@ -89,6 +89,9 @@ drill-leak: setup ## Drill: a feature that knows the answer, on a scratch copy o
 
 drill-rollback: setup ## Drill: on a copy, bad versions slip through; the judge ends one, make rollback leaves the other; half a minute
 	@$(PY) -m assets.drill_rollback
+
+drill-drift: setup ## Drill: on a copy, weeks of real requests and a heat wave: one retraining is asked for, none while data are bad; a minute
+	@$(PY) -m assets.drill_drift
 
 model-ci: setup ## Train with the change and with its base on three months: better, worse or noise; make model-ci NAME=flight_delay BASE=main WINDOW=2013-01..2013-03
 	@$(PY) -m assets.model_ci $(NAME) $(if $(BASE),--base="$(BASE)") $(if $(WINDOW),--window="$(WINDOW)") $(if $(OUT),--out="$(OUT)") $(if $(ALL),--all) $(if $(ALLOW_WORSE),--allow-worse)
