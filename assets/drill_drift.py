@@ -30,9 +30,9 @@ from ml.source import CsvReader
 from ml.sources import SOURCES, source_named
 
 SPEC = model_named("flight_delay")
-START, CALM, HOT = datetime(2013, 10, 28, tzinfo=UTC), 2, 3  # a Monday; weeks
-MONTHS = ("2013-10", "2013-11", "2013-12")  # that the weeks lie in
-SPOILED, MONTH, SECONDS = source_named("flights"), "2013-11", 60
+START, CALM, HOT = datetime(2013, 11, 25, tzinfo=UTC), 2, 3  # a Monday; weeks
+MONTHS = ("2013-11", "2013-12")  # that the weeks lie in
+SPOILED, MONTH, SECONDS = source_named("flights"), "2013-12", 60
 
 
 class Drill:

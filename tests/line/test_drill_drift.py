@@ -24,7 +24,7 @@ def test_a_heat_wave_asks_for_one_retraining_and_bad_data_hold_it_back(live):
         "served_parity: ",
         "novelty is breached in each",
         r"arrives with delays in seconds",
-        r"raw/flights\[2013-11\] is in quarantine: ",
+        r"raw/flights\[2013-12\] is in quarantine: ",
         "no retraining: held back: bad data, not drift: raw/flights",
         "the audit trail has it as held",
         "repaired",
