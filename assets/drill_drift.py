@@ -116,7 +116,7 @@ class Drill:
         resources = {"platform": self.platform}
         with dg.build_sensor_context(self.home.instance, repository_def=repository, resources=resources) as context:
             tick = sensor.evaluate_tick(context)
-        return (tick.run_requests or [None])[0], tick.skip_message or ""
+        return next(iter(tick.run_requests or ()), None), tick.skip_message or ""
 
 
 def drill(platform: Platform) -> None:
