@@ -15,7 +15,10 @@ from tests.redis_server import RedisServer
 quiet_exit()
 
 # What changes the one demo's home, or asks its Triton: all in one process, and first, because it takes longest.
-LIVE = tuple(f"tests/line/test_{name}.py" for name in ("demo", "drill_bad_data", "drill_drift", "browser", "trace"))
+LIVE = tuple(
+    f"tests/line/test_{name}.py"
+    for name in ("demo", "drill_bad_data", "drill_drift", "drill_rollback", "browser", "trace")
+)
 # What takes minutes by itself: before what stands on the demo, which has been run by then.
 LONG = tuple(f"tests/assets/test_{name}.py" for name in ("fault_matrix", "model_ci", "view_versions"))
 LINE = "tests/line/"
