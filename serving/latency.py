@@ -16,7 +16,7 @@ from serving.client import HeadwaterClient
 from serving.control import CALL_SECONDS
 
 ANSWERS = 200
-ROUNDS = 3
+ROUNDS = 6
 ROUND_SECONDS = 10.0  # a model slower than this for all answers is too slow anyhow
 _WARM_UP = 5
 

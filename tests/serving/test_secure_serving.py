@@ -254,21 +254,24 @@ def test_a_full_queue_is_an_error_to_ask_again_after_and_asking_again_gets_every
                 kept.append(error)
         client.close()
 
-    for retry in (False, True):
+    def refused_of_all(retry: bool) -> list[Any]:
+        nonlocal ready
         ready, kept = threading.Barrier(12), list[Any]()
         askers = [threading.Thread(target=ask, args=(retry, kept)) for _ in range(12)]
         for asker in askers:
             asker.start()
         for asker in askers:
             asker.join()
-        refused = [answer for answer in kept if answer != MAX_BATCH]
-        if retry:
-            assert refused == []
-        else:
-            assert refused, "12 askers never filled a queue of 2"
-            assert {type(error) for error in refused} == {BusyError}
-            said = {str(error).partition(": ")[2] for error in refused}
-            assert "Exceeds maximum queue size; the request was not scored, ask again later" in said
+        return [answer for answer in kept if answer != MAX_BATCH]
+
+    ready = threading.Barrier(12)
+    tries = (refused_of_all(retry=False) for _ in range(5))  # a busy machine may ask one after the other
+    refused: list[Any] = next(filter(None, tries), [])
+    assert refused, "12 askers never filled a queue of 2"
+    assert {type(error) for error in refused} == {BusyError}
+    said = {str(error).partition(": ")[2] for error in refused}
+    assert "Exceeds maximum queue size; the request was not scored, ask again later" in said
+    assert refused_of_all(retry=True) == []
 
 
 def test_nobody_waits_longer_than_allowed_and_what_nobody_waits_for_is_not_scored(secured: Secured) -> None:
