@@ -160,7 +160,7 @@ def test_a_version_too_slow_for_its_slo_is_refused_and_the_old_one_keeps_serving
     good = running.deploy()
     serving = SPEC.serving.model_copy(update={"slo": Slo(p99_ms=1e-3)})
     spec = SPEC.model_copy(update={"serving": serving})
-    refused = r"p99 of 200 single-row answers is \d+\.\d ms in the best of 3 rounds .* at most 0\.001 ms"
+    refused = r"p99 of 200 single-row answers is \d+\.\d ms in the best of \d+ rounds .* at most 0\.001 ms"
     with pytest.raises(DeploymentError, match=refused + f".*revision {good.revision}, .* keeps serving"):
         deploy(Newcomer(spec, *running.graph(3.0), VIEWS), running.settings)
     assert running.client().predict("example", [ROW])[0].model_version == good.champion.version
