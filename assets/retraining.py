@@ -30,6 +30,7 @@ from serving.model_repository import ModelRepository
 SENSOR_SECONDS = 30
 PARTS = ("training_set", "model", "deployment")
 TAG, REASON = "headwater/retraining", "headwater/reason"
+WHY = "retraining_reason"  # tag of a version in MLflow
 Asked = Iterator[dg.RunRequest | dg.SkipReason]
 
 
@@ -152,9 +153,7 @@ class Retraining:
 
     def verdicts(self, platform: Platform, version: str) -> list[Verdict]:
         """Return what the gates said of a version, those that have."""
-        table = f"{self.spec.name}/model"
-        found = (platform.verdicts.newest(table, int(version), WHOLE, check) for check in required_checks(table))
-        return [verdict for verdict in found if verdict is not None]
+        return _verdicts(platform, f"{self.spec.name}/model", int(version))
 
     def refused(self, platform: Platform) -> str:
         """Return why the gates refused its version, or its training set, "" if they did not, or have not judged."""
@@ -163,8 +162,11 @@ class Retraining:
         return "; ".join(f"{v.check}: {v.evidence.get('summary', '')}" for v in verdicts if not v.passed)
 
     def end(self, platform: Platform, state: Tried) -> None:
-        """Write down how it ended."""
+        """Write down how it ended, and on its version why it was trained."""
         version, why_not = self.version(platform), self.refused(platform)
+        if version:
+            registered = platform.registry.version(self.spec.name, version)
+            platform.registry.tag(registered, {WHY: self.reason, "retraining": self.key})
         if why_not:
             event = LoopEvent(self.spec.name, "refused", self.key, why_not, version)
         elif state.given_up:
@@ -191,13 +193,15 @@ class Retraining:
 
     def _of_training_set(self, platform: Platform) -> list[Verdict]:
         table = f"{self.spec.name}/training_set"
-        for commit in platform.lake.history(table)[:1] if platform.lake.exists(table) else ():
-            if commit["metadata"].get(AS_OF) == self.as_of.isoformat():
-                found = (
-                    platform.verdicts.newest(table, commit["version"], WHOLE, check) for check in required_checks(table)
-                )
-                return [verdict for verdict in found if verdict is not None]
-        return []
+        newest = platform.lake.history(table)[:1] if platform.lake.exists(table) else []
+        if not newest or newest[0]["metadata"].get(AS_OF) != self.as_of.isoformat():
+            return []
+        return _verdicts(platform, table, newest[0]["version"])
+
+
+def _verdicts(platform: Platform, table: str, version: int) -> list[Verdict]:
+    found = (platform.verdicts.newest(table, version, WHOLE, check) for check in required_checks(table))
+    return [verdict for verdict in found if verdict is not None]
 
 
 def run_config(name: str, as_of: datetime) -> dict[str, Any]:

@@ -70,7 +70,7 @@ def decide(
     due = _due(policy, past, now)
     if not raised and not due:
         return Decision("none", f"no signal of {', '.join(policy.signals)} is raised")
-    reason = "; ".join([due] if due else []) or "; ".join(f"{s.signal}: {s.summary}" for s in _newest_of_each(raised))
+    reason = due or "; ".join(f"{s.signal}: {s.summary}" for s in _newest_of_each(raised))
     last = max(past, key=lambda p: p.at).key if due else ""
     key = json_hash([champion, last, [(s.signal, s.start.isoformat(), s.content) for s in raised]])[:16]
     held = _held(policy, past, now, key, bad_data)

@@ -8,9 +8,11 @@ import polars as pl
 import pytest
 
 from assets.retraining import retraining_job, retraining_sensor
+from ml.scoring import example_feed
 from ml.upkeep import RetrainingSettings
 from ml.verdicts import Verdict
 from tests.assets.monitoring_world import MODEL, MONDAY, World, week_is_final
+from tests.serving.example import RAW, write_graph
 
 POLICY = RetrainingSettings(signals=("calibration", "feature_drift"), breaches=2, of=3, cooldown_days=21)
 KEPT = MODEL.model_copy(update={"retraining": POLICY})
@@ -56,6 +58,16 @@ class Loop:
             work()
 
         return done.execute_in_process(instance=self.instance, tags=request.tags, raise_on_error=False)
+
+    def register(self, as_of):
+        """Register version 1 on a training set that was made as of an instant, as a training run does."""
+        learned = self.platform.lake.replace("example/training_set", pl.DataFrame({"a": [1]}), None, {"as_of": as_of})
+        onnx = write_graph(self.platform.settings.root / "trained" / "model.onnx", -3.0)
+        with self.platform.registry.recording("example") as run:
+            run.register(onnx, example_feed(onnx, pl.DataFrame([RAW]), 1), {"training_set_version": learned})
+
+    def pass_gates(self, *checks):
+        self.platform.verdicts.record(Verdict("example/model", 1, check, True) for check in checks)
 
     def events(self):
         return self.platform.loop_log.rows("example")["event"].to_list()
@@ -118,6 +130,40 @@ def test_a_run_that_was_killed_is_asked_for_again_three_times_and_then_told(loop
     assert len(set(keys)) == 3
     assert isinstance(loop.ask(), dg.SkipReason)
     assert loop.events()[:2] == ["retrain", "failed"]
+
+
+def test_a_run_killed_after_training_goes_on_from_the_gates_and_the_version_says_why_it_was_trained(loop):
+    for week in (0, 1):
+        loop.judge(week, breached=True)
+    request = loop.ask()
+    as_of = request.run_config["ops"]["example__training_set"]["config"]["as_of"]
+    loop.register(as_of)
+    loop.run(request, ends_well=False)
+    again = loop.ask()
+    assert again.run_config == {}
+    assert again.asset_selection == [dg.AssetKey(["example", "deployment"])]
+    assert {key.name for key in again.asset_check_keys} == {"promotion", "serving_drift"}
+    loop.pass_gates("promotion", "serving_drift")
+    assert loop.ask().asset_check_keys == []
+    loop.run(loop.ask(), ends_well=True)
+    assert isinstance(loop.ask(), dg.SkipReason)
+    assert loop.events()[:2] == ["retrain", "trained"]
+    tags = loop.platform.registry.version("example", "1").tags
+    assert "calibration: a refit would have saved 4%" in tags["retraining_reason"]
+
+
+def test_a_refused_version_ends_its_retraining_though_the_run_failed(loop):
+    for week in (0, 1):
+        loop.judge(week, breached=True)
+    request = loop.ask()
+    loop.register(request.run_config["ops"]["example__training_set"]["config"]["as_of"])
+    loop.pass_gates("serving_drift")
+    refusal = Verdict("example/model", 1, "promotion", False, evidence={"summary": "not calibrated"})
+    loop.platform.verdicts.record([refusal])
+    loop.run(request, ends_well=False)
+    assert isinstance(loop.ask(), dg.SkipReason)
+    (told,) = loop.platform.loop_log.rows("example").filter(event="refused")["reason"]
+    assert told == "promotion: not calibrated"
 
 
 def test_a_check_that_crashed_asks_for_nothing(loop):
