@@ -17,6 +17,7 @@ from pathlib import Path
 import dagster as dg
 from dagster._core.instance.ref import InstanceRef
 
+from assets.drill_serving import PORTS
 from assets.driver import Driver
 from assets.new_home import prepare
 from assets.partitions import end_of
@@ -28,9 +29,6 @@ from ml.sources import SOURCES
 from ml.spec import ModelSpec
 from serving.server import Server
 from serving.triton_files import free_ports
-
-PORTS = ("triton_grpc_port", "triton_metrics_port")
-STATE = "replay.json"
 
 
 @dataclass(frozen=True)
@@ -55,7 +53,7 @@ class ReplayHome:
     def arrive(self, months: Sequence[str]) -> None:
         """Land, build and publish months, each landed once it was over, the others a day after the last one.
 
-        What was done before is done again only where it is out of date. Raises what the failing step raised.
+        Rows that are there already are not landed twice. Raises what the failing step raised.
         """
         for month in months:
             self.clock.set(end_of(month) + timedelta(days=1))
@@ -68,9 +66,10 @@ class ReplayHome:
             self._run(self._stage(*stages), months)
 
     def published(self, month: str) -> bool:
-        """Whether a month has been published."""
-        current = self.platform.publications.current(self.platform.feature_views[0].name)
-        return current is not None and month in current.staged
+        """Whether a month of every table has been published."""
+        names = ["/".join(key.path[1:]) for key in self._stage("published")]
+        current = [self.platform.publications.current(name) for name in names]
+        return all(publication is not None and month in publication.staged for publication in current)
 
     def _run(self, keys: Sequence[dg.AssetKey], months: Sequence[str] = ()) -> None:
         materialize(self.definitions, self.instance, keys, months, self.log, told=QUIET)

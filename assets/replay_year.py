@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 
@@ -33,6 +34,7 @@ from ml.models import model_named
 from ml.serving_settings import CanaryBounds
 from ml.spec import ModelSpec
 from ml.windows import newest_final
+from serving.model_repository import ModelRepository
 from serving.server import Server
 
 FIRST_MONTHS = 3  # learned from by the first model
@@ -81,14 +83,20 @@ class Replay:
         return self.home.platform.settings.home / "replay.json"
 
     def _begin(self) -> None:
-        """Publish the first months, train on them and serve that."""
+        """Publish the first months, train on them and serve that. Raises ValueError if another share was begun."""
         if self.state.exists():
+            if (begun := self._kept()["share"]) != self.share:
+                raise ValueError(
+                    f"this replay was begun with a share of {begun:g}, not {self.share:g}; FRESH=1 begins anew"
+                )
             return
-        say(f"to {self.months[FIRST_MONTHS - 1]}", "the first months land, are audited and published")
-        self.home.arrive(self.months[:FIRST_MONTHS])
+        if not self.home.published(self.months[FIRST_MONTHS - 1]):
+            say(f"to {self.months[FIRST_MONTHS - 1]}", "the first months land, are audited and published")
+            self.home.arrive(self.months[:FIRST_MONTHS])
         self.home.clock.set(self.start + timedelta(hours=self.spec.outcome.label_hours))
         Server(self.home.platform.settings).start()
-        self.home.driver.start(f"{self.spec.name}_retrain", run_config(self.spec.name, self.start))
+        if self._champion() is None:
+            self.home.driver.start(f"{self.spec.name}_retrain", run_config(self.spec.name, self.start))
         say(f"{self.start:%Y-%m-%d}", f"version {self._champion()} learned from them and serves")
         self._keep(self.start)
 
@@ -157,16 +165,16 @@ class Replay:
         answered = outcomes.drop_nulls(self.spec.outcome.label).select(row_id, pl.col("answer").alias("served"))
         return rows.join(answered.unique(row_id), on=row_id, how="inner", maintain_order="left")
 
-    def _champion(self) -> str:
-        from serving.model_repository import ModelRepository
-
+    def _champion(self) -> str | None:
         plan = ModelRepository(self.home.platform.settings.serving_home).deployed(self.spec.name)
-        if plan is None:
-            raise LookupError(f"the first version of {self.spec.name!r} is not served; see {self.home.log}")
-        return plan.champion.version
+        return None if plan is None else plan.champion.version
 
     def _next(self) -> datetime:
-        return datetime.fromisoformat(json.loads(self.state.read_text())["next"])
+        return datetime.fromisoformat(self._kept()["next"])
+
+    def _kept(self) -> dict[str, Any]:
+        kept: dict[str, Any] = json.loads(self.state.read_text())
+        return kept
 
     def _keep(self, day: datetime) -> None:
         new = self.state.with_suffix(".new")
@@ -177,13 +185,14 @@ class Replay:
 def main(arguments: list[str] | None = None) -> int:
     """Replay the year. Returns 0, 1 after one line on what failed, 130 interrupted: run it again and it goes on."""
     parser = argparse.ArgumentParser(prog="python -m assets.replay_year", description="Replay the year as it happened.")
-    parser.add_argument("--until", default=MONTHS.get_last_partition_key(), help="the last month, such as 2013-06")
+    known = list(MONTHS.get_partition_keys())
+    parser.add_argument("--until", choices=known[FIRST_MONTHS:], default=known[-1], help="the last month")
     parser.add_argument("--share", type=float, default=1.0, help="share of the requests that are sent")
     parser.add_argument("--fresh", action="store_true", help="begin anew")
     given = parser.parse_args(arguments)
-    months = [month for month in MONTHS.get_partition_keys() if month <= given.until]
-    if len(months) <= FIRST_MONTHS or not 0 < given.share <= 1:
-        parser.error(f"--until needs a month after {MONTHS.get_partition_keys()[FIRST_MONTHS - 1]}, --share 0 to 1")
+    months = known[: known.index(given.until) + 1]
+    if not 0 < given.share <= 1:
+        parser.error(f"--share is {given.share:g}; it is above 0 and at most 1")
 
     def work(platform: Platform) -> None:
         folder, spec = platform.settings.home / "replay", replayed()

@@ -9,7 +9,6 @@ import os
 
 from assets.partitions import MONTHS
 from assets.replay_home import replay_home
-from assets.replay_page import standings_table
 from assets.replay_rivals import LOOP, MONTHLY, NEVER
 from assets.replay_year import Replay, replayed
 from benchmarks.report import conclude
@@ -25,7 +24,6 @@ def main() -> None:
     months = [month for month in months if month <= os.environ.get("UNTIL", months[-1])]
     with replay_home(settings, settings.home / "replay", [spec]) as home:
         result = Replay(home, spec, months, float(os.environ.get("SHARE", "1"))).run()
-    print(standings_table(spec, result))
     monthly, never, loop = (result.of(name) for name in (MONTHLY, NEVER, LOOP))
     share = len(loop.rival.seconds) / max(len(monthly.rival.seconds), 1)
     assert monthly.loss_gap is not None
