@@ -8,7 +8,7 @@ import getpass
 import sys
 from typing import get_args
 
-from assets.approval import approve
+from assets.approved_steps import approve
 from assets.failures import one_line
 from assets.resources import platform_for
 from ml.models import model_named

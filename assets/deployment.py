@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import dagster as dg
 
-from assets.approval import waiting
+from assets.approved_steps import waiting
 from assets.resources import Platform
 from assets.rollout import BY_DEPLOYMENT, Step, admit, bring, next_action
 from ml.spec import ModelSpec

@@ -8,7 +8,6 @@ import sqlite3
 import sys
 import time
 from collections.abc import Sequence
-from dataclasses import replace
 from functools import cached_property
 from typing import Any
 
@@ -16,6 +15,7 @@ import dagster as dg
 import polars as pl
 
 from assets.drill import command, fingerprint, promise, say, scratch
+from assets.drill_month import SECONDS, SPOILED, sources_with
 from assets.drill_serving import ask, served
 from assets.failures import one_line
 from assets.partitions import MONTHS
@@ -27,13 +27,9 @@ from checks.guard import GateClosed
 from checks.quarantine import HeldBatch
 from ml.fingerprint import content_hash, json_hash
 from ml.models import model_named
-from ml.source import CsvReader, Source
-from ml.sources import SOURCES, source_named
+from ml.source import Source
 
 SPEC = model_named("flight_delay")
-SPOILED = source_named("flights")
-DELAYS = ("dep_delay", "arr_delay")
-SECONDS = 60  # in a minute
 ASKED = 20  # flights whose answers are compared
 SHOWN = 300  # characters of a message
 
@@ -64,12 +60,8 @@ class Drill:
 
     def _spoiled(self) -> list[Source]:
         """Return the sources with one over a file that holds the month with its delays in seconds."""
-        assert SPOILED.partition is not None
-        rows = SPOILED.read().filter(SPOILED.partition == self._month)
-        path = self.platform.settings.root / f"{SPOILED.name}.csv"
-        rows.with_columns(pl.col(DELAYS) * SECONDS).write_csv(path, null_value="NA")
-        say("bad data", f"{SPOILED.table}[{self._month}] arrives again, {rows.height:,} rows, its delays in seconds")
-        return [replace(s, reader=CsvReader(path)) if s.name == SPOILED.name else s for s in SOURCES]
+        say("bad data", f"{SPOILED.table}[{self._month}] arrives again, its delays in seconds")
+        return sources_with(self.platform, self._month, SECONDS)
 
     def _gate_closes(self, sources: Sequence[Source]) -> None:
         error = self._run([SPOILED.table], sources=sources)

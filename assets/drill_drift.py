@@ -8,15 +8,14 @@ itself is only read.
 import shutil
 import sys
 import time
-from dataclasses import replace
 from datetime import UTC, datetime
 
 import dagster as dg
-import polars as pl
 
 from assets.bad_data import bad_data
 from assets.drill import command, fingerprint, promise, say, scratch
 from assets.drill_heat import HOTTER, VIEW, publish_heat
+from assets.drill_month import SECONDS, SPOILED, sources_with
 from assets.drill_registry import move_registry
 from assets.drill_serving import served
 from assets.drill_weeks import SHOWN, WEEK, Weeks, home_of
@@ -26,13 +25,11 @@ from assets.resources import Platform
 from assets.runs import QUIET, materialize
 from checks.novelty import CHECK as NOVELTY
 from ml.models import model_named
-from ml.source import CsvReader
-from ml.sources import SOURCES, source_named
 
 SPEC = model_named("flight_delay")
 START, CALM, HOT = datetime(2013, 11, 25, tzinfo=UTC), 2, 3  # a Monday; weeks
 MONTHS = ("2013-11", "2013-12")  # that the weeks lie in
-SPOILED, MONTH, SECONDS = source_named("flights"), "2013-12", 60
+MONTH = "2013-12"  # that is spoiled
 
 
 class Drill:
@@ -91,11 +88,7 @@ class Drill:
         """Land the month for real, its delays times a factor."""
         from assets.definitions import definitions_for
 
-        assert SPOILED.partition is not None
-        path = self.platform.settings.root / f"{SPOILED.name}.csv"
-        rows = SPOILED.read().filter(SPOILED.partition == MONTH)
-        rows.with_columns(pl.col("dep_delay", "arr_delay") * factor).write_csv(path, null_value="NA")
-        sources = [replace(s, reader=CsvReader(path)) if s.name == SPOILED.name else s for s in SOURCES]
+        sources = sources_with(self.platform, MONTH, factor)
         say("the month", f"{SPOILED.table}[{MONTH}] arrives {'as it was' if factor == 1 else 'with delays in seconds'}")
         key = dg.AssetKey(SPOILED.table.split("/"))
         try:

@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import polars as pl
 
-from assets.approval import approval, require_approved
+from assets.approval import approval
+from assets.approved_steps import require_approved
 from assets.failures import one_line
 from assets.resources import Platform, platform_for
 from assets.views import admit_use

@@ -1,14 +1,14 @@
 """The sensor that looks at a version on trial every minute and starts its next step, or its end.
 
 A version's way into service: shadow, canary, champion, those that its spec asks for. What is seen of it and how it is
-judged: `assets.trial_watch`. What the sensor starts: `assets.rollout_job`. Who may have to approve: `assets.approval`.
+judged: `assets.trial_watch`. What the sensor starts: `assets.rollout_job`. Who must approve: `assets.approved_steps`.
 """
 
 from collections.abc import Iterator
 
 import dagster as dg
 
-from assets.approval import approved, waiting
+from assets.approved_steps import approved, waiting
 from assets.once import TRIES, tried
 from assets.plan_events import note_plans
 from assets.resources import Platform

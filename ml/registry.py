@@ -14,9 +14,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlparse
 
-from ml.model_version import PROVENANCE, ModelVersion
+from ml.model_version import ModelVersion
 from ml.onnx_file import PROOF_FILE, PROOF_SHA256, require_proof
-from ml.recording import DESCRIPTION_LENGTH, ONNX_FILE, OURS, Recording, as_text
+from ml.recording import DESCRIPTION_LENGTH, ONNX_FILE, Recording, as_text
+from ml.registry_name import require_name
 
 if TYPE_CHECKING:
     from mlflow.tracking import MlflowClient
@@ -81,8 +82,7 @@ class Registry:
         instead of MLflow's errors if the store fails meanwhile.
         """
         with self.failures():
-            self._require_free(name)
-            self._require_ours(name)
+            require_name(self.client, name, self.address)
             told = as_text({**(tags or {}), PARENT_RUN: parent})
             run = self.client.create_run(self._experiment(name), tags=told, run_name=title or name)
             status = "KILLED"
@@ -109,27 +109,6 @@ class Registry:
                 f"registry {self.address} failed ({_cause(error)}); see that it runs and that its disk has room, "
                 "then run again"
             ) from error
-
-    def _require_free(self, name: str) -> None:
-        """Refuse a name that something that is no model has: MLflow would hide the versions behind it."""
-        if self.client.search_prompts(f"name = '{name}'"):
-            raise LookupError(
-                f"a prompt has the name {name!r} in the registry {self.address}; delete it or name it otherwise"
-            )
-
-    def _require_ours(self, name: str) -> None:
-        """Refuse a registered model that Headwater did not make: our versions must not mix with someone else's."""
-        for model in self.client.search_registered_models(f"name = '{name}'"):
-            if any(model.tags.get(key) == value for key, value in OURS.items()):
-                continue
-            # Names from before the tag existed are known by what their versions bear.
-            if any(PROVENANCE in version.tags for version in self.client.search_model_versions(f"name = '{name}'")):
-                continue
-            tags = ", ".join(f"{key}={value}" for key, value in OURS.items())
-            raise LookupError(
-                f"the registry {self.address} has a model {name!r} that Headwater did not make; rename the model "
-                f"in ml/models, or, if it is ours, give it the tag {tags}"
-            )
 
     def champion(self, name: str) -> ModelVersion | None:
         """Return the champion of the model, None if it has none."""

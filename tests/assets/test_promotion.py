@@ -11,6 +11,7 @@ import pytest
 import torch
 
 from assets.approval import approval
+from assets.drill_registry import ADDRESSES
 from assets.gates import Batch
 from assets.override import grant
 from assets.promotion import champion_of, promotion_gate, require_trained
@@ -59,13 +60,7 @@ def move(platform, old, new):
 
     _artifact_repos_cache.clear()  # MLflow remembers a run's place for the life of the process
     with sqlite3.connect(platform.settings.tracking_uri.removeprefix("sqlite:///")) as database:
-        for table, column in (
-            ("experiments", "artifact_location"),
-            ("runs", "artifact_uri"),
-            ("model_versions", "source"),
-            ("model_versions", "storage_location"),
-            ("logged_models", "artifact_location"),
-        ):
+        for table, column in ADDRESSES:
             database.execute(f"update {table} set {column} = replace({column}, ?, ?)", (str(old), str(new)))
 
 

@@ -10,7 +10,7 @@ import onnx
 import pytest
 from onnx import helper, numpy_helper
 
-from assets.approval import approve
+from assets.approved_steps import approve
 from assets.deployment import deployment_asset
 from assets.rollout import Step, take
 from assets.rollout_job import rollout_job, run_config
