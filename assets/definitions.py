@@ -17,7 +17,7 @@ from assets.publishing import publishing_assets
 from assets.quarantine import quarantine_asset
 from assets.raw import raw_assets
 from assets.resources import Platform, platform_for
-from assets.retraining import retraining_job, retraining_sensor
+from assets.retraining import retraining_job, retraining_schedules, retraining_sensor
 from assets.rollout_job import rollout_job
 from assets.scores import scores_assets
 from assets.served_parity import served_parity_check
@@ -85,6 +85,7 @@ def definitions_for(
             *(trial_sensor(spec, rollouts[spec.name]) for spec in models),
             *(monitor_sensor(spec, monitors[spec.name]) for spec in models),
         ],
+        schedules=[schedule for spec in models for schedule in retraining_schedules(spec, jobs[spec.name])],
         resources={"platform": platform, "dbt": dbt_resource(platform), "pipes": dg.PipesSubprocessClient()},
         loggers={"console": dg.colored_console_logger, "progress": progress_logger},
         executor=EXECUTOR,

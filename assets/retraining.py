@@ -1,4 +1,4 @@
-"""The sensor that trains a model anew when its signals ask for it, and the job that it starts.
+"""The sensor that trains a model anew when its signals ask for it, its schedule, and the job that they start.
 
 When that is stands in `checks/retraining.py`. A decision is recorded before its run is asked for, and the run is asked
 for again as long as none with the decision's key is under way or done: so a restart at any moment neither loses it nor
@@ -20,6 +20,7 @@ from assets.resources import Platform
 from assets.sightings import past, sightings
 from checks.required import required_checks
 from checks.retraining import Decision, decide
+from ml.fingerprint import json_hash
 from ml.lake import WHOLE
 from ml.loop_log import Event, LoopEvent
 from ml.spec import ModelSpec
@@ -57,32 +58,66 @@ def retraining_sensor(spec: ModelSpec, job: UnresolvedAssetJobDefinition) -> dg.
         ),
     )
     def on_signals(context: dg.SensorEvaluationContext, platform: dg.ResourceParam[Platform]) -> Asked:
-        asked = unfinished(context.instance, platform, spec)
-        if asked is not None:
-            yield asked
-            return
-        decision = look(platform, spec)
-        if decision is None:
-            yield dg.SkipReason(f"nothing of {spec.name} is deployed: there is nothing to keep up")
-            return
-        record(platform, spec, decision)
-        again = unfinished(context.instance, platform, spec) if decision.action == "retrain" else None
-        yield again or dg.SkipReason(decision.reason[:1000])
+        yield _asked(context.instance, platform, spec)
 
     return on_signals
 
 
-def look(platform: Platform, spec: ModelSpec) -> Decision | None:
-    """Return what is to be done by what is known now, None if nothing is deployed."""
+def retraining_schedules(spec: ModelSpec, job: UnresolvedAssetJobDefinition) -> list[dg.ScheduleDefinition]:
+    """Return the schedule that starts `job` whatever the signals say, if the spec has one.
+
+    Cooldown, budget and bad data hold it back as they do the sensor, which takes up again what a restart broke off.
+    """
+    if not spec.retraining.schedule:
+        return []
+
+    @dg.schedule(
+        name=f"{spec.name}_retraining_schedule",
+        job=job,
+        cron_schedule=spec.retraining.schedule,
+        execution_timezone="UTC",
+        description=f"Trains {spec.name} anew if something that it reads was published since it was last trained so.",
+    )
+    def on_time(context: dg.ScheduleEvaluationContext, platform: dg.ResourceParam[Platform]) -> Asked:
+        yield _asked(context.instance, platform, spec, _published(platform, spec))
+
+    return [on_time]
+
+
+def _published(platform: Platform, spec: ModelSpec) -> str:
+    """Return a hash of the versions of what a training set would be made from."""
+    return json_hash({name: platform.publications.require(name).version for name in (*spec.views, spec.outcome.table)})
+
+
+def _asked(
+    instance: dg.DagsterInstance, platform: Platform, spec: ModelSpec, scheduled: str = ""
+) -> dg.RunRequest | dg.SkipReason:
+    """Return how the retraining goes on that was asked for, else what is decided now."""
+    asked = unfinished(instance, platform, spec)
+    if asked is not None:
+        return asked
+    decision = look(platform, spec, scheduled)
+    if decision is None:
+        return dg.SkipReason(f"nothing of {spec.name} is deployed: there is nothing to keep up")
+    record(platform, spec, decision)
+    again = unfinished(instance, platform, spec) if decision.action == "retrain" else None
+    return again or dg.SkipReason(decision.reason[:1000])
+
+
+def look(platform: Platform, spec: ModelSpec, scheduled: str = "") -> Decision | None:
+    """Return what is to be done by what is known now, None if nothing is deployed.
+
+    `scheduled` is a hash of what there is to learn from, if the schedule asks.
+    """
     plan = ModelRepository(platform.settings.serving_home).deployed(spec.name)
     if plan is None:
         return None
     champion, now = plan.champion.version, platform.clock.now()
     seen = sightings(platform, spec, champion)
-    decision = decide(spec.retraining, champion, seen, past(platform, spec), now)
+    decision = decide(spec.retraining, champion, seen, past(platform, spec), now, scheduled=scheduled)
     if decision.action == "none":  # what is held in quarantine need not be asked for
         return decision
-    return decide(spec.retraining, champion, seen, past(platform, spec), now, bad_data(platform, spec))
+    return decide(spec.retraining, champion, seen, past(platform, spec), now, bad_data(platform, spec), scheduled)
 
 
 def record(platform: Platform, spec: ModelSpec, decision: Decision) -> None:

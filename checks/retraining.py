@@ -53,6 +53,7 @@ def decide(
     past: Sequence[Past],
     now: datetime,
     bad_data: Sequence[str] = (),
+    scheduled: str = "",
 ) -> Decision:
     """Return whether to train a model anew.
 
@@ -63,16 +64,16 @@ def decide(
         past: Retrainings that were asked for, whatever became of them.
         now: The platform's instant.
         bad_data: Failed gates on what the model reads, a sentence each: with any, nothing is retrained.
+        scheduled: If the policy's schedule asks now, a hash of what there is to learn from; it asks once for the same.
     """
     newest = {(s.signal, s.start): s for s in sightings if s.version == champion}
     own = sorted(newest.values(), key=lambda s: (s.start, s.signal))
     raised = [window for signal in policy.signals for window in _raised(policy, [s for s in own if s.signal == signal])]
-    due = _due(policy, past, now)
-    if not raised and not due:
+    if not raised and not scheduled:
         return Decision("none", f"no signal of {', '.join(policy.signals)} is raised")
-    reason = due or "; ".join(f"{s.signal}: {s.summary}" for s in _newest_of_each(raised))
-    last = max(past, key=lambda p: p.at).key if due else ""
-    key = json_hash([champion, last, [(s.signal, s.start.isoformat(), s.content) for s in raised]])[:16]
+    words = [f"{s.signal}: {s.summary}" for s in _newest_of_each(raised)]
+    reason = "; ".join([f"schedule {policy.schedule}"] * bool(scheduled) + words)
+    key = json_hash([champion, scheduled, [(s.signal, s.start.isoformat(), s.content) for s in raised]])[:16]
     held = _held(policy, past, now, key, bad_data)
     return Decision("held" if held else "retrain", f"{reason}; held back: {held}" if held else reason, key, (*raised,))
 
@@ -92,14 +93,6 @@ def _raised(policy: RetrainingSettings, windows: Sequence[Sighting]) -> tuple[Si
 
 def _newest_of_each(raised: Sequence[Sighting]) -> list[Sighting]:
     return list({sighting.signal: sighting for sighting in raised}.values())
-
-
-def _due(policy: RetrainingSettings, past: Sequence[Past], now: datetime) -> str:
-    """Return that a retraining is due by the calendar, "" if it is not. The first one begins the count."""
-    if not policy.every_days or not past:
-        return ""
-    days = (now - max(p.at for p in past)) / timedelta(days=1)
-    return f"{days:.0f} days since the last retraining" if days >= policy.every_days else ""
 
 
 def _held(policy: RetrainingSettings, past: Sequence[Past], now: datetime, key: str, bad_data: Sequence[str]) -> str:

@@ -1,6 +1,6 @@
 """The audit trail of the loop, append-only, in the lake: what was done about a model without a hand, when and why.
 
-Here: the record. What to do is decided in `checks/retraining.py` and `assets/way.py`; who is told of it, by alerts.
+Here: the record. What to do is decided in `checks/retraining.py` and `assets/trial.py`; who is told of it, by alerts.
 """
 
 import json

@@ -1,7 +1,7 @@
 """How a model is looked after once it serves: what is watched, when it is trained anew, and who lets it answer.
 
 Here: declarations only. What is watched is judged in `checks/monitoring_*.py`, when to retrain is decided in
-`checks/retraining.py`, and a version's way into service is taken in `assets/way.py`.
+`checks/retraining.py`, and a version's way into service is taken in `assets/trial.py`.
 """
 
 from typing import Literal, Self
@@ -62,8 +62,10 @@ class RetrainingSettings(Frozen):
     )
     budget: int = Field(6, ge=0, description="Retrainings in `budget_days`, at most; 0: never by itself.")
     budget_days: float = Field(365.0, gt=0)
-    every_days: float = Field(
-        0.0, ge=0, description="Days without a retraining after which one is due without any signal; 0: never."
+    schedule: str = Field(
+        "",
+        description="Cron expression, in UTC, at whose times it is trained anew without any signal, if something that "
+        "it reads was published since; empty: never.",
     )
     validation_days: int = Field(14, gt=0, description="Days before the held-out ones that stop and calibrate it.")
     held_out_days: int = Field(14, gt=0, description="The newest days, on which it is compared with the champion.")

@@ -3,6 +3,7 @@
 from datetime import UTC, datetime
 
 from ml.spec import Costs, Elapsed, Gates, ModelSpec, Outcome, RequestField, Split, TrainingSettings, Window
+from ml.upkeep import RetrainingSettings
 
 
 def _window(start_month: int, end_year: int, end_month: int) -> Window:
@@ -120,6 +121,7 @@ FLIGHT_DELAY = ModelSpec(
         "Of an aircraft only legs that left these airports are known: not the flight that brought it back.",
     ),
     costs=Costs(action="tell the passengers before they leave home", false_alarm=1, miss=4, unit="complaints"),
+    retraining=RetrainingSettings(schedule="0 6 1 * *"),
     gates=Gates(
         min_score=0.70,
         max_score=0.90,

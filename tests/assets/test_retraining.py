@@ -7,7 +7,7 @@ import dagster as dg
 import polars as pl
 import pytest
 
-from assets.retraining import retraining_job, retraining_sensor
+from assets.retraining import retraining_job, retraining_schedules, retraining_sensor
 from ml.scoring import example_feed
 from ml.upkeep import RetrainingSettings
 from ml.verdicts import Verdict
@@ -73,6 +73,12 @@ class Loop:
         return self.platform.loop_log.rows("example")["event"].to_list()
 
 
+def publish(platform, name):
+    month = "2013-09"
+    version = platform.lake.replace(f"features/{name}", pl.DataFrame({"a": [1], "partition_key": [month]}), [month])
+    platform.publications.publish(name, {month: version}, "tests")
+
+
 def _manifest():
     def model(name, *parents):
         kind = {"resource_type": "model", "alias": name, "unique_id": f"model.{name}"}
@@ -91,7 +97,8 @@ def _manifest():
 
 @pytest.fixture
 def loop(tmp_path):
-    with dg.DagsterInstance.ephemeral(tempdir=str(tmp_path)) as instance:
+    quiet = {"telemetry": {"enabled": False}}
+    with dg.DagsterInstance.local_temp(str(tmp_path), overrides=quiet) as instance:  # a schedule needs one on disk
         yield Loop(tmp_path / "home", instance)
 
 
@@ -202,6 +209,32 @@ def test_drift_of_published_months_is_a_signal_too(loop):
         )
     loop.world.move(MONDAY + 5 * WEEK)
     assert "aircraft[2013-10]: last_delay shifted by +40" in loop.ask().tags["headwater/reason"]
+
+
+def test_a_schedule_starts_a_run_when_something_was_published_since_and_the_sensor_takes_it_up_again(loop):
+    spec = KEPT.model_copy(update={"retraining": POLICY.model_copy(update={"schedule": "0 6 * * 1"})})
+    (schedule,) = retraining_schedules(spec, retraining_job(spec))
+    for name in ("aircraft", "runway", "t"):
+        publish(loop.platform, name)
+
+    def tick():
+        at = dg.build_schedule_context(instance=loop.instance, resources={"platform": loop.platform})
+        return schedule.evaluate_tick(at)
+
+    (request,) = tick().run_requests
+    assert request.tags["headwater/reason"] == "schedule 0 6 * * 1"
+    loop.run(request, ends_well=False)
+    again = loop.ask()
+    assert again.tags["headwater/retraining"] == request.tags["headwater/retraining"]
+    loop.run(again, ends_well=True)
+    loop.world.move(MONDAY + 6 * WEEK)
+    assert "answered with a retraining before" in tick().skip_message
+    publish(loop.platform, "runway")
+    assert len(tick().run_requests) == 1
+
+
+def test_a_model_without_a_schedule_has_none():
+    assert retraining_schedules(KEPT, retraining_job(KEPT)) == []
 
 
 def test_a_model_that_is_not_deployed_has_nothing_to_keep_up(loop, tmp_path):

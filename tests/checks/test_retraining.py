@@ -84,14 +84,20 @@ def test_bad_data_are_no_drift():
     assert "bad data, not drift: raw/flights[2013-04] is in quarantine: units and 1 more" in decision.reason
 
 
-def test_the_calendar_asks_without_any_signal_after_the_first_retraining():
-    policy = POLICY.model_copy(update={"every_days": 60.0})
-    assert decided("..", policy=policy).action == "none"
+def test_a_schedule_asks_without_any_signal_once_for_what_there_is_to_learn_from():
+    policy = POLICY.model_copy(update={"schedule": "0 6 1 * *", "cooldown_days": 0.0})
     now = after("..")
-    assert decided("..", [Past(now - timedelta(days=59), "x")], policy).action == "none"
-    due = decided("..", [Past(now - timedelta(days=61), "x")], policy)
-    assert (due.action, due.reason) == ("retrain", "61 days since the last retraining")
-    assert decided("..", [Past(now - timedelta(days=61), "x"), Past(now, due.key)], policy).action == "none"
+    due = decided("..", policy=policy, scheduled="june")
+    assert (due.action, due.reason) == ("retrain", "schedule 0 6 1 * *")
+    answered = [Past(now - timedelta(days=30), due.key)]
+    assert "answered with a retraining before" in decided("..", answered, policy, scheduled="june").reason
+    assert decided("..", answered, policy, scheduled="july").action == "retrain"
+
+
+def test_bad_data_and_cooldown_hold_a_schedule_back_too():
+    now = after("..")
+    assert decided("..", bad_data=["units"], scheduled="june").action == "held"
+    assert "cooldown" in decided("..", [Past(now - timedelta(days=1), "x")], scheduled="june").reason
 
 
 def test_the_newest_word_on_a_window_counts():
