@@ -1,7 +1,7 @@
 """Shifts put into real weeks: how soon who notices, and how often without a cause.
 
 flight_delay's network learns from January to July as a retraining as of September 1 does. Weeks from September on are
-real: as they were, and with a shift put in from a week on, at two places. Headwater's checks on windows of answers and
+real: as they were, and with a shift put in from a week on, at four places. Headwater's checks on windows of answers and
 its decision (defaults: three of four windows) against Evidently's DataDriftPreset and a plain PSI threshold of 0.25 on
 any feature, each week and under the same rule of windows. All see the same rows; Evidently 3,000 of either side, drawn
 with a seed, for it is slow. Needs the state that `make demo` leaves.
@@ -31,7 +31,7 @@ from ml.upkeep import RetrainingSettings
 
 SPEC = model_named("flight_delay")
 AS_OF = datetime(2013, 9, 2, tzinfo=UTC)
-BEGINNINGS, SEEN = (3, 7), 6  # weeks after AS_OF; weeks that are looked at from there
+BEGINNINGS, SEEN = (2, 5, 8, 10), 6  # weeks after AS_OF; weeks that are looked at from there
 WEEKS = 16
 HEADWATER, EVIDENTLY, PLAIN = "Headwater", "Evidently preset", "PSI > 0.25"
 Breaches = Mapping[str, bool]  # detector (ours: its signals) to whether a week is breached
