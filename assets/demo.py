@@ -18,9 +18,9 @@ from assets.stages import Stages, run, say
 from ml.clock import ReplayClock
 from ml.models import model_named
 from ml.scoring import score
+from serving.fleet import server_for
 from serving.model_repository import ModelRepository
 from serving.plan import Plan
-from serving.server import Server
 
 YEAR_END = datetime(2014, 1, 2, tzinfo=UTC)  # the last flight of 2013 has landed
 OCTOBER = (datetime(2013, 10, 1, tzinfo=UTC), datetime(2013, 11, 1, tzinfo=UTC))
@@ -42,7 +42,7 @@ class Demo:
     def run(self) -> None:
         """Bring every stage up to date in order, ask for ten flights, print what happened and what to try."""
         started = time.monotonic()
-        Server(self.platform.settings).require_startable()  # said at once, and not when the year is built
+        server_for(self.platform.settings).require_startable()  # said at once, and not when the year is built
         ReplayClock(self.platform.settings.clock_file).set(YEAR_END)
         stages = self.stages
         stages.raw()
@@ -50,7 +50,7 @@ class Demo:
         stages.bring(("published",), "write-audit-publish to the offline and online stores; drift checks")
         stages.model(SPEC.name)
         say("triton", "one Triton on loopback, models loaded through its control API")
-        Server(self.platform.settings).start()
+        server_for(self.platform.settings).start()
         answers = self._ask()
         stages.bring(("predictions",), "the prediction log returns to the lake", SPEC.name, always=True)
         self._report(answers, time.monotonic() - started)

@@ -31,12 +31,12 @@ def deployment_asset(spec: ModelSpec) -> dg.AssetsDefinition:
         pool="triton",
     )
     def deployment(context: dg.AssetExecutionContext, platform: dg.ResourceParam[Platform]) -> dg.MaterializeResult:
-        from serving.server import Server
+        from serving.fleet import server_for
 
         registry, settings = platform.registry, platform.settings
         candidate = registry.newest(spec.name)
         admitted = admit(platform, spec, f"{spec.name}/deployment", candidate.version)
-        server = Server(settings).start()
+        server = server_for(settings).start()
         measured: list[Latency] = []
         first = first_step(platform, spec, candidate.version)
         if wait := waiting(platform, spec, candidate.version, first, f"run {context.run.run_id[:8]}"):

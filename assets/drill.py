@@ -43,8 +43,7 @@ def scratch(platform: Platform) -> Iterator[Platform]:
         shutil.copytree(home, copy, ignore=_LEFT_OUT)
         # Delta's files are never written twice: a link to one costs nothing and cannot hand a write through.
         shutil.copytree(home / "lake", copy / "lake", ignore=shutil.ignore_patterns("*.lock"), copy_function=_link)
-        moved = {"home": copy, "online_store": str(copy / "online.db")}
-        yield replace(platform, settings=platform.settings.model_copy(update=moved))
+        yield replace(platform, settings=platform.settings.elsewhere(copy))
 
 
 def fingerprint(platform: Platform) -> dict[Path, tuple[int, int]]:

@@ -7,7 +7,7 @@ from assets.quiet import quiet_exit
 from assets.stages import Stages, run, say
 from ml.models import MODELS, model_named
 from ml.task import task_of
-from serving.server import Server
+from serving.fleet import server_for
 
 
 def main() -> int:
@@ -25,7 +25,7 @@ def _bring(stages: Stages, name: str) -> None:
     platform, spec = stages.platform, model_named(name)
     stages.model(name)
     say("triton", "one Triton on loopback, models loaded through its control API")
-    Server(platform.settings).start()
+    server_for(platform.settings).start()
     champion = platform.registry.champion(name)
     if champion is None:
         raise LookupError(f"no champion for {name!r}: deploy a version that passed its gates")

@@ -20,7 +20,7 @@ from assets.runs import materialize
 from assets.staleness import out_of_date
 from checks.guard import GateClosed
 from ml.settings import Settings
-from serving.server import Server
+from serving.fleet import server_for
 
 
 @dataclass
@@ -104,10 +104,10 @@ def run(name: str, work: Callable[[Stages], None]) -> int:
     logging.getLogger().setLevel(logging.ERROR)
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     settings = Settings()
-    server = Server(settings)
+    server = server_for(settings)
     was_running = True
     try:
-        was_running = server.status().live
+        was_running = bool(settings.triton_replicas) or server.status().live
         from assets.definitions import definitions_for
         from assets.resources import platform_for
 

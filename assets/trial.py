@@ -17,7 +17,7 @@ from assets.rollout_job import run_config
 from assets.trial_watch import Trial, TrialLog, judge, keep, trial_of
 from checks.canary import CanaryVerdict
 from ml.spec import ModelSpec
-from serving.control import Control
+from serving.replicas import Replicas
 
 LOOK_SECONDS = 60
 TAG = "headwater/trial"
@@ -91,7 +91,7 @@ def _start(instance: dg.DagsterInstance, spec: ModelSpec, step: Step, revision: 
 
 
 def _unreachable(platform: Platform) -> str:
-    control = Control(platform.settings)
+    control = Replicas(platform.settings)
     try:
         control.require_live()
     except OSError as error:

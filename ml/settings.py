@@ -1,7 +1,7 @@
 """Every setting of Headwater, read once from the environment (prefix HEADWATER_) and nowhere else."""
 
 from pathlib import Path
-from typing import Literal
+from typing import Literal, Self
 
 from pydantic import Field, ValidationInfo, field_validator
 from pydantic_settings import SettingsConfigDict
@@ -20,12 +20,29 @@ class Settings(AlertSettings):
         "",
         description="Online store: redis://host:port/db or the path of a SQLite file; empty: online.db in the home.",
     )
+    serving_volume: Path | None = Field(
+        None,
+        description="Folder that all replicas of Triton see, with deployed graphs, plans and prediction log; unset: "
+        "serving in the home.",
+    )
+    triton_scratch: Path | None = Field(
+        None, description="Folder of one Triton's process files and log; unset: server in the folder above."
+    )
     triton_root: Path = Field(Path(".triton"), description="Folder of the unpacked Triton server.")
     serving_python: Path = Field(
         Path(".venv-serving/bin/python"), description="Python of the serving environment (numpy < 2)."
     )
-    triton_grpc_port: int = Field(8001, description="Triton's gRPC port on loopback.")
-    triton_metrics_port: int = Field(8002, description="Triton's Prometheus port on loopback.")
+    triton_address: str = Field("127.0.0.1", description="Address on which Triton listens.")
+    triton_grpc_port: int = Field(8001, description="Triton's gRPC port.")
+    triton_metrics_port: int = Field(8002, description="Triton's Prometheus port.")
+    triton_url: str = Field(
+        "", description="Where our own clients ask, host:port; empty: the Triton of this machine, on loopback."
+    )
+    triton_replicas: str = Field(
+        "",
+        description="Where replicas of Triton are controlled: host:port of a name that resolves to all, several with "
+        "commas; empty: there is one, on this machine, which our commands start and stop.",
+    )
     serving_tls_cert: Path | None = Field(None, description="PEM: Triton's certificate chain; set: gRPC is TLS only.")
     serving_tls_key: Path | None = Field(None, description="PEM: the key of that certificate.")
     serving_tls_client_ca: Path | None = Field(
@@ -83,6 +100,8 @@ class Settings(AlertSettings):
 
     @field_validator(
         "home",
+        "serving_volume",
+        "triton_scratch",
         "triton_root",
         "serving_python",
         "serving_tls_cert",
@@ -170,8 +189,30 @@ class Settings(AlertSettings):
 
     @property
     def serving_home(self) -> Path:
-        """Triton's model repository, artifacts, prediction log and process files."""
-        return self.root / "serving"
+        """Triton's model repository, artifacts and prediction log."""
+        return self.serving_volume or self.root / "serving"
+
+    @property
+    def triton_state(self) -> Path:
+        """Process files and log of the Triton on this machine."""
+        return self.triton_scratch or self.serving_home / "server"
+
+    @property
+    def triton_here(self) -> str:
+        """Where the Triton of this machine is asked by this machine, host:port."""
+        address = "127.0.0.1" if self.triton_address == "0.0.0.0" else self.triton_address
+        return f"{address}:{self.triton_grpc_port}"
+
+    @property
+    def triton_target(self) -> str:
+        """Where our own clients ask, host:port."""
+        return self.triton_url or self.triton_here
+
+    def elsewhere(self, home: Path, **more: object) -> Self:
+        """Return the settings of another home, with all state in it and a Triton of its own; `more` differ."""
+        own: dict[str, object] = {"home": home, "online_store": str(home / "online.db"), "triton_address": "127.0.0.1"}
+        shared = {"serving_volume": None, "triton_scratch": None, "triton_url": "", "triton_replicas": ""}
+        return self.model_copy(update={**own, **shared, **more})
 
     @property
     def alerts_home(self) -> Path:

@@ -41,9 +41,13 @@ class _Headers(InferenceServerClientPlugin):
         request.headers = {**(request.headers or {}), **self._headers}
 
 
-def open_channel(url: str, credentials: Credentials = OPEN) -> InferenceServerClient:
-    """Return a client of the Triton at `url` (host:port) that shows `credentials`. Connects on the first call."""
-    client = InferenceServerClient(url, creds=credentials.channel(), channel_args=_OPTIONS)
+def open_channel(url: str, credentials: Credentials = OPEN, name: str = "") -> InferenceServerClient:
+    """Return a client of the Triton at `url` (host:port) that shows `credentials`. Connects on the first call.
+
+    Over TLS its certificate has to be that of `name`, if one is given, else of the host.
+    """
+    options = [*_OPTIONS, ("grpc.ssl_target_name_override", name)] if name else _OPTIONS
+    client = InferenceServerClient(url, creds=credentials.channel(), channel_args=options)
     if headers := credentials.headers():
         client.register_plugin(_Headers(headers))
     return client

@@ -64,7 +64,7 @@ class HeadwaterClient:
         """
         shown = of_client(settings, read_control_secret(settings) if probe else None)
         return cls(
-            f"127.0.0.1:{settings.triton_grpc_port}",
+            settings.triton_target,
             timeout,
             probe,
             ca=shown.ca,
@@ -169,7 +169,7 @@ def _parser(settings: Settings) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m serving.client", description=__doc__)
     parser.add_argument("model", help="name of the model, such as flight_delay")
     parser.add_argument("fields", nargs="*", metavar="name=value", help="all fields of the model; name= is missing")
-    parser.add_argument("--url", default=f"127.0.0.1:{settings.triton_grpc_port}", help="Triton's gRPC (%(default)s)")
+    parser.add_argument("--url", default=settings.triton_target, help="Triton's gRPC (%(default)s)")
     parser.add_argument("--explain", type=int, default=0, metavar="N", help="say which N inputs moved the answer most")
     parser.add_argument("--timeout", type=float, default=2.0, help="seconds until it gives up (%(default)s)")
     ca, cert, key = (

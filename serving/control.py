@@ -28,11 +28,12 @@ class Probe(NamedTuple):
 class Control:
     """The control side of one Triton server. All errors are those of `serving.channel.translated`."""
 
-    def __init__(self, settings: Settings) -> None:
-        self.url = f"127.0.0.1:{settings.triton_grpc_port}"
+    def __init__(self, settings: Settings, url: str = "", name: str = "") -> None:
+        """Of the Triton on this machine, or at `url` (host:port), whose certificate is that of `name`."""
+        self.url = url or settings.triton_here
         shown = of_control(settings)
         self._probing = probing(shown.control or "")
-        self._triton = open_channel(self.url, shown)
+        self._triton = open_channel(self.url, shown, name)
 
     def live(self, timeout: float = CALL_SECONDS) -> bool:
         """Whether the server answers within `timeout` seconds."""

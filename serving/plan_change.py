@@ -14,6 +14,7 @@ from serving.control import Control
 from serving.model_repository import ModelRepository
 from serving.own_model import backend_of, write_own
 from serving.plan import Arm, Change, Plan, View
+from serving.replicas import Replicas
 from serving.router_states import await_revision
 from serving.triton_config import configuration_of
 from serving.triton_files import triton_home
@@ -31,7 +32,7 @@ class PlanChange:
         self.name = name
         self.old = self.repository.deployed(name)
         self._settings, self._by, self._why = settings, by, why
-        self._control = Control(settings)
+        self._control = Replicas(settings)
 
     def require(self) -> None:
         """Put aside what was never proven. Raises ConnectionError unless Triton answers."""
@@ -116,7 +117,9 @@ class PlanChange:
             return f"and the old revision does not answer ({error}); run python -m serving.server start"
 
 
-def load_own(control: Control, repository: ModelRepository, plan: Plan, settings: Settings, anew: bool = False) -> None:
+def load_own(
+    control: Control | Replicas, repository: ModelRepository, plan: Plan, settings: Settings, anew: bool = False
+) -> None:
     """Load those versions of a plan that are Triton models of their own, if need be or `anew`."""
     backend = backend_of(triton_home(settings) / "backends")
     for version in (arm.version for arm in plan.lineup if arm.version.own):
@@ -127,7 +130,7 @@ def load_own(control: Control, repository: ModelRepository, plan: Plan, settings
             control.load(version.own)
 
 
-def unload_own(control: Control, repository: ModelRepository, model: str) -> None:
+def unload_own(control: Control | Replicas, repository: ModelRepository, model: str) -> None:
     """Unload and remove versions that were Triton models of their own and that the plan does not name any more."""
     plan = repository.deployed(model)
     named = {arm.version.own for arm in plan.lineup} if plan else set()

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from serving.model_repository import ModelRepository
 from serving.router import Router
-from serving.router_states import BEAT_SECONDS, RouterState, StateFile
+from serving.router_states import BEAT_SECONDS, REPLICA, RouterState, StateFile
 from serving.scorer import Call
 from serving.triton_config import configuration_of
 
@@ -80,9 +80,8 @@ class PlanWatch:
                 self._file.beat()
 
     def _state(self, refused: int = 0, reason: str = "") -> RouterState:
-        return RouterState(
-            self._configuration, self.router.plan.revision, socket.gethostname(), os.getpid(), refused, reason
-        )
+        replica, revision = os.environ.get(REPLICA, ""), self.router.plan.revision
+        return RouterState(self._configuration, revision, replica, socket.gethostname(), os.getpid(), refused, reason)
 
     def _stamp(self) -> tuple[int, int, int]:
         try:

@@ -15,13 +15,14 @@ from typing import TYPE_CHECKING, Any
 from ml.settings import Settings
 from ml.spec import ModelSpec
 from serving.build_plan import build_plan
-from serving.control import Control, Probe
+from serving.control import Probe
 from serving.defaults import FILE as DEFAULTS
 from serving.latency import Latency, measure
 from serving.model_repository import ModelRepository
 from serving.plan import Arm, Plan, Variant
 from serving.plan_change import DeploymentError as DeploymentError
 from serving.plan_change import beside, changing
+from serving.replicas import Replicas
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -179,7 +180,7 @@ def status(name: str, settings: Settings) -> RolloutStatus:
     if not history:
         raise LookupError(f"model {name!r} was never deployed; run make demo")
     try:
-        return RolloutStatus(name, history, Control(settings).probe(name))
+        return RolloutStatus(name, history, Replicas(settings).probe(name))
     except (OSError, LookupError, RuntimeError) as error:
         return RolloutStatus(name, history, None, str(error))
 

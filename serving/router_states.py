@@ -16,6 +16,8 @@ from pathlib import Path
 from ml.clock import RealClock
 from serving.proc_files import ended
 
+REPLICA = "HEADWATER_REPLICA"  # the variable that tells a router which of several Tritons it lives in
+
 BEAT_SECONDS = 1.0
 STALE_SECONDS = 5.0  # without a beat it is dead
 PATIENCE_SECONDS = 60.0
@@ -28,10 +30,22 @@ class RouterState:
 
     configuration: str
     revision: int
+    replica: str
     host: str
     pid: int
     refused: int = 0
     reason: str = ""
+
+
+def forget(home: Path, replica: str) -> None:
+    """Remove the states of a replica whose processes have all ended."""
+    for path in (home / "routers").glob("*/*.json"):
+        try:
+            gone = json.loads(path.read_text()).get("replica", replica) == replica
+        except (OSError, ValueError):  # gone meanwhile
+            continue
+        if gone:
+            path.unlink(missing_ok=True)
 
 
 class StateFile:
@@ -56,8 +70,11 @@ class StateFile:
         self._path.unlink(missing_ok=True)
 
 
-def living(home: Path, model: str, configuration: str) -> Iterator[RouterState]:
-    """Yield the states of the living processes of one configuration; remove files that died long ago."""
+def living(home: Path, model: str, configuration: str, replica: str = "") -> Iterator[RouterState]:
+    """Yield the states of the living processes of one configuration, of one replica or of all.
+
+    Files that died long ago are removed.
+    """
     for path in sorted((home / "routers" / model).glob("*.json")):
         try:
             age = RealClock().now().timestamp() - path.stat().st_mtime
@@ -67,20 +84,20 @@ def living(home: Path, model: str, configuration: str) -> Iterator[RouterState]:
         if age > STALE_SECONDS or (state.host == socket.gethostname() and ended(state.pid)):
             if age > 100 * STALE_SECONDS:
                 path.unlink(missing_ok=True)
-        elif state.configuration == configuration:
+        elif state.configuration == configuration and replica in ("", state.replica):
             yield state
 
 
 def await_revision(
-    home: Path, model: str, revision: int, configuration: str, patience: float = PATIENCE_SECONDS
+    home: Path, model: str, revision: int, configuration: str, patience: float = PATIENCE_SECONDS, replica: str = ""
 ) -> None:
-    """Wait until every living process answers by a revision.
+    """Wait until every living process, of one replica or of all, answers by a revision.
 
     Raises RuntimeError with the reason if one refuses it, or if none lives; TimeoutError if one is not there in time.
     """
     until, alone_until = time.monotonic() + patience, time.monotonic() + STALE_SECONDS
     while True:
-        states = list(living(home, model, configuration))
+        states = list(living(home, model, configuration, replica))
         for state in states:
             if state.refused == revision:
                 raise RuntimeError(state.reason)
@@ -89,6 +106,8 @@ def await_revision(
         if not states and time.monotonic() > alone_until:
             raise RuntimeError(f"no process of {model!r} lives; `python -m serving.server start` recovers it")
         if time.monotonic() > until:
-            slow = [f"process {state.pid} at revision {state.revision}" for state in states]
+            slow = [
+                f"process {s.pid} of {s.replica} at revision {s.revision}" for s in states if s.revision != revision
+            ]
             raise TimeoutError(f"not all of {model!r} answer by revision {revision} after {patience:g} s: {slow}")
         time.sleep(_POLL_SECONDS)

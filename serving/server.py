@@ -6,7 +6,6 @@ What it serves is the business of `model_repository` and `rollout`; where it and
 
 import argparse
 import fcntl
-import shutil
 import sys
 import time
 from collections.abc import Iterator
@@ -21,7 +20,7 @@ from serving.control import Control, Probe
 from serving.model_repository import ModelRepository
 from serving.plan import Plan
 from serving.plan_change import load_own
-from serving.router_states import STALE_SECONDS, await_revision, living
+from serving.router_states import STALE_SECONDS, await_revision, forget, living
 from serving.triton_config import configuration_of
 
 READY_SECONDS = 30.0
@@ -44,11 +43,12 @@ class Server:
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        self._home = settings.serving_home / "server"
+        self._home = settings.triton_state
         self._pid_file = self._home / "triton.json"
         self.log = self._home / "triton.log"
         self.repository = ModelRepository(settings.serving_home)
-        self.url = f"127.0.0.1:{settings.triton_grpc_port}"
+        self.url = settings.triton_here
+        self._replica = triton_files.replica(settings)
 
     @property
     def wanted(self) -> bool:
@@ -132,12 +132,14 @@ class Server:
         if self._missing(plan) or not self._taken_over(plan):
             control.unload(model)
             control.load(model)
-            await_revision(self.repository.home, model, plan.revision, configuration_of(plan))
+            of = (self.repository.home, model, plan.revision, configuration_of(plan))
+            await_revision(*of, replica=self._replica)
 
     def _taken_over(self, plan: Plan) -> bool:
-        """Whether every process answers by the plan, or does so in a moment."""
+        """Whether every process of ours answers by the plan, or does so in a moment."""
+        of = (self.repository.home, plan.model, plan.revision, configuration_of(plan))
         try:
-            await_revision(self.repository.home, plan.model, plan.revision, configuration_of(plan), STALE_SECONDS)
+            await_revision(*of, STALE_SECONDS, self._replica)
         except (RuntimeError, TimeoutError):
             return False
         return True
@@ -152,7 +154,8 @@ class Server:
 
     def _missing(self, plan: Plan) -> int:
         """Return how many of the router's processes are not there."""
-        return max(plan.processes - len(list(living(self.repository.home, plan.model, configuration_of(plan)))), 0)
+        ours = living(self.repository.home, plan.model, configuration_of(plan), self._replica)
+        return max(plan.processes - len(list(ours)), 0)
 
     def _running(self) -> process.Detached | None:
         known = process.recall(self._pid_file)
@@ -169,7 +172,7 @@ class Server:
 
     def _launch(self) -> None:
         self.repository.models.mkdir(parents=True, exist_ok=True)
-        shutil.rmtree(self.repository.home / "routers", ignore_errors=True)  # of processes that were killed
+        forget(self.repository.home, self._replica)  # the states of processes that were killed
         command = triton_files.command(self._settings, self._shared_memory())
         environment = triton_files.environment(self._settings)
         # Triton's stub finds our packages in the folder it is started in: PYTHONPATH alone does not do.
@@ -234,7 +237,9 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m serving.server", description=__doc__)
     parser.add_argument("action", choices=["start", "stop", "status"])
     action = parser.parse_args(arguments).action
-    server = Server(Settings())
+    from serving.fleet import server_for  # which knows this module
+
+    server = server_for(Settings())
     try:
         if action == "stop":
             print("Triton stopped" if server.stop() else "Triton was not running")

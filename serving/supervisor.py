@@ -59,13 +59,8 @@ class Supervisor:
                     print(f"{told}; tries again", file=sys.stderr, flush=True)
 
 
-def main(words: list[str] | None = None) -> int:
-    """Run the command until SIGINT or SIGTERM; return 0."""
-    parser = argparse.ArgumentParser(prog="python -m serving.supervisor", description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--every", type=float, default=EVERY_SECONDS, help="seconds between two probes (%(default)s)")
-    options = parser.parse_args(words)
-    if options.every <= 0:
-        parser.error("--every: a positive number of seconds")
+def asked_to_end() -> threading.Event:
+    """Return what SIGINT and SIGTERM set from now on."""
     stop = threading.Event()
 
     def end(number: int, frame: FrameType | None) -> None:
@@ -73,8 +68,18 @@ def main(words: list[str] | None = None) -> int:
 
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, end)
-    settings = Settings()
-    print(f"looks after Triton at 127.0.0.1:{settings.triton_grpc_port} every {options.every:g} s", flush=True)
+    return stop
+
+
+def main(words: list[str] | None = None) -> int:
+    """Run the command until SIGINT or SIGTERM; return 0."""
+    parser = argparse.ArgumentParser(prog="python -m serving.supervisor", description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--every", type=float, default=EVERY_SECONDS, help="seconds between two probes (%(default)s)")
+    options = parser.parse_args(words)
+    if options.every <= 0:
+        parser.error("--every: a positive number of seconds")
+    stop, settings = asked_to_end(), Settings()
+    print(f"looks after Triton at {settings.triton_here} every {options.every:g} s", flush=True)
     Supervisor(settings, options.every).run(stop)
     return 0
 

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from ml.settings import Settings
 from serving import triton_access
+from serving.router_states import REPLICA
 
 _STUB = "triton_python_backend_stub"
 _LIBRARY = "libpython3.11.so.1.0"
@@ -21,8 +22,9 @@ REPOSITORY_ROOT = Path(__file__).resolve().parents[1]
 
 
 def triton_home(settings: Settings) -> Path:
-    """Return the folder with bin/ and backends/."""
-    return settings.triton_root.absolute() / "pytriton" / "tritonserver"
+    """Return the folder with bin/ and backends/: of the bundled Triton, or of Triton's own image."""
+    bundled = settings.triton_root.absolute() / "pytriton" / "tritonserver"
+    return bundled if bundled.exists() else settings.triton_root.absolute()
 
 
 def require(settings: Settings) -> None:
@@ -34,6 +36,8 @@ def require(settings: Settings) -> None:
         raise LookupError(
             f"no serving environment at {settings.serving_python}; run make setup or set HEADWATER_SERVING_PYTHON"
         )
+    if not (home / "python_backend_stubs").exists():
+        return  # Triton's own image: stub and Python are in place
     _place_stub(home)
     if _python_library(settings) is None and find_library("python3.11") is None:
         raise LookupError(f"{_LIBRARY} is missing, which Triton's Python backend needs; apt-get install libpython3.11")
@@ -46,7 +50,7 @@ def require_ports(settings: Settings) -> None:
         with socket.socket() as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             try:
-                probe.bind(("127.0.0.1", port))
+                probe.bind((settings.triton_address, port))
             except OSError as error:
                 setting = f"HEADWATER_TRITON_{kind.upper()}_PORT"
                 raise OSError(
@@ -64,7 +68,7 @@ def free_ports(count: int) -> list[int]:
 
 
 def command(settings: Settings, shared_memory: str) -> list[str]:
-    """Return Triton's command line: gRPC and metrics on loopback only, models loaded on request only."""
+    """Return Triton's command line: gRPC and metrics on one address, models loaded on request only."""
     home = triton_home(settings)
     return [
         str(home / "bin" / "tritonserver"),
@@ -77,8 +81,8 @@ def command(settings: Settings, shared_memory: str) -> list[str]:
         "--allow-http=false",
         "--allow-sagemaker=false",
         "--allow-vertex-ai=false",  # else a variable of the environment turns it on
-        "--grpc-address=127.0.0.1",
-        "--metrics-address=127.0.0.1",
+        f"--grpc-address={settings.triton_address}",
+        f"--metrics-address={settings.triton_address}",
         f"--grpc-port={settings.triton_grpc_port}",
         f"--metrics-port={settings.triton_metrics_port}",
         f"--backend-config=python,shm-region-prefix-name={shared_memory}",
@@ -91,7 +95,8 @@ def environment(settings: Settings) -> dict[str, str]:
     env = {k: v for k, v in os.environ.items() if k not in ("PYTHONHOME", "PYTHONDONTWRITEBYTECODE", "VIRTUAL_ENV")}
     env["PATH"] = f"{settings.serving_python.absolute().parent}:{env.get('PATH', os.defpath)}"
     env["PYTHONPATH"] = str(REPOSITORY_ROOT)
-    env["PYTHONPYCACHEPREFIX"] = str(settings.serving_home / "server" / "pycache")  # revisions are immutable
+    env["PYTHONPYCACHEPREFIX"] = str(settings.triton_state / "pycache")  # revisions are immutable
+    env[REPLICA] = replica(settings)
     env["OTEL_EXPORTER_OTLP_ENDPOINT"] = settings.otlp_endpoint  # ours alone says whether there are traces
     env["OMP_NUM_THREADS"] = env["OPENBLAS_NUM_THREADS"] = "1"
     library = _python_library(settings)
@@ -100,9 +105,14 @@ def environment(settings: Settings) -> dict[str, str]:
     return env
 
 
+def replica(settings: Settings) -> str:
+    """Return what tells this Triton from others of the same serving home."""
+    return f"{socket.gethostname()}:{settings.triton_address}:{settings.triton_grpc_port}"
+
+
 def shared_memory_prefix(settings: Settings) -> str:
-    """Return the name that begins all shared memory regions of this serving home."""
-    return f"headwater_{hashlib.sha256(str(settings.serving_home).encode()).hexdigest()[:12]}_"
+    """Return the name that begins all shared memory regions of this Triton."""
+    return f"headwater_{hashlib.sha256(str(settings.triton_state).encode()).hexdigest()[:12]}_"
 
 
 def release_shared_memory(prefix: str) -> None:

@@ -212,6 +212,12 @@ def test_a_control_side_with_another_secret_is_refused(secured: Secured) -> None
     control.close()
 
 
+def test_a_replica_s_certificate_is_that_of_the_name_it_was_found_by(secured: Secured) -> None:
+    here = secured.settings.triton_here
+    assert Control(secured.settings, here, "127.0.0.1").live()
+    assert not Control(secured.settings, here, "elsewhere.example").live()
+
+
 def test_without_the_certificates_there_is_no_connection(secured: Secured) -> None:
     assert secured.stranger is not None
     cert, key = secured.stranger.issue("somebody")

@@ -1,0 +1,60 @@
+"""One of several Tritons on a serving home, as the main process of a container: `python -m serving.replica`.
+
+Starts Triton, loads all that is deployed, looks after it, and ends it when asked to (SIGTERM): first it is not ready
+any more (`ready`), then, some seconds later, Triton answers what it has and ends. What is deployed is others' business.
+"""
+
+import argparse
+import sys
+import threading
+from pathlib import Path
+
+from ml.settings import Settings
+from serving.server import Server
+from serving.supervisor import Supervisor, asked_to_end
+
+DRAIN_SECONDS = 5.0
+
+
+def leaving(settings: Settings) -> Path:
+    """Return the file that is there while the replica of these settings ends."""
+    return settings.triton_state / "leaving"
+
+
+def serve(settings: Settings, stop: threading.Event, drain: float) -> None:
+    """Serve until `stop` is set, and `drain` seconds longer. Raises what `Server.start` raises."""
+    server, mark = Server(settings), leaving(settings)
+    mark.unlink(missing_ok=True)
+    status = server.start()
+    for model, reason in status.failing.items():
+        print(f"{model} does not load: {reason}; tries again", file=sys.stderr, flush=True)
+    print(f"Triton at {status.url} serves {', '.join(status.serving) or 'nothing yet'}", flush=True)
+    try:
+        Supervisor(settings).run(stop)
+        mark.touch()
+        print(f"leaves: not ready any more, ends in {drain:g} s", flush=True)
+        threading.Event().wait(drain)
+    finally:
+        server.stop()
+
+
+def main(words: list[str] | None = None) -> int:
+    """Run the command until SIGINT or SIGTERM; return 0, 1 after one line if Triton does not start."""
+    parser = argparse.ArgumentParser(prog="python -m serving.replica", description=(__doc__ or "").splitlines()[0])
+    parser.add_argument(
+        "--drain", type=float, default=DRAIN_SECONDS, help="seconds between not being ready and the end (%(default)s)"
+    )
+    options = parser.parse_args(words)
+    if options.drain < 0:
+        parser.error("--drain: seconds, 0 or more")
+    stop = asked_to_end()
+    try:
+        serve(Settings(), stop, options.drain)
+    except (OSError, LookupError, ValueError, RuntimeError) as error:
+        print(f"headwater: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,129 @@
+"""The replicas of Triton that the settings name: what the platform says to one, it says to each.
+
+One replica is `control`; who they are, a name says that resolves to them all (a headless Service), asked anew at each
+call. One that goes meanwhile is not waited for: another that starts loads by itself what is deployed (`replica`).
+"""
+
+import socket
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import TypeVar
+
+from ml.settings import Settings
+from serving.control import Control, Probe
+
+LEAVE_SECONDS = 30.0  # how long one that does not answer may stay among those that the name resolves to
+T = TypeVar("T")
+
+
+def addresses(settings: Settings) -> dict[str, str]:
+    """Return where replicas are controlled, host:port, with the name that each was found by.
+
+    Raises ConnectionError if a name resolves to nothing, ValueError if one has no port.
+    """
+    if not settings.triton_replicas:
+        return {settings.triton_here: ""}
+    found: dict[str, str] = {}
+    for name in settings.triton_replicas.split(","):
+        host, _, port = name.strip().rpartition(":")
+        if not host or not port.isdecimal():
+            raise ValueError(f"HEADWATER_TRITON_REPLICAS has {name!r}; it is host:port, several with commas")
+        try:
+            answers = socket.getaddrinfo(host, int(port), family=socket.AF_INET, type=socket.SOCK_STREAM)
+        except OSError as error:
+            raise ConnectionError(
+                f"no replica of Triton: {host} (HEADWATER_TRITON_REPLICAS) resolves to nothing ({error}); "
+                "see that one is ready: kubectl get pods -l app.kubernetes.io/component=triton"
+            ) from None
+        found |= {f"{answer[4][0]}:{port}": host for answer in answers}
+    return found
+
+
+class Replicas:
+    """Control of all replicas. Errors are those of `Control`, and name the replica."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._open: dict[str, Control] = {}
+
+    def live(self) -> bool:
+        """Whether there is a replica, and each answers."""
+        try:
+            return all(control.live() for control in self._controls())
+        except ConnectionError:
+            return False
+
+    def require_live(self) -> None:
+        """Raise ConnectionError with the remedy unless each answers."""
+        self._each(lambda control: control.require_live())
+
+    def load(self, model: str) -> None:
+        """Load the newest configuration on each."""
+        self._each(lambda control: control.load(model))
+
+    def unload(self, model: str) -> None:
+        """Unload the model on each and wait until it is gone."""
+        self._each(lambda control: control.unload(model))
+
+    def ready(self, model: str) -> bool:
+        """Whether each calls the model ready."""
+        return all(self._each(lambda control: control.ready(model)))
+
+    def probe(self, model: str) -> Probe:
+        """Return who answers on every replica. Raises RuntimeError if not all answer by one revision."""
+        return self._one("answer", self._each(lambda control: control.probe(model)))
+
+    def recover(self, model: str) -> Probe:
+        """Probe the model on each; load it anew where it fails."""
+        return self._one("recover", self._each(lambda control: control.recover(model)))
+
+    def close(self) -> None:
+        """Close the channels."""
+        for control in self._open.values():
+            control.close()
+        self._open = {}
+
+    def _one(self, what: str, probes: list[Probe]) -> Probe:
+        if len(set(probes)) > 1:
+            told = ", ".join(sorted({f"revision {p.revision}, version {p.model_version}" for p in probes}))
+            raise RuntimeError(f"replicas of Triton {what} differently: {told}")
+        return probes[0]
+
+    def _controls(self) -> list[Control]:
+        """Return the controls of those who are there now."""
+        there = addresses(self._settings)
+        for url in [url for url in self._open if url not in there]:
+            self._open.pop(url).close()
+        for url, name in there.items():
+            if url not in self._open:
+                self._open[url] = Control(self._settings, url, name)
+        return list(self._open.values())
+
+    def _each(self, call: Callable[[Control], T]) -> list[T]:
+        """Return what each says, of those that left nothing; raises the first error, or ConnectionError if none is."""
+        controls = self._controls()
+        with ThreadPoolExecutor(len(controls)) as pool:
+            said = list(pool.map(lambda control: self._said(control, call), controls))
+        found = [answer for answers in said for answer in answers]
+        if not found:
+            raise ConnectionError(f"all replicas of Triton left meanwhile: {', '.join(c.url for c in controls)}")
+        return found
+
+    def _said(self, control: Control, call: Callable[[Control], T]) -> list[T]:
+        """Return the answer of one; nothing if it is not among the replicas any more."""
+        until = time.monotonic() + LEAVE_SECONDS
+        while True:
+            try:
+                return [call(control)]
+            except ConnectionError as error:
+                if not self._settings.triton_replicas:
+                    raise
+                if control.url not in addresses(self._settings):
+                    return []
+                if time.monotonic() > until:
+                    raise ConnectionError(
+                        f"the replica of Triton at {control.url} does not answer, and has not left its Service in "
+                        f"{LEAVE_SECONDS:g} s; delete its pod, then try again ({error})"
+                    ) from None
+                time.sleep(0.5)
