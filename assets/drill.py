@@ -43,7 +43,7 @@ def scratch(platform: Platform) -> Iterator[Platform]:
         shutil.copytree(home, copy, ignore=_LEFT_OUT)
         # Delta's files are never written twice: a link to one costs nothing and cannot hand a write through.
         shutil.copytree(home / "lake", copy / "lake", ignore=shutil.ignore_patterns("*.lock"), copy_function=_link)
-        yield replace(platform, settings=platform.settings.elsewhere(copy))
+        yield replace(platform, settings=platform.settings.embedded_in(copy))
 
 
 def fingerprint(platform: Platform) -> dict[Path, tuple[int, int]]:

@@ -91,7 +91,7 @@ def replay_home(
         shutil.rmtree(folder, ignore_errors=True)
     if not (folder / "dbt" / "manifest.json").exists():
         prepare(folder)
-    own = settings.elsewhere(folder, **_ports(folder))
+    own = settings.embedded_in(folder, **_ports(folder))
     platform = platform_for(own)
     log = folder / "logs" / "replay.log"
     log.parent.mkdir(parents=True, exist_ok=True)

@@ -65,7 +65,7 @@ def served(
     if deployed is None:
         raise LookupError(f"{spec.name} is not deployed in {platform.settings.home}; run make demo first")
     ports = dict(zip(_PORTS, free_ports(len(_PORTS)), strict=True))
-    settings = platform.settings.elsewhere(home, online_store=platform.settings.online_store, **ports)
+    settings = platform.settings.embedded_in(home, online_store=platform.settings.online_store, **ports)
     ReplayClock(settings.clock_file).set(platform.clock.now())
     server = Server(settings)
     try:

@@ -146,7 +146,7 @@ def _new_home(home: Settings, folder: Path) -> Platform:
     manifest = home.dbt_target / "manifest.json"
     if not manifest.exists():
         raise LookupError(f"dbt's manifest {manifest} is missing; run make setup")
-    settings = home.elsewhere(folder)
+    settings = home.embedded_in(folder)
     settings.dbt_target.mkdir(parents=True)
     shutil.copy(manifest, settings.dbt_target)
     ReplayClock(settings.clock_file).set(datetime(2014, 1, 2, tzinfo=UTC))

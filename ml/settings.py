@@ -208,7 +208,7 @@ class Settings(AlertSettings):
         """Where our own clients ask, host:port."""
         return self.triton_url or self.triton_here
 
-    def elsewhere(self, home: Path, **more: object) -> Self:
+    def embedded_in(self, home: Path, **more: object) -> Self:
         """Return the settings of another home, with all state in it and a Triton of its own; `more` differ."""
         own: dict[str, object] = {"home": home, "online_store": str(home / "online.db"), "triton_address": "127.0.0.1"}
         shared = {"serving_volume": None, "triton_scratch": None, "triton_url": "", "triton_replicas": ""}
