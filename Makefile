@@ -17,7 +17,8 @@ PY := .venv/bin/python
 UV := .tools/bin/uv
 LINKS := $(if $(PIP_FIND_LINKS),--find-links "$(PIP_FIND_LINKS)")
 MANIFEST := $(HEADWATER_HOME)/dbt/manifest.json
-DBT := HEADWATER_LAKE="$(abspath $(HEADWATER_HOME))/lake" HEADWATER_WAREHOUSE="$(abspath $(HEADWATER_HOME))/warehouse.duckdb" .venv/bin/dbt
+LAKE := $(if $(findstring ://,$(HEADWATER_LAKE)),$(HEADWATER_LAKE),$(abspath $(or $(HEADWATER_LAKE),$(HEADWATER_HOME)/lake)))
+DBT := HEADWATER_DBT_LAKE="$(LAKE)" HEADWATER_WAREHOUSE="$(abspath $(HEADWATER_HOME))/warehouse.duckdb" .venv/bin/dbt
 apt = { $(1); } >/dev/null 2>&1 || { apt-get update -qq && apt-get install -y -qq $(2) >/dev/null; } || { echo "headwater: needs the package $(2): apt-get install $(2) (as root)" >&2; exit 1; }
 
 demo: setup ## From raw tables to a prediction served by Triton, on the real year; a second run does only what is out of date

@@ -32,9 +32,15 @@ class PromiseBroken(Exception):
 def scratch(platform: Platform) -> Iterator[Platform]:
     """Yield the parts of a copy of a home, removed afterwards. Tables are hard links, so it costs next to nothing.
 
-    Dagster's instance, logs and reports are not copied. Raises LookupError if `make demo` has not run in the home.
+    Dagster's instance, logs and reports are not copied. Raises LookupError if `make demo` has not run in the home,
+    NotImplementedError if its lake is not in it.
     """
     home = platform.settings.root
+    if platform.settings.lake != str(home / "lake"):
+        raise NotImplementedError(
+            f"drills work on a copy of the lake, and copy none but a home's own: unset HEADWATER_LAKE, which is "
+            f"{platform.settings.lake}, in a home that make demo has run in"
+        )
     if not platform.lake.tables():
         raise LookupError(f"there is nothing in {home} to drill on; run make demo first")
     (home / "drills").mkdir(parents=True, exist_ok=True)

@@ -120,7 +120,7 @@ def drill(platform: Platform) -> None:
         raise LookupError(f"published/{SPEC.outcome.table} lacks {', '.join(missing)}; run make demo first")
     with scratch(platform) as copy, served(platform, copy) as served_copy, home_of(served_copy) as home:
         move_registry(platform.settings, served_copy.settings, SPEC.name)
-        shutil.rmtree(served_copy.settings.lake / "audit" / "loop", ignore_errors=True)  # its trail begins here
+        shutil.rmtree(served_copy.lake.path("audit/loop"), ignore_errors=True)  # its trail begins here
         Drill(home).run()
     promise(fingerprint(platform) == before, f"the home itself is untouched: {len(before)} files")
     say("done", f"{time.monotonic() - started:.0f} s; the scratch home is gone")

@@ -104,7 +104,7 @@ def dbt_resource(platform: Platform) -> DbtCliResource:
     """Return the dbt command line on this environment's warehouse and lake."""
     os.environ.update(
         HEADWATER_WAREHOUSE=str(platform.settings.warehouse),
-        HEADWATER_LAKE=str(platform.settings.lake),
+        HEADWATER_DBT_LAKE=platform.settings.lake,
         DBT_TARGET_PATH=str(platform.settings.dbt_target),
         DO_NOT_TRACK="true",
     )

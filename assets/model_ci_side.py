@@ -185,7 +185,7 @@ def _parse_dbt() -> None:
 
     settings = Settings()
     settings.dbt_target.mkdir(parents=True, exist_ok=True)
-    places = {"HEADWATER_LAKE": str(settings.lake), "HEADWATER_WAREHOUSE": str(settings.warehouse)}
+    places = {"HEADWATER_DBT_LAKE": settings.lake, "HEADWATER_WAREHOUSE": str(settings.warehouse)}
     flags = {"--project-dir": DBT_PROJECT, "--profiles-dir": DBT_PROJECT}
     flags |= {"--target-path": settings.dbt_target, "--log-path": settings.dbt_target}
     words = [str(Path(sys.executable).parent / "dbt"), "--quiet", "parse"]

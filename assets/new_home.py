@@ -17,7 +17,7 @@ def prepare(home: Path, project: Path = DBT_PROJECT) -> None:
     (home / "dagster").mkdir(parents=True, exist_ok=True)
     shutil.copy(ROOT / "dagster.yaml", home / "dagster" / "dagster.yaml")
     where = ["--project-dir", str(project), "--profiles-dir", str(project), "--target-path", str(target)]
-    environment = {**os.environ, "HEADWATER_LAKE": str(home / "lake"), "DO_NOT_TRACK": "true"}
+    environment = {**os.environ, "HEADWATER_DBT_LAKE": str(home / "lake"), "DO_NOT_TRACK": "true"}
     environment["HEADWATER_WAREHOUSE"] = str(home / "warehouse.duckdb")
     dbt = [str(Path(sys.executable).parent / "dbt"), "--quiet", "parse", *where, "--log-path", str(target)]
     done = subprocess.run(dbt, env=environment, capture_output=True, text=True, check=False)

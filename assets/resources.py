@@ -40,7 +40,7 @@ class Platform:
     @cached_property
     def lake(self) -> Lake:
         """All Delta tables."""
-        return Lake(self.settings.lake)
+        return Lake(self.settings.lake, self.settings.locks)
 
     @property
     def verdicts(self) -> Verdicts:

@@ -106,7 +106,7 @@ def _dbt(home: Path, start: str, end: str) -> Build:
     """Run dbt's models (no tests) in a process of its own."""
     environment = {
         **os.environ,
-        "HEADWATER_LAKE": str(home / "lake"),
+        "HEADWATER_DBT_LAKE": str(home / "lake"),
         "HEADWATER_WAREHOUSE": str(home / "warehouse.duckdb"),
         "DBT_TARGET_PATH": str(home / "target"),
         "DBT_LOG_PATH": str(home / "logs"),

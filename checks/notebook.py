@@ -70,7 +70,7 @@ class NotebookLake:
 def open_lake(settings: Settings | None = None) -> NotebookLake:
     """Return the lake of the environment's HEADWATER_HOME, for notebooks."""
     settings = settings or Settings()
-    lake, clock = Lake(settings.lake), open_clock(settings.clock_file)
+    lake, clock = Lake(settings.lake, settings.locks), open_clock(settings.clock_file)
     overrides = Overrides(lake, clock, settings.allow_overrides)
     return NotebookLake(Guard(lake, Verdicts(lake, clock), Publications(lake, clock), overrides))
 

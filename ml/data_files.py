@@ -3,11 +3,13 @@
 Knows no lake: tables by name are in `lake`, what becomes of files that nobody needs in `housekeeping`.
 """
 
-import os
+from collections.abc import Iterable
 from urllib.parse import unquote
 
 import polars as pl
 from deltalake import DeltaTable
+
+from ml.storage import Storage
 
 
 def data_files(opened: DeltaTable) -> dict[str, int]:
@@ -15,15 +17,13 @@ def data_files(opened: DeltaTable) -> dict[str, int]:
     return dict(pl.DataFrame(opened.get_add_actions()).select("path", "size_bytes").iter_rows())
 
 
-def lost_files(folder: str, opened: DeltaTable) -> list[str]:
-    """Return the data files of a version of the table in `folder` that are missing or cut short."""
-    # Joined as text: an audit table has thousands of files, and each verdict asks.
-    return [path for path, size in data_files(opened).items() if size_of(folder, path) != size]
+def lost_files(storage: Storage, table: str, opened: DeltaTable) -> list[str]:
+    """Return the data files of a version of `table` that are missing or cut short, as paths inside it."""
+    wanted = data_files(opened)
+    return [path for path, size in sizes_of(storage, table, wanted).items() if wanted[path] != size]
 
 
-def size_of(folder: str, path: str) -> int:
-    """Return the bytes of a data file, -1 if it is missing."""
-    try:
-        return os.stat(os.path.join(folder, unquote(path))).st_size
-    except FileNotFoundError:
-        return -1
+def sizes_of(storage: Storage, table: str, paths: Iterable[str]) -> dict[str, int]:
+    """Return the bytes of data files by their paths inside `table`, as Delta spells them, -1 for a missing one."""
+    names = list(paths)
+    return dict(zip(names, storage.sizes(table, [unquote(name) for name in names]), strict=True))

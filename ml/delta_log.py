@@ -5,14 +5,14 @@ for all of them when somebody commits in between. Writing, and reading rows, are
 """
 
 import json
-import os
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from deltalake import CommitProperties
+
+from ml.storage import LOG, Storage, StorageUnreachable
 
 _PARTITIONS = "headwater.partitions"
 _METADATA = "headwater.metadata"
@@ -24,10 +24,10 @@ _SMALLEST = 64  # bytes; a commit that says what it did takes more
 
 @dataclass(frozen=True)
 class DeltaLog:
-    """The log of the table called `table`, whose folder is `folder`."""
+    """The log of the table called `table`, a folder of the lake's storage."""
 
     table: str
-    folder: Path
+    storage: Storage
 
     def commits(self) -> Iterator[dict[str, Any]]:
         """Yield the commits that changed rows, newest first; none if there is no table.
@@ -58,33 +58,36 @@ class DeltaLog:
 
     def refuse_emptied(self, version: int) -> None:
         """Raise LookupError if a commit up to `version` lost its content: Delta would pass over it in silence."""
-        known = [name for name in os.listdir(self._path) if name[:20].isdecimal() and int(name[:20]) <= version]
+        known = [name for name in self.storage.names(self._path) if name[:20].isdecimal() and int(name[:20]) <= version]
         checkpoint = max((name[:20] for name in known if ".checkpoint." in name), default="")
-        for name in known:
-            if name.endswith(".json") and name[:20] > checkpoint and (self._path / name).stat().st_size < _SMALLEST:
+        read = [name for name in known if name.endswith(".json") and name[:20] > checkpoint]
+        for name, size in zip(read, self.storage.sizes(self._path, read), strict=True):
+            if size < _SMALLEST:
                 raise LookupError(self.unreadable(f"its commit {name} is empty", version))
 
     def unreadable(self, reason: str | Exception, version: int | None = None) -> str:
         """Return the message for a table that cannot be read, on one line."""
         at = "" if version is None else f" at version {version}"
-        return f"table {self.table!r}{at} cannot be read: {first_line(reason)}; restore {self.folder} from a copy"
+        return f"table {self.table!r}{at} cannot be read: {first_line(reason)}; restore {self.storage.at(self.table)} from a copy"
 
     @property
-    def _path(self) -> Path:
-        return self.folder / "_delta_log"
+    def _path(self) -> str:
+        return f"{self.table}/{LOG}"
 
     def _commits(self) -> list[str]:
         """Return the names of the commits' files, in no order."""
-        try:
-            return [name for name in os.listdir(self._path) if name.endswith(".json") and name[:20].isdecimal()]
-        except FileNotFoundError:
-            return []
+        names = self.storage.names(self._path)
+        return [name for name in names if name.endswith(".json") and name[:20].isdecimal()]
 
     def _entries(self) -> Iterator[dict[str, Any]]:
-        for name in sorted(self._commits(), reverse=True):
+        names = sorted(self._commits(), reverse=True)
+        texts = self.storage.texts(self._path, names)
+        for name in names:
             try:
-                lines = (json.loads(line) for line in (self._path / name).read_text().splitlines())
+                lines = (json.loads(line) for line in next(texts).splitlines())
                 yield next(line["commitInfo"] for line in lines if "commitInfo" in line) | {"version": int(name[:20])}
+            except StorageUnreachable:
+                raise
             except (ValueError, OSError, StopIteration) as error:
                 raise LookupError(self.unreadable(f"its commit {name} is damaged")) from error
 

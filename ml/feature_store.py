@@ -26,7 +26,7 @@ _MAPPING = 2  # raised when the same view becomes other Feast objects, so that o
 def open_feature_store(
     views: Sequence[FeatureView],
     *,
-    lake: Path,
+    lake: Path | str,
     registry: Path,
     online_store: str | Path,
     clock_file: Path,
@@ -104,7 +104,7 @@ def historical_features(
 
 
 def _offline_store(
-    lake: Path, versions: Mapping[str, int], spark: Mapping[str, str] | None, memory_mb: float | None
+    lake: Path | str, versions: Mapping[str, int], spark: Mapping[str, str] | None, memory_mb: float | None
 ) -> dict[str, Any]:
     """Return Feast's configuration of the engine that joins. Views, sources and registry are the same for both."""
     tables = {"lake": str(lake), "versions": dict(versions)}

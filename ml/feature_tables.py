@@ -4,7 +4,6 @@ Which version is read, what its columns are called, and rows pushed through Feas
 """
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 
 import polars as pl
 from deltalake import DeltaTable
@@ -26,7 +25,7 @@ class FeatureTables:
     def __init__(self, config: RepoConfig) -> None:
         self._store = config.offline_store
         self._repository = config.repo_path
-        self._lake = Lake(Path(config.offline_store.lake))
+        self._lake = Lake(config.offline_store.lake)
 
     def pieces(
         self, source: DataSource | None, columns: Sequence[str], event: str = "", created: str | None = None

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from datetime import timedelta
 from typing import Any
 
-from ml.data_files import data_files, size_of
+from ml.data_files import data_files, sizes_of
 from ml.lake import KEEP_LOG, Lake
 
 
@@ -24,14 +24,14 @@ class Housekeeping:
         Files younger than `grace` (whole hours), or replaced since, stay: somebody may be writing or reading
         them. Returns bytes by path inside the table; a dry run only tells. Delta's log is never shortened.
         """
-        opened, folder = self._lake.open(table), self._lake.path(table)
+        opened = self._lake.open(table)
         options: dict[str, Any] = {
             "retention_hours": math.ceil(grace / timedelta(hours=1)),
             "enforce_retention_duration": False,
             "full": True,
             "keep_versions": sorted(keep),
         }
-        sizes = {path: size_of(folder, path) for path in opened.vacuum(dry_run=True, **options)}
+        sizes = sizes_of(self._lake.storage, table, opened.vacuum(dry_run=True, **options))
         sizes = {path: size for path, size in sizes.items() if size >= 0}
         if sizes and not dry_run:
             opened.vacuum(dry_run=False, post_commithook_properties=KEEP_LOG, **options)

@@ -7,7 +7,6 @@ Removing and compacting files is in `housekeeping`.
 """
 
 import fcntl
-import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import islice
@@ -24,6 +23,7 @@ from ml.clock import audit_order
 from ml.data_files import data_files, lost_files
 from ml.delta_log import DeltaLog, commit_properties, first_line
 from ml.snapshot import Snapshot
+from ml.storage import storage_at
 
 PARTITION_KEY = "partition_key"
 WHOLE = ""  # the partition name of an unpartitioned table in version maps and verdicts
@@ -36,18 +36,21 @@ _NEW_TABLE = {"delta.checkpointInterval": "10", "delta.enableExpiredLogCleanup":
 
 
 class Lake:
-    """The tables under one root folder or object-store prefix."""
+    """The tables under one folder, or under one s3://bucket/prefix."""
 
-    def __init__(self, root: Path) -> None:
-        self.root = root
+    def __init__(self, root: Path | str, locks: Path | None = None) -> None:
+        """Name the place. `locks` is the folder of lock files for an object store, which cannot lock; see `lock`."""
+        self.storage = storage_at(root, locks)
+        self.root = self.storage.root
         self._snapshots: dict[str, Snapshot] = {}
 
     def path(self, table: str) -> str:
         """Return the location of `table`, such as raw/flights."""
-        return str(self.root / table)
+        return self.storage.at(table)
 
     def exists(self, table: str) -> bool:
-        """Whether `table` has been written."""
+        """Whether `table` has been written. Raises OSError with the remedy if an object store cannot be reached."""
+        self.storage.reach()
         return DeltaTable.is_deltatable(self.path(table))
 
     def replace(
@@ -108,9 +111,12 @@ class Lake:
     def lock(self, table: str) -> Iterator[None]:
         """Hold the table's lock, waiting for another process that holds it. It ends with its process.
 
-        Raises OSError naming the lake if its folder cannot be written.
+        Processes on several machines must see the same folder of locks. Raises OSError naming the lake if that folder
+        cannot be written, LookupError if the lake is on an object store and was opened without one.
         """
-        path = self.root / ".locks" / (table.replace("/", "--") + ".lock")
+        if self.storage.locks is None:
+            raise LookupError(f"the lake {self.root} was opened to be read: to write {table!r}, give Lake a folder of locks")
+        path = self.storage.locks / (table.replace("/", "--") + ".lock")
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             file = path.open("w")
@@ -140,8 +146,8 @@ class Lake:
             opened = self.open(table)
             self._refuse_lost(table, opened, None)
             folder = self.path(table)
-            paths = [os.path.join(folder, unquote(path)) for path in data_files(opened)]
-            kept = self._snapshots[table] = Snapshot(newest, paths, kept)
+            paths = [f"{folder}/{unquote(path)}" for path in data_files(opened)]
+            kept = self._snapshots[table] = Snapshot(newest, paths, kept, self.storage.each)
         return kept.rows
 
     def read_pinned(self, table: str, versions: Mapping[str, int]) -> pl.LazyFrame:
@@ -154,7 +160,12 @@ class Lake:
         return pl.concat([self.read(table, v, names) for v, names in sorted(groups.items())], how="diagonal_relaxed")
 
     def open(self, table: str, version: int | None = None) -> DeltaTable:
-        """Open the Delta table. Raises LookupError with the remedy if it is missing, damaged or lacks the version."""
+        """Open the Delta table.
+
+        Raises LookupError with the remedy if it is missing, damaged or lacks the version, OSError if an object store
+        cannot be reached.
+        """
+        self.storage.reach()
         try:
             opened = DeltaTable(self.path(table), version=version)
         except TableNotFoundError as error:
@@ -172,12 +183,11 @@ class Lake:
 
     def tables(self) -> list[str]:
         """Return the names of all tables, sorted."""
-        logs = sorted(self.root.glob("*/*/_delta_log"))
-        return [str(log.parent.relative_to(self.root)) for log in logs]
+        return self.storage.tables()
 
     def lost(self, table: str, version: int | None = None) -> list[str]:
         """Return the data files of a version that are missing or cut short, as paths inside the table."""
-        return lost_files(self.path(table), self.open(table, version))
+        return lost_files(self.storage, table, self.open(table, version))
 
     def files_of(self, table: str, version: int) -> dict[str, list[str]]:
         """Return the data files of each partition in a version. Files never change: the same ones, the same rows."""
@@ -248,7 +258,7 @@ class Lake:
         return self._log(table).version_of(commit)
 
     def _log(self, table: str) -> DeltaLog:
-        return DeltaLog(table, Path(self.path(table)))
+        return DeltaLog(table, self.storage)
 
     def _last_order(self, table: str) -> int:
         newest = next(self._log(table).commits(), None)
@@ -257,7 +267,7 @@ class Lake:
         return self.read(table).select(pl.col(ORDER).max()).collect().item() or 0
 
     def _refuse_lost(self, table: str, opened: DeltaTable, version: int | None) -> None:
-        lost = lost_files(self.path(table), opened)
+        lost = lost_files(self.storage, table, opened)
         if not lost:
             return
         at = opened.version() if version is None else version
@@ -268,6 +278,12 @@ class Lake:
             f"removed them, or they are damaged; whole are the versions {whole[:10] or '(none)'}; read one of them, "
             f"restore {self.path(table)} from a copy, or materialize {table} again"
         )
+
+
+def table_at(location: str) -> tuple[Lake, str]:
+    """Return the table at a folder or s3:// address, as its name in a lake to read it from."""
+    root, _, name = location.rstrip("/").rpartition("/")
+    return Lake(root), name
 
 
 def _unwritable(table: str, path: str, error: Exception) -> str:

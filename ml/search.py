@@ -158,25 +158,25 @@ def _work(arguments: argparse.Namespace) -> None:
 
 def _fill_in(arguments: argparse.Namespace, settings: Any) -> None:
     """Take from the settings what the command line does not say: stores, and the newest training set."""
-    from ml.lake import Lake
+    from ml.lake import table_at
 
     arguments.home = arguments.home or settings.root
     arguments.tracking_uri = arguments.tracking_uri or settings.tracking_uri
     arguments.artifacts = arguments.artifacts or settings.artifacts
     if arguments.training_set is None:
-        arguments.training_set = str(settings.lake / arguments.model / "training_set")
+        arguments.training_set = f"{settings.lake}/{arguments.model}/training_set"
     if arguments.version is None:
-        location = Path(arguments.training_set)
-        arguments.version = Lake(location.parent).version(location.name)
+        lake, table = table_at(arguments.training_set)
+        arguments.version = lake.version(table)
 
 
 def _rows_before_test(spec: "ModelSpec", location: str, version: int) -> tuple["pl.DataFrame", str]:
     """Return the training set's rows before the test window, and what identifies the training set."""
     from ml.fingerprint import content_hash
     from ml.folds import before_test
-    from ml.lake import Lake
+    from ml.lake import table_at
 
-    lake, table = Lake(Path(location).parent), Path(location).name
+    lake, table = table_at(location)
     rows = lake.read(table, version).filter(before_test(spec)).collect()
     return rows, lake.metadata(table, version).get("content") or content_hash(rows)
 

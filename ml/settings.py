@@ -16,6 +16,10 @@ class Settings(AlertSettings):
 
     env: Literal["local", "k8s"] = Field("local", description="Environment: local or k8s.")
     home: Path = Field(Path(".headwater"), description="Folder that holds all state.")
+    lake: str = Field(
+        "",
+        description="Delta tables: a folder, or s3://bucket/prefix with the AWS_* variables; empty: lake in the home.",
+    )
     online_store: str = Field(
         "",
         description="Online store: redis://host:port/db or the path of a SQLite file; empty: online.db in the home.",
@@ -117,6 +121,17 @@ class Settings(AlertSettings):
         """Fix relative paths where the process starts: tools change folders later. Links are kept."""
         return path and path.absolute()
 
+    @field_validator("lake")
+    @classmethod
+    def _lake_address(cls, address: str, info: ValidationInfo) -> str:
+        """Fill in the home's folder; refuse an address that no lake has."""
+        if "://" not in address:
+            return str(Path(address).absolute() if address else info.data["home"] / "lake")
+        bucket = address.removeprefix("s3://").partition("/")[0]
+        if not address.startswith("s3://") or not bucket:
+            raise ValueError(f"{address} is neither s3://bucket/prefix nor a folder")
+        return address.rstrip("/")
+
     @field_validator("online_store")
     @classmethod
     def _online_address(cls, address: str, info: ValidationInfo) -> str:
@@ -133,9 +148,9 @@ class Settings(AlertSettings):
         return self.home
 
     @property
-    def lake(self) -> Path:
-        """Delta tables."""
-        return self.root / "lake"
+    def locks(self) -> Path:
+        """Lock files of a lake's tables on an object store; a local lake holds its own."""
+        return self.root / "locks"
 
     @property
     def warehouse(self) -> Path:
@@ -210,8 +225,8 @@ class Settings(AlertSettings):
 
     def embedded_in(self, home: Path, **more: object) -> Self:
         """Return the settings of another home, with all state in it and a Triton of its own; `more` differ."""
-        own: dict[str, object] = {"home": home, "online_store": str(home / "online.db"), "triton_address": "127.0.0.1"}
-        shared = {"serving_volume": None, "triton_scratch": None, "triton_url": "", "triton_replicas": ""}
+        own: dict[str, object] = {"home": home, "lake": str(home / "lake"), "online_store": str(home / "online.db")}
+        shared = {"triton_address": "127.0.0.1", "serving_volume": None, "triton_scratch": None, "triton_url": "", "triton_replicas": ""}
         return self.model_copy(update={**own, **shared, **more})
 
     @property

@@ -190,7 +190,7 @@ def _history(spark: SparkSession, config: RepoConfig, source: DataSource | None)
     versions: Mapping[str, int] = config.offline_store.versions
     if source.table not in versions:
         raise LookupError(f"no version of {source.table!r} is published; materialize published/{source.table} first")
-    table = Lake(Path(config.offline_store.lake)).open(f"published/{source.table}", versions[source.table])
+    table = Lake(config.offline_store.lake).open(f"published/{source.table}", versions[source.table])
     return source, read_version(spark, table)
 
 

@@ -107,9 +107,9 @@ def _running(
 def _training_set(location: str, version: int) -> tuple["pl.LazyFrame", int, dict[str, Any]]:
     import polars as pl
 
-    from ml.lake import Lake
+    from ml.lake import table_at
 
-    lake, table = Lake(Path(location).parent), Path(location).name
+    lake, table = table_at(location)
     rows = lake.read(table, version)
     return rows, int(rows.select(pl.len()).collect().item()), lake.metadata(table, version)
 

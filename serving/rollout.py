@@ -168,7 +168,8 @@ def record_rollback(name: str, settings: Settings, left: str, actor: str) -> Non
         return
     reason = {"summary": f"rolled back to version {plan.champion.version}", LEFT_SERVICE: True}
     verdict = Verdict(f"{name}/model", int(left), "promotion", False, evidence=reason, actor=actor)
-    Verdicts(Lake(settings.lake), open_clock(settings.clock_file)).record([verdict])
+    lake, clock = Lake(settings.lake, settings.locks), open_clock(settings.clock_file)
+    Verdicts(lake, clock).record([verdict])
     told = {"verdict": "refused", "verdict_reasons": f"{reason['summary']} by {actor}", "verdict_run": ""}
     for version in (v for v in registry.versions(name) if v.version == left):
         registry.tag(version, told)

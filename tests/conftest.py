@@ -1,5 +1,6 @@
 """What all tests share."""
 
+import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,8 +12,10 @@ from hypothesis import HealthCheck, settings
 from assets.quiet import quiet_exit
 from ml.registry import Registry
 from tests.redis_server import RedisServer
+from tests.s3_server import S3Server
 
 quiet_exit()
+os.environ.pop("HEADWATER_LAKE", None)  # homes of tests have lakes of their own
 
 # What changes the one demo's home, or asks its Triton: all in one process, and first, because it takes longest.
 LIVE = tuple(
@@ -61,6 +64,24 @@ def redis_server(shared_redis: RedisServer) -> RedisServer:
         shared_redis.start()
     shared_redis.client.flushall()
     return shared_redis
+
+
+@pytest.fixture(scope="session")
+def shared_s3() -> Iterator[S3Server]:
+    server = S3Server()
+    server.start(["lake"])
+    yield server
+    server.stop()
+
+
+@pytest.fixture
+def s3(shared_s3: S3Server, monkeypatch: pytest.MonkeyPatch) -> S3Server:
+    """The tests' S3 server with its bucket `lake`, and the environment by which its clients find it."""
+    for name in [name for name in os.environ if name.startswith("AWS_")]:
+        monkeypatch.delenv(name)
+    for name, value in shared_s3.environment.items():
+        monkeypatch.setenv(name, value)
+    return shared_s3
 
 
 @pytest.fixture(params=["sqlite", "redis"])

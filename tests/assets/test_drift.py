@@ -107,7 +107,7 @@ def test_only_the_champion_is_compared_with_where_no_earlier_month_is_published(
 def test_profiles_are_kept_and_the_rows_are_not_read_again(platform):
     version = publish(platform, {month: month_of(month) for month in MONTHS})
     first = judge(platform, version)
-    for folder in (platform.settings.lake / TABLE).glob("partition_key=*"):
+    for folder in Path(platform.lake.path(TABLE)).glob("partition_key=*"):
         shutil.rmtree(folder)
     assert judge(platform, version) == first
 

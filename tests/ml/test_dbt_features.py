@@ -68,7 +68,7 @@ def dbt(home, warehouse, command, start, end, project=PROJECT, **variables):
     """Run dbt on the lake in `home`, into <home>/<warehouse>.duckdb; return status and message by node."""
     given = {"start_month": start, "end_month": end, **variables}
     environment = {
-        "HEADWATER_LAKE": str(home / "lake"),
+        "HEADWATER_DBT_LAKE": str(home / "lake"),
         "HEADWATER_WAREHOUSE": str(home / f"{warehouse}.duckdb"),
         "DBT_TARGET_PATH": str(home / ("target" if project == PROJECT else "target_of_copy")),
         "DBT_LOG_PATH": str(home / "logs"),

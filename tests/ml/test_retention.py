@@ -1,3 +1,4 @@
+from pathlib import Path
 import os
 import time
 from datetime import UTC, datetime, timedelta
@@ -110,7 +111,7 @@ def test_a_vacuum_is_no_version_of_the_table(lake):
 
 def test_what_a_killed_writer_left_goes_and_what_a_writer_is_writing_stays(lake):
     lake.replace("raw/x", month("jan", 1), ["jan"])
-    folder = lake.root / "raw/x/partition_key=jan"
+    folder = Path(lake.path("raw/x/partition_key=jan"))
     for name, hours in (("left.parquet", 30), ("in-progress.parquet", 1)):
         (folder / name).write_bytes(b"half")
         os.utime(folder / name, (time.time() - 3600 * hours,) * 2)
@@ -133,9 +134,9 @@ def test_the_log_still_tells_everything_after_months_and_checkpoints(lake):
     for value in range(110):
         lake.replace("raw/x", month("feb", value), ["feb"])
         if value == 50:
-            for path in (lake.root / "raw/x/_delta_log").iterdir():
+            for path in Path(lake.path("raw/x/_delta_log")).iterdir():
                 os.utime(path, (time.time() - 90 * 86_400,) * 2)
-    assert list((lake.root / "raw/x/_delta_log").glob("*.checkpoint.parquet"))  # so that opening stays fast
+    assert list(Path(lake.path("raw/x/_delta_log")).glob("*.checkpoint.parquet"))  # so that opening stays fast
     Housekeeping(lake).vacuum("raw/x", [0], NONE, dry_run=False)
     assert lake.partition_versions("raw/x") == {"jan": 0, "feb": 110}
     assert lake.metadata("raw/x", 0) == {"rows": 7}
