@@ -185,7 +185,9 @@ def _parse_dbt() -> None:
 
     settings = Settings()
     settings.dbt_target.mkdir(parents=True, exist_ok=True)
-    places = {"HEADWATER_DBT_LAKE": settings.lake, "HEADWATER_WAREHOUSE": str(settings.warehouse)}
+    # HEADWATER_LAKE is how a base's project may still call it.
+    places = dict.fromkeys(("HEADWATER_DBT_LAKE", "HEADWATER_LAKE"), str(settings.lake))
+    places["HEADWATER_WAREHOUSE"] = str(settings.warehouse)
     flags = {"--project-dir": DBT_PROJECT, "--profiles-dir": DBT_PROJECT}
     flags |= {"--target-path": settings.dbt_target, "--log-path": settings.dbt_target}
     words = [str(Path(sys.executable).parent / "dbt"), "--quiet", "parse"]

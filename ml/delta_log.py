@@ -68,7 +68,8 @@ class DeltaLog:
     def unreadable(self, reason: str | Exception, version: int | None = None) -> str:
         """Return the message for a table that cannot be read, on one line."""
         at = "" if version is None else f" at version {version}"
-        return f"table {self.table!r}{at} cannot be read: {first_line(reason)}; restore {self.storage.at(self.table)} from a copy"
+        told, place = first_line(reason), self.storage.at(self.table)
+        return f"table {self.table!r}{at} cannot be read: {told}; restore {place} from a copy"
 
     @property
     def _path(self) -> str:

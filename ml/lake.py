@@ -115,7 +115,9 @@ class Lake:
         cannot be written, LookupError if the lake is on an object store and was opened without one.
         """
         if self.storage.locks is None:
-            raise LookupError(f"the lake {self.root} was opened to be read: to write {table!r}, give Lake a folder of locks")
+            raise LookupError(
+                f"the lake {self.root} was opened to be read: to write {table!r}, give Lake a folder of locks"
+            )
         path = self.storage.locks / (table.replace("/", "--") + ".lock")
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -171,6 +173,7 @@ class Lake:
         except TableNotFoundError as error:
             raise LookupError(f"no table {table!r} in the lake {self.root}; materialize it first") from error
         except (DeltaError, OSError) as error:
+            self.storage.reach(again=True)
             raise LookupError(self._log(table).unreadable(error, version)) from error
         self._log(table).refuse_emptied(opened.version())
         return opened
@@ -254,6 +257,7 @@ class Lake:
             else:
                 write_deltalake(self.path(table), frame, mode=mode, **options)  # type: ignore[call-overload]
         except (DeltaError, OSError) as error:
+            self.storage.reach(again=True)
             raise OSError(getattr(error, "errno", None), _unwritable(table, self.path(table), error)) from error
         return self._log(table).version_of(commit)
 
@@ -289,6 +293,8 @@ def table_at(location: str) -> tuple[Lake, str]:
 def _unwritable(table: str, path: str, error: Exception) -> str:
     reason = first_line(error)
     remedy = "see that the folder is writable and the disk has room"
+    if path.startswith("s3://"):
+        remedy = "see that the credentials may write and delete there"
     if isinstance(error, CommitFailedError):
         remedy = "somebody else wrote it at the same time"
     return f"table {table!r} was not written, nothing in {path} has changed: {reason}; {remedy}, then run again"

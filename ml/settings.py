@@ -1,5 +1,6 @@
 """Every setting of Headwater, read once from the environment (prefix HEADWATER_) and nowhere else."""
 
+import re
 from pathlib import Path
 from typing import Literal, Self
 
@@ -127,9 +128,8 @@ class Settings(AlertSettings):
         """Fill in the home's folder; refuse an address that no lake has."""
         if "://" not in address:
             return str(Path(address).absolute() if address else info.data["home"] / "lake")
-        bucket = address.removeprefix("s3://").partition("/")[0]
-        if not address.startswith("s3://") or not bucket:
-            raise ValueError(f"{address} is neither s3://bucket/prefix nor a folder")
+        if not re.fullmatch(r"s3://[a-z0-9][a-z0-9.-]+(/[\w.-]+)*/?", address, re.ASCII):
+            raise ValueError(f"{address} is neither s3://bucket/prefix nor a folder; letters, digits and ._- name both")
         return address.rstrip("/")
 
     @field_validator("online_store")

@@ -27,8 +27,11 @@ class Storage(Protocol):
     def at(self, path: str) -> str:
         """Return the address of a file or folder, as Delta, polars and Feast take it."""
 
-    def reach(self) -> None:
-        """Raise StorageUnreachable with the remedy if there is no getting at the files at all."""
+    def reach(self, again: bool = False) -> None:
+        """Raise StorageUnreachable with the remedy if there is no getting at the files at all.
+
+        What has answered once is asked again only with `again`.
+        """
 
     def names(self, folder: str) -> list[str]:
         """Return the names of the files in a folder, in no order; none if there is no such folder."""
@@ -57,7 +60,7 @@ class LocalFiles:
         """Return the path of a file or folder."""
         return os.path.join(self.root, path)
 
-    def reach(self) -> None:
+    def reach(self, again: bool = False) -> None:
         """Do nothing: a folder that is not there yet is an empty lake."""
 
     def names(self, folder: str) -> list[str]:

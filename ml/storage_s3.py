@@ -40,15 +40,16 @@ class S3Files:
         """Return the s3:// address of an object or prefix."""
         return f"{self.root}/{path}"
 
-    def reach(self) -> None:
-        """Ask the bucket for one name: Delta's own library would try for minutes. A bucket that answered is not asked again.
-
-        Raises StorageUnreachable with the remedy.
-        """
-        if not self._reached:
-            with self._told():
-                self._client.list_objects_v2(Bucket=self._bucket, Prefix=self._prefix, MaxKeys=1)
-            self._reached = True
+    def reach(self, again: bool = False) -> None:
+        """Ask the bucket for one name: it says what is wrong at once, where Delta tries again and says little."""
+        if self._reached and not again:
+            return
+        with self._told():
+            self._client.list_objects_v2(Bucket=self._bucket, Prefix=self._prefix, MaxKeys=1)
+        plain = self._client.meta.endpoint_url.startswith("http://")
+        if plain and os.environ.get("AWS_ALLOW_HTTP", "").lower() not in ("true", "1"):
+            raise StorageUnreachable(f"the lake {self.root} is behind http://; set AWS_ALLOW_HTTP=true if it may be")
+        self._reached = True
 
     def names(self, folder: str) -> list[str]:
         """Return the names of the objects directly in a folder."""
@@ -127,7 +128,7 @@ class S3Files:
 
         # boto3 itself knows only AWS_DEFAULT_REGION, Delta and polars only AWS_REGION.
         region = os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION")
-        patience = Config(connect_timeout=5, read_timeout=60, retries={"mode": "standard"}, max_pool_connections=_AT_ONCE)
+        patience = Config(connect_timeout=5, retries={"mode": "standard"}, max_pool_connections=_AT_ONCE)
         with self._told():
             return boto3.session.Session().client("s3", region_name=region, config=patience)
 

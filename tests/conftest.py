@@ -11,6 +11,7 @@ from hypothesis import HealthCheck, settings
 
 from assets.quiet import quiet_exit
 from ml.registry import Registry
+from tests.ml.lake_places import LakePlace
 from tests.redis_server import RedisServer
 from tests.s3_server import S3Server
 
@@ -82,6 +83,12 @@ def s3(shared_s3: S3Server, monkeypatch: pytest.MonkeyPatch) -> S3Server:
     for name, value in shared_s3.environment.items():
         monkeypatch.setenv(name, value)
     return shared_s3
+
+
+@pytest.fixture(params=["folder", "s3"])
+def place(request: pytest.FixtureRequest, tmp_path: Path) -> LakePlace:
+    """An empty lake, in a folder and on an S3 server in turn."""
+    return LakePlace(tmp_path, request.getfixturevalue("s3") if request.param == "s3" else None)
 
 
 @pytest.fixture(params=["sqlite", "redis"])

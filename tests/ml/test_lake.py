@@ -1,19 +1,18 @@
 import itertools
 import threading
-from pathlib import Path
 
 import polars as pl
 import pytest
 
-from ml.lake import ORDER, WHOLE, Lake
+from ml.lake import ORDER, WHOLE
 
 JANUARY = pl.DataFrame({"value": [1], "partition_key": ["2013-01"]})
 FEBRUARY = pl.DataFrame({"value": [2], "partition_key": ["2013-02"]})
 
 
 @pytest.fixture
-def lake(tmp_path):
-    return Lake(tmp_path / "lake")
+def lake(place):
+    return place.lake
 
 
 def values(frame):
@@ -94,35 +93,33 @@ def test_a_missing_table_names_itself_and_the_remedy(lake):
 
 @pytest.mark.parametrize("text", ["not json", "", '{"commitInfo": {"timest', "{}\n", "\x00\x00"])
 @pytest.mark.parametrize("number", [0, 2])
-def test_a_damaged_log_names_table_and_remedy(lake, text, number):
+def test_a_damaged_log_names_table_and_remedy(lake, place, text, number):
     for value in range(3):
         lake.replace("raw/x", JANUARY.with_columns(value=pl.lit(value, pl.Int64)), ["2013-01"])
-    Path(lake.path(f"raw/x/_delta_log/{number:020}.json")).write_text(text)
+    place.write(f"raw/x/_delta_log/{number:020}.json", text.encode())
     for read in (lake.read, lake.history, lake.partition_versions, lake.version)[: 3 + (number == 2)]:
         with pytest.raises(LookupError, match=r"table 'raw/x'.*restore .*raw/x from a copy") as caught:
             read("raw/x")
         assert "\n" not in str(caught.value)
 
 
-def test_a_log_with_a_hole_names_table_and_remedy(lake):
+def test_a_log_with_a_hole_names_table_and_remedy(lake, place):
     for value in range(3):
         lake.replace("raw/x", JANUARY.with_columns(value=pl.lit(value, pl.Int64)), ["2013-01"])
-    Path(lake.path("raw/x/_delta_log/00000000000000000001.json")).unlink()
+    place.delete("raw/x/_delta_log/00000000000000000001.json")
     with pytest.raises(LookupError, match=r"table 'raw/x'.*restore .*raw/x from a copy"):
         lake.read("raw/x")
 
 
 @pytest.mark.parametrize("spoil", ["delete", "truncate"])
-def test_a_missing_or_truncated_data_file_names_table_version_and_remedy(lake, spoil):
+def test_a_missing_or_truncated_data_file_names_table_version_and_remedy(lake, place, spoil):
     for value in range(2):
         lake.replace("raw/x", JANUARY.with_columns(value=pl.lit(value, pl.Int64)), ["2013-01"])
-    (file,) = map(
-        lake.path("raw/x").__add__, ["/" + path for path in lake.open("raw/x").get_add_actions()["path"].to_pylist()]
-    )
+    (file,) = ["raw/x/" + path for path in lake.open("raw/x").get_add_actions()["path"].to_pylist()]
     if spoil == "delete":
-        Path(file).unlink()
+        place.delete(file)
     else:
-        Path(file).write_bytes(Path(file).read_bytes()[:100])
+        place.write(file, place.read(file)[:100])
     with pytest.raises(LookupError, match=r"'raw/x' at version 1 lacks 1 .*whole are the versions \[0\].*materialize"):
         lake.read("raw/x")
     assert values(lake.read("raw/x", version=0)) == [0]

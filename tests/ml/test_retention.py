@@ -1,7 +1,7 @@
-from pathlib import Path
 import os
 import time
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import polars as pl
 import pytest
