@@ -189,6 +189,11 @@ def _history(spark: SparkSession, config: RepoConfig, source: DataSource | None)
     versions: Mapping[str, int] = config.offline_store.versions
     if source.table not in versions:
         raise LookupError(f"no version of {source.table!r} is published; materialize published/{source.table} first")
+    if "://" in config.offline_store.lake:
+        raise NotImplementedError(
+            f"Spark reads the files of a lake in a folder, and this one is {config.offline_store.lake}; "
+            "join with HEADWATER_OFFLINE_STORE=polars"
+        )
     table = Lake(config.offline_store.lake).open(f"published/{source.table}", versions[source.table])
     return source, read_version(spark, table)
 

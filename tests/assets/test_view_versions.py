@@ -29,6 +29,7 @@ from ml.online_publish import push_until, rebuild
 from ml.online_rows import open_online_rows
 from ml.settings import Settings
 from ml.sources import SOURCES
+from ml.spec import ModelSpec
 from ml.verdicts import Verdict
 from ml.view_log import ViewLog
 from serving.build_plan import build_plan
@@ -66,6 +67,8 @@ class Home:
 
     folder: Path
     built: dg.ExecuteInProcessResult | None = None  # the build of both versions
+    lake: str = ""  # its own
+    models: tuple[ModelSpec, ...] = ()
 
     @property
     def project(self):
@@ -73,7 +76,7 @@ class Home:
 
     @property
     def platform(self):
-        return Platform(Settings(home=self.folder / "home"), self.project)
+        return Platform(Settings(home=self.folder / "home", lake=self.lake), self.project)
 
     def edit(self, file, old, new):
         path = self.project / file
@@ -108,7 +111,7 @@ class Home:
     def run(self, *keys, months=MONTHS[1:]):
         """Materialize in one run of `months`, on what dbt declares now."""
         self.parse()
-        made = definitions_for(self.platform, models=[])
+        made = definitions_for(self.platform, models=self.models)
         # Nine days are no month: only dbt's tests, which are part of the build, judge them here.
         definitions = dg.Definitions(assets=made.assets, resources=made.resources, loggers=made.loggers)
         with dg.DagsterInstance.ephemeral() as instance:
@@ -148,17 +151,21 @@ def published_once(tmp_path_factory):
     home = Home(tmp_path_factory.mktemp("versions"))
     shutil.copytree(PROJECT, home.project, ignore=shutil.ignore_patterns("target", "logs"))
     platform = home.platform
-    root = platform.settings.root
     ReplayClock(platform.settings.clock_file).set(datetime(2013, 3, 20, tzinfo=UTC))
+    land_days(platform)
+    home.run("staging/stg_nycflights__flights", "features/aircraft_state")
+    home.run("published/aircraft_state")
+    return home
+
+
+def land_days(platform):
+    """Land the nine days of every source, and let them pass their gates."""
     for source in SOURCES:
-        land_rows(root, source.name, sliced(source.name))
+        land_rows(platform.lake, platform.clock, source.name, sliced(source.name))
         partitions = [WHOLE] if source.partition is None else MONTHS
         versions = platform.lake.partition_versions(source.table)
         passed = [Verdict(source.table, versions[p], check, True, p) for p in partitions for check in RAW]
         platform.verdicts.record(passed)
-    home.run("staging/stg_nycflights__flights", "features/aircraft_state")
-    home.run("published/aircraft_state")
-    return home
 
 
 @pytest.fixture

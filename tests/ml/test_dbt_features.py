@@ -58,10 +58,15 @@ def sliced(name):
     return rows.filter(pl.date("year", "month", "day").is_in(DAYS)) if {"month", "day"} <= set(rows.columns) else rows
 
 
-def land_rows(home, name, rows, partitions=None):
+def parts(home):
+    """The lake and the clock of a home."""
+    return Lake(home / "lake"), ReplayClock(home / "clock.json")
+
+
+def land_rows(lake, clock, name, rows, partitions=None):
     source = dataclasses.replace(source_named(name), reader=Frame(rows))
     partitions = None if source.partition is None else partitions or MONTHS
-    list(land(source, Lake(home / "lake"), ReplayClock(home / "clock.json"), partitions))
+    list(land(source, lake, clock, partitions))
 
 
 def dbt(home, warehouse, command, start, end, project=PROJECT, **variables):
@@ -117,7 +122,7 @@ def home(tmp_path_factory):
     home = tmp_path_factory.mktemp("features")
     ReplayClock(home / "clock.json").set(CORRECTED_AT)
     for source in SOURCES:
-        land_rows(home, source.name, sliced(source.name))
+        land_rows(*parts(home), source.name, sliced(source.name))
     built(dbt(home, "year", ["build"], "2013-01", "2013-03"))
     for month in MONTHS:
         built(dbt(home, "months", BUILD_FEATURES, month, month))
@@ -128,7 +133,7 @@ def home(tmp_path_factory):
 def correct(home, minutes):
     """Land a flight of February with an arrival so much later; return the raw table's version."""
     delay = pl.col("arr_delay") + pl.when(CORRECTED).then(minutes).otherwise(0)
-    land_rows(home, "flights", sliced("flights").with_columns(arr_delay=delay), ["2013-02"])
+    land_rows(*parts(home), "flights", sliced("flights").with_columns(arr_delay=delay), ["2013-02"])
     return Lake(home / "lake").version("raw/flights")
 
 
