@@ -226,7 +226,13 @@ class Settings(AlertSettings):
     def embedded_in(self, home: Path, **more: object) -> Self:
         """Return the settings of another home, with all state in it and a Triton of its own; `more` differ."""
         own: dict[str, object] = {"home": home, "lake": str(home / "lake"), "online_store": str(home / "online.db")}
-        shared = {"triton_address": "127.0.0.1", "serving_volume": None, "triton_scratch": None, "triton_url": "", "triton_replicas": ""}
+        shared = {
+            "triton_address": "127.0.0.1",
+            "serving_volume": None,
+            "triton_scratch": None,
+            "triton_url": "",
+            "triton_replicas": "",
+        }
         return self.model_copy(update={**own, **shared, **more})
 
     @property
