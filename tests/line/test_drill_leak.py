@@ -52,6 +52,15 @@ def test_a_drill_needs_a_home_in_which_the_demo_ran(tmp_path):
         pass
 
 
+def test_a_drill_works_on_no_lake_that_it_cannot_copy(tmp_path):
+    platform = Platform(Settings(home=tmp_path, lake="s3://lake/headwater"))
+    with (
+        pytest.raises(NotImplementedError, match="unset HEADWATER_LAKE, which is s3://lake/headwater"),
+        scratch(platform),
+    ):
+        pass
+
+
 def test_a_broken_promise_ends_the_drill(capsys):
     promise(True, "the sun rises")
     assert "the sun rises" in capsys.readouterr().out

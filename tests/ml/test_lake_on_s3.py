@@ -102,6 +102,18 @@ def test_tables_are_found_where_they_are_and_nothing_else_is(place):
     assert (lake.version(name), lake.read(name).collect().height) == (0, 1)
 
 
+def test_a_lake_copied_from_a_folder_keeps_versions_and_history(place, tmp_path):
+    local = Lake(tmp_path / "lake")
+    for value in range(12):
+        local.replace("raw/x", ROW.with_columns(value=pl.lit(value, pl.Int64)), ["2013-01"], {"value": value})
+    files = [path for path in (tmp_path / "lake" / "raw").rglob("*") if path.is_file()]
+    for file in files:
+        place.write(str(file.relative_to(tmp_path / "lake")), file.read_bytes())
+    assert place.lake.history("raw/x") == local.history("raw/x")
+    assert [place.lake.read("raw/x", version).collect()["value"][0] for version in (0, 11)] == [0, 11]
+    assert place.lake.replace("raw/x", ROW, ["2013-01"]) == 12
+
+
 def test_a_history_read_again_asks_only_for_what_is_new(place, monkeypatch):
     for value in range(5):
         place.lake.append("audit/log", pl.DataFrame({"value": [value]}))

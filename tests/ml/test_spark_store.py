@@ -134,6 +134,14 @@ def test_spark_knows_no_correction_before_it_was_made_and_keeps_every_row_in_ord
     assert_frame_equal(found.drop("gauge_state__level"), rows_at(*rows))
 
 
+def test_a_lake_on_an_object_store_is_refused_by_name(engines):
+    engines.publish(GAUGES, SCHEMA, gauge("a", 0, 0, 1.0))
+    store = engines.open("spark", [GAUGES])
+    store.config.offline_store.lake = "s3://lake/headwater"
+    with pytest.raises(NotImplementedError, match=r"this one is s3://lake/headwater.*HEADWATER_OFFLINE_STORE=polars"):
+        historical_features(store, rows_at(("a", 1)), ["gauge_state:level"])
+
+
 def test_composite_keys_that_read_the_same_stay_apart(engines):
     engines.publish(
         REACHES, REACH_SCHEMA, reach("a", "bc", 1, 0, 0, 1.0), reach("ab", "c", 1, 0, 0, 2.0),
