@@ -134,6 +134,8 @@ lock: .tools/.ready ## Resolve the locks anew from pyproject.toml
 	$(UV) pip compile -q pyproject.toml --group dev --python-version 3.11 $(LINKS) --no-header --no-annotate --upgrade -o requirements/platform.lock
 	sed -i 's/^\(torch==[0-9.]*\)+.*/\1/' requirements/platform.lock
 	$(UV) pip compile -q --group pyproject.toml:serving --python-version 3.11 --no-header --no-annotate --upgrade -o requirements/serving.lock
+	grep -v '^protobuf' requirements/serving.lock > requirements/.kept && $(UV) pip compile -q --group pyproject.toml:serving-image -c requirements/.kept --python-version 3.12 --no-header --no-annotate -o requirements/serving-image.lock; rm -f requirements/.kept
+	$(UV) pip compile -q pyproject.toml -c requirements/platform.lock --python-version 3.11 --no-header --no-annotate -o requirements/platform-image.lock
 	$(UV) pip compile -q --group pyproject.toml:spark -c requirements/platform.lock --python-version 3.11 --no-header --no-annotate --upgrade -o requirements/spark.lock
 	$(UV) pip compile -q --group pyproject.toml:peers -c requirements/platform.lock --python-version 3.11 --no-header --no-annotate --upgrade -o requirements/peers.lock
 
