@@ -6,6 +6,7 @@ import dagster as dg
 
 from assets.alerts_sensor import alerts_sensor
 from assets.deployment import deployment_asset
+from assets.executor import executor_for
 from assets.features import dbt_resource, feature_assets, feature_checks
 from assets.monitor import monitor_job, monitor_sensor
 from assets.monitoring import predictions_asset
@@ -21,6 +22,7 @@ from assets.retraining import retraining_job, retraining_schedules, retraining_s
 from assets.rollout_job import rollout_job
 from assets.scores import scores_assets
 from assets.served_parity import served_parity_check
+from assets.trainer import trainer_for
 from assets.training import training_assets
 from assets.trial import trial_sensor
 from checks.suite import feature_tables, refuse_strangers
@@ -30,11 +32,6 @@ from ml.settings import Settings
 from ml.source import Source
 from ml.sources import SOURCES
 from ml.spec import ModelSpec
-
-# Steps import the definitions once and fork, which is much faster than importing in each.
-EXECUTOR = dg.multiprocess_executor.configured(
-    {"start_method": {"forkserver": {"preload_modules": ["assets.definitions"]}}, "max_concurrent": 2}
-)
 
 
 def build_definitions(environment: str | None = None) -> dg.Definitions:
@@ -86,9 +83,9 @@ def definitions_for(
             *(monitor_sensor(spec, monitors[spec.name]) for spec in models),
         ],
         schedules=[schedule for spec in models for schedule in retraining_schedules(spec, jobs[spec.name])],
-        resources={"platform": platform, "dbt": dbt_resource(platform), "pipes": dg.PipesSubprocessClient()},
+        resources={"platform": platform, "dbt": dbt_resource(platform), "trainer": trainer_for(platform.settings)},
         loggers={"console": dg.colored_console_logger, "progress": progress_logger},
-        executor=EXECUTOR,
+        executor=executor_for(platform.settings),
     )
 
 

@@ -29,6 +29,7 @@ from assets.history import history_gate
 from assets.mirror import Judgement, record
 from assets.partitions import MONTHS, with_look_back
 from assets.resources import Platform
+from assets.step_pods import LARGE
 from assets.views import BUILT_FROM, admit_build
 from checks.dbt_tests import CHECK as DBT_TESTS
 from checks.dbt_tests import FEATURES_FOLDER, built_tables, check_dbt_tests, errors
@@ -125,6 +126,7 @@ def feature_assets(platform: Platform, sources: Sequence[Source]) -> dg.AssetsDe
         backfill_policy=dg.BackfillPolicy.single_run(),
         dagster_dbt_translator=Translator(load_look_backs(platform.manifest)),
         pool=POOL,
+        op_tags=LARGE,
     )
     def dbt_build(
         context: dg.AssetExecutionContext, dbt: DbtCliResource, platform: dg.ResourceParam[Platform]

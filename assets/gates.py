@@ -20,6 +20,7 @@ from assets.mirror import Judgement, evaluation, record
 from assets.partitions import MONTHS
 from assets.quarantine import refresh
 from assets.resources import Platform
+from assets.step_pods import LARGE
 from checks.guard import name_of
 from checks.outcome import Outcome
 from ml.lake import WHOLE
@@ -99,7 +100,7 @@ def gate_checks(
             for gate in gates
         ]
 
-    @dg.multi_asset_check(name="__".join([*key.path, gates[0].name]), specs=specs, can_subset=True)
+    @dg.multi_asset_check(name="__".join([*key.path, gates[0].name]), specs=specs, can_subset=True, op_tags=LARGE)
     def judged(context: dg.AssetCheckExecutionContext, platform: dg.ResourceParam[Platform]) -> Iterator[Any]:
         selected = [by_name[name] for name in by_name if name in {k.name for k in context.selected_asset_check_keys}]
         if require is not None:

@@ -15,6 +15,7 @@ from assets.freshness import freshness_check
 from assets.metadata import column_schema, preview
 from assets.partitions import MONTHS
 from assets.resources import Platform
+from assets.step_pods import LARGE
 from assets.views import admit_publish, record_published
 from ml.feature_views import FeatureView
 from ml.lake import PARTITION_KEY
@@ -53,6 +54,7 @@ def _asset(name: str, view: FeatureView | None, owner: str, description: str) ->
         backfill_policy=dg.BackfillPolicy.single_run(),
         automation_condition=WHEN_CHECKED,
         group_name=GROUP,
+        op_tags=LARGE,
         kinds={"delta", "feast"},
         owners=[owner],
         code_version="1",

@@ -22,6 +22,12 @@ if TYPE_CHECKING:
 
     from ml.registry import Registry
 
+_NEEDED_BY_PODS = {
+    "HEADWATER_IMAGE": "training pods run it",
+    "HEADWATER_NAMESPACE": "training pods run there",
+    "HEADWATER_HOME_CLAIM": "training pods mount HEADWATER_HOME from it",
+}
+
 DBT_PROJECT = Path(__file__).parent.parent / "dbt_project"
 
 
@@ -114,8 +120,30 @@ def local(settings: Settings) -> Platform:
 
 
 def k8s(settings: Settings) -> Platform:
-    """The same parts at scale. Not built yet: refuses, rather than running something else."""
-    raise LookupError("HEADWATER_ENV=k8s is not available yet; set HEADWATER_ENV=local")
+    """The same parts at scale: pods share the home, Redis, a tracking server and Triton's replicas.
+
+    Raises LookupError that names each setting which is missing, or names what only one machine could use.
+    """
+    faults = [
+        f"{variable} is not set: {why}" for variable, why in _NEEDED_BY_PODS.items() if not _of(settings, variable)
+    ]
+    if "://" not in settings.online_store:
+        faults.append(
+            "HEADWATER_ONLINE_STORE is a SQLite file, which pods on several nodes cannot share: name a "
+            "redis://host:port/db"
+        )
+    if settings.tracking_uri.startswith("sqlite"):
+        faults.append(
+            "HEADWATER_TRACKING_URI is a SQLite file, which pods on several nodes cannot share: name MLflow's server, "
+            "such as http://mlflow:5000"
+        )
+    if faults:
+        raise LookupError("HEADWATER_ENV=k8s: " + "; ".join(faults))
+    return Platform(settings)
+
+
+def _of(settings: Settings, variable: str) -> str:
+    return str(getattr(settings, variable.removeprefix("HEADWATER_").lower()))
 
 
 ENVIRONMENTS = {"local": local, "k8s": k8s}

@@ -18,6 +18,7 @@ from assets.metadata import column_schema, preview
 from assets.partitions import MONTHS
 from assets.resources import Platform
 from assets.score_inputs import Inputs, admitted, asked_in, differing, questions
+from assets.step_pods import LARGE
 from checks.outcome import Outcome
 from checks.scores import AGREE, COMPLETE, SAMPLE, check_agreement, check_complete
 from ml.batch_scores import MODEL_VERSION, ONNX_SHA256, Graph, Scores, score_rows
@@ -49,6 +50,7 @@ def _scores(spec: ModelSpec, views: Sequence[FeatureView]) -> dg.AssetsDefinitio
         partitions_def=MONTHS,
         backfill_policy=dg.BackfillPolicy.multi_run(),  # a month a run: each has its own checks, and fails alone
         group_name="scoring",
+        op_tags=LARGE,
         kinds={"delta", "feast", "onnx"},
         owners=[spec.owner],
         code_version="1",

@@ -2,7 +2,6 @@
 
 import json
 import shutil
-import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -25,6 +24,8 @@ from assets.parity import parity_gate
 from assets.promotion import promotion_gate, require_trained
 from assets.reports import address_of
 from assets.resources import Platform
+from assets.step_pods import LARGE
+from assets.trainer import Trainer
 from checks.training_rows import CHECK as TRAINING_ROWS
 from checks.training_rows import check_training_rows
 from ml.card import PAGE_FILE
@@ -69,6 +70,7 @@ def _training_set(spec: ModelSpec, landed: Sequence[Source]) -> dg.AssetsDefinit
         kinds={"delta", "feast"},
         owners=[spec.owner],
         automation_condition=WHEN_CHECKED,
+        op_tags=LARGE,
         code_version=json_hash(spec.model_dump(include={"outcome", "features", "request"}))[:12],
         description=(
             f"Rows that {spec.name} learns from: each labelled outcome with its features as known at "
@@ -153,19 +155,19 @@ def _model(spec: ModelSpec) -> dg.AssetsDefinition:
         pool="train",
         kinds={"pytorch", "mlflow", "onnx"},
         owners=[spec.owner],
+        metadata={"trained on, in a cluster": str(spec.training.resources)},
         code_version=json_hash(spec.model_dump(mode="json", include={"split", "network", "training", "elapsed"}))[:12],
         description=f"{spec.description} A registered candidate: one ONNX graph, raw values in, probability out.",
     )
     def model(
         context: dg.AssetExecutionContext,
         platform: dg.ResourceParam[Platform],
-        pipes: dg.ResourceParam[dg.PipesSubprocessClient],
+        trainer: dg.ResourceParam[Trainer],
     ) -> dg.MaterializeResult:
         table = f"{spec.name}/training_set"
         (version,) = platform.guard.admit(f"{spec.name}/model", table).values()
         with _work_folder(platform, spec) as folder:
-            command = _train_command(platform, spec, table, version, str(folder))
-            result = pipes.run(command=command, context=context).get_materialize_result()
+            result = trainer.train(context, spec, _arguments(platform, spec, table, version, str(folder)))
             assert result.data_version is not None  # ml/train.py reports the version's number as such
             candidate = platform.registry.version(spec.name, result.data_version.value)
             page = _card_page(platform, candidate, folder)
@@ -200,11 +202,11 @@ def _card_page(platform: Platform, candidate: ModelVersion, folder: Path) -> dg.
     return dg.MetadataValue.url(address_of(platform.settings, page))
 
 
-def _train_command(platform: Platform, spec: ModelSpec, table: str, version: int, folder: str) -> list[str]:
-    """Return the command line of a training run: the same here and in a pod."""
+def _arguments(platform: Platform, spec: ModelSpec, table: str, version: int, folder: str) -> list[str]:
+    """Return the arguments of `python -m ml.train`: the same here and in a pod."""
     settings, metadata = platform.settings, platform.lake.metadata(table, version)
     return [
-        *(sys.executable, "-m", "ml.train", "--model", spec.name),
+        *("--model", spec.name),
         *("--training-set", platform.lake.path(table), "--version", str(version)),
         *("--training-set-hash", metadata["content"], "--provenance", json.dumps(metadata)),
         *("--tracking-uri", settings.tracking_uri, "--artifacts", str(settings.artifacts)),

@@ -86,10 +86,21 @@ def slice_rows(schema: pl.Schema, memory_mb: float) -> int:
     return max(int(memory_mb * MIB / _COPIES / raw_bytes(schema)), 1000)
 
 
-def available_bytes() -> int:
-    """Return the machine's memory that a new process can have, in bytes (MemAvailable)."""
+def available_bytes(groups: Path = Path("/sys/fs/cgroup")) -> int:
+    """Return the memory that a new process can have, in bytes: the machine's MemAvailable, a pod's limit if less."""
     lines = Path("/proc/meminfo").read_text().splitlines()
-    return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable"))
+    machine = next(int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable"))
+    return min([machine, *_left_of_limit(groups)])
+
+
+def _left_of_limit(groups: Path) -> list[int]:
+    """Return what the container's cgroup (version 2) leaves, counting pages of files that can be dropped."""
+    try:
+        limit, used = (groups / "memory.max").read_text().strip(), int((groups / "memory.current").read_text())
+        stat = dict(line.split() for line in (groups / "memory.stat").read_text().splitlines())
+    except OSError:  # no container, or one of another kind
+        return []
+    return [] if limit == "max" else [max(int(limit) - used + int(stat["inactive_file"]), 0)]
 
 
 def _steady(free: int) -> int:

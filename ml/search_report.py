@@ -196,7 +196,8 @@ def _verdict(outcome: Outcome) -> str:
 
 
 def _constructed(settings: Frozen) -> str:
-    changed = settings.model_dump(exclude_defaults=True)
+    fields = type(settings).model_fields
+    changed = {name: value for name, value in settings if value != fields[name].get_default()}
     return f"{type(settings).__name__}({', '.join(f'{name}={value!r}' for name, value in changed.items())})"
 
 

@@ -99,8 +99,7 @@ class SearchSpace(Frozen):
             part, field = path.split(".")
             changes[part][field] = _as_set(entry, drawn[path], _value(spec, path))
         parts = {
-            part: model.model_validate({**getattr(spec, part).model_dump(), **changes[part]})
-            for part, model in _PARTS.items()
+            part: model.model_validate({**dict(getattr(spec, part)), **changes[part]}) for part, model in _PARTS.items()
         }
         return spec.model_copy(update=parts)
 

@@ -8,9 +8,10 @@ from pydantic import Field, ValidationInfo, field_validator
 from pydantic_settings import SettingsConfigDict
 
 from ml.alert_settings import AlertSettings
+from ml.pod_settings import PodSettings
 
 
-class Settings(AlertSettings):
+class Settings(AlertSettings, PodSettings):
     """Settings, from HEADWATER_* environment variables; unset ones take the defaults below."""
 
     model_config = SettingsConfigDict(env_prefix="HEADWATER_", extra="ignore", frozen=True, validate_default=True)

@@ -11,6 +11,7 @@ from pydantic import AwareDatetime, Field, model_validator
 
 from ml.fingerprint import json_hash
 from ml.frozen import Frozen, Share
+from ml.pod_resources import PodResources
 from ml.serving_settings import CanaryBounds, ServingSettings
 from ml.upkeep import Approval, MonitoringSettings, RetrainingSettings
 
@@ -120,6 +121,11 @@ class TrainingSettings(Frozen):
         0.5, description="Share of the validation window's deviation in base rate that calibration keeps."
     )
     seed: int = 7
+    resources: PodResources = Field(
+        PodResources(),
+        exclude=True,  # where it is learned is no part of what is: of no recipe, no checkpoint's identity, no version
+        description="What training pods get on Kubernetes; nothing else looks at it.",
+    )
 
 
 class Gates(Frozen):

@@ -1,7 +1,8 @@
 """The training command: `python -m ml.train`, alone, under Dagster Pipes, or in a pod.
 
 Here: the command line, the messages and the exit status. The work is in ml/candidate.py. It ends with
-its parent and when asked; an expected failure is one line on stderr and status 1.
+its parent and when asked; an expected failure is one line on stderr and status 1, or 75 (as sysexits.h has it: try
+again) if another process was lost.
 """
 
 import argparse
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from ml.world import World
 
 RESULT_FILE = "result.json"
+LOST_STATUS = os.EX_TEMPFAIL
 
 _PIPES_VARIABLE = "DAGSTER_PIPES_CONTEXT"
 
@@ -53,7 +55,7 @@ def main() -> int:
             if isinstance(error, KeyError | IndexError):
                 raise
             print(f"training {arguments.model}: {_one_line(error)}", file=sys.stderr, flush=True)
-            return 1
+            return LOST_STATUS if isinstance(error, ConnectionError) else 1
         if candidate is not None:
             (arguments.out / RESULT_FILE).write_text(json.dumps(candidate.as_dict(), indent=2))
             channel.finish(candidate)

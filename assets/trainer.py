@@ -1,0 +1,45 @@
+"""Who runs `python -m ml.train` for the asset `<model>/model`: a subprocess, or pods of a cluster.
+
+Here: the interface and the local implementation. Not here: the one for Kubernetes (assets/pod_trainer.py).
+"""
+
+import sys
+from collections.abc import Sequence
+from typing import Protocol
+
+import dagster as dg
+
+from ml.settings import Settings
+from ml.spec import ModelSpec
+
+
+class Trainer(Protocol):
+    """Runs the training command under Dagster Pipes."""
+
+    def train(
+        self, context: dg.AssetExecutionContext, spec: ModelSpec, arguments: Sequence[str]
+    ) -> dg.MaterializeResult:
+        """Train `spec` with `arguments` of `python -m ml.train` and return what it reported.
+
+        Raises dg.Failure, or what Dagster Pipes raises, if it failed. Interrupted, it leaves nothing running.
+        """
+
+
+class SubprocessTrainer:
+    """Trains beside this process, on this machine."""
+
+    def train(
+        self, context: dg.AssetExecutionContext, spec: ModelSpec, arguments: Sequence[str]
+    ) -> dg.MaterializeResult:
+        """Run the command as a child. Raises DagsterPipesExecutionError if it fails."""
+        command = [sys.executable, "-m", "ml.train", *arguments]
+        return dg.PipesSubprocessClient().run(command=command, context=context).get_materialize_result()
+
+
+def trainer_for(settings: Settings) -> Trainer:
+    """Return the trainer of the environment that the settings name."""
+    if settings.env == "local":
+        return SubprocessTrainer()
+    from assets.pod_trainer import PodTrainer
+
+    return PodTrainer(settings)
