@@ -138,8 +138,8 @@ def _terminated(pod: Any) -> Any:
 def _not_created(spec: ModelSpec, image: str, reason: str, message: str) -> str:
     if reason in _PULL:
         return (
-            f"image {image} cannot be pulled ({reason}: {message}): set HEADWATER_IMAGE to one that nodes can reach, or "
-            "HEADWATER_IMAGE_PULL_SECRETS to Secrets that may pull it"
+            f"image {image} cannot be pulled ({reason}: {message}): set HEADWATER_IMAGE to one that nodes can reach, "
+            "or HEADWATER_IMAGE_PULL_SECRETS to Secrets that may pull it"
         )
     if "not found" in message:
         return (

@@ -8,7 +8,9 @@ from ml.pod_resources import PodResources, Toleration, amount, doubled
 from ml.search_report import snippet
 from tests.ml.synthetic import SPEC
 
-LARGE = PodResources(gpus=4, cpu="16", memory="64Gi", node_selector={"pool": "gpu"}, tolerations=(Toleration(key="gpu"),))
+LARGE = PodResources(
+    gpus=4, cpu="16", memory="64Gi", node_selector={"pool": "gpu"}, tolerations=(Toleration(key="gpu"),)
+)
 
 
 def with_resources(resources, spec=SPEC):
@@ -51,7 +53,13 @@ def test_what_no_cluster_would_take_is_refused_where_it_is_written(given, messag
 
 @pytest.mark.parametrize(
     ("quantity", "expected", "twice"),
-    [("500m", 0.5, "1000m"), ("2", 2, "4"), ("1.5Gi", 1.5 * 2**30, "3Gi"), ("8G", 8e9, "16G"), ("64Mi", 2**26, "128Mi")],
+    [
+        ("500m", 0.5, "1000m"),
+        ("2", 2, "4"),
+        ("1.5Gi", 1.5 * 2**30, "3Gi"),
+        ("8G", 8e9, "16G"),
+        ("64Mi", 2**26, "128Mi"),
+    ],
 )
 def test_quantities_are_those_of_kubernetes(quantity, expected, twice):
     assert amount(quantity) == expected

@@ -1,0 +1,124 @@
+"""In a cluster: the same lineage, each run and each step a Job that Kubernetes and our rules take."""
+
+import dagster as dg
+import pytest
+
+from assets.definitions import definitions_for
+from assets.executor import executor_for
+from assets.resources import platform_for
+from assets.trainer import SubprocessTrainer, trainer_for
+from ml.settings import Settings
+from tests.k8s_jobs import instance_with, run_job, step_jobs
+from tests.manifests import faults
+
+IMAGE = "registry.example/headwater:0.1.0"
+NEEDED = {
+    "image": IMAGE,
+    "namespace": "ml",
+    "home_claim": "home",
+    "online_store": "redis://redis:6379/0",
+    "tracking_uri": "http://mlflow:5000",
+}
+MOUNTED = {"name": "home", "mountPath": "/var/lib/headwater"}
+SAFE = {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}}
+LAUNCHER = {
+    "service_account_name": "headwater-run",
+    "instance_config_map": "headwater-dagster",
+    "dagster_home": "/opt/dagster",
+    "job_image": IMAGE,
+    "job_namespace": "ml",
+    "postgres_password_secret": "headwater-postgresql",
+    "env_secrets": ["headwater-lake"],
+    "env_config_maps": ["headwater-settings"],
+    "labels": {"headwater.io/part": "platform"},
+    "volumes": [{"name": "home", "persistentVolumeClaim": {"claimName": "home"}}],
+    "volume_mounts": [MOUNTED],
+    "run_k8s_config": {
+        "container_config": {
+            "security_context": SAFE,
+            "resources": {"limits": {"cpu": "1", "memory": "1Gi"}, "requests": {"cpu": "100m", "memory": "512Mi"}},
+        },
+        "pod_spec_config": {"security_context": {"runAsNonRoot": True, "runAsUser": 10001, "fsGroup": 10001}},
+    },
+}
+
+
+def settings(line, **more):
+    return Settings(**{"env": "k8s", "home": line.home, **NEEDED, **more})
+
+
+@pytest.fixture(scope="module")
+def definitions(line):
+    return definitions_for(platform_for(settings(line)))
+
+
+@pytest.fixture(scope="module")
+def instance(tmp_path_factory):
+    with instance_with(LAUNCHER, tmp_path_factory.mktemp("instance")) as made:
+        yield made
+
+
+@pytest.fixture(scope="module")
+def lineage(definitions):
+    return definitions.resolve_implicit_global_asset_job_def()
+
+
+@pytest.fixture(scope="module")
+def steps(lineage, instance):
+    return step_jobs(lineage, instance, IMAGE)
+
+
+def limits(job):
+    (container,) = job["spec"]["template"]["spec"]["containers"]
+    return container["resources"]["limits"]
+
+
+def test_the_lineage_is_the_local_one(definitions, line):
+    here, there = definitions_for(line.platform).resolve_asset_graph(), definitions.resolve_asset_graph()
+    assert here.get_all_asset_keys() == there.get_all_asset_keys()
+    assert here.asset_check_keys == there.asset_check_keys
+
+
+def test_a_run_is_a_job_that_kubernetes_and_our_rules_take(definitions, lineage, instance):
+    for job in (lineage, definitions.resolve_job_def("flight_delay_retrain")):
+        assert faults(run_job(job, instance, IMAGE)) == [], job.name
+
+
+def test_every_step_is_a_job_that_kubernetes_and_our_rules_take(steps):
+    found = {step: wrong for step, manifest in steps.items() if (wrong := faults(manifest))}
+    assert found == {}
+    for manifest in steps.values():
+        (container,) = manifest["spec"]["template"]["spec"]["containers"]
+        assert MOUNTED in container["volumeMounts"]
+
+
+def test_steps_that_hold_a_year_of_rows_get_more_than_those_that_watch(steps):
+    assert limits(steps["flight_delay__training_set"])["memory"] == "8Gi"
+    assert limits(steps["dbt_build"])["memory"] == "8Gi"
+    assert limits(steps["flight_delay__model"])["memory"] == "2Gi"
+
+
+def test_the_ui_says_what_training_gets(definitions):
+    graph = definitions.resolve_asset_graph()
+    metadata = graph.get(dg.AssetKey(["flight_delay", "model"])).metadata
+    assert "2 CPUs, 8Gi memory" in str(metadata["trained on, in a cluster"])
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"image": ""}, "HEADWATER_IMAGE is not set: training pods run it"),
+        ({"namespace": "", "home_claim": ""}, "HEADWATER_NAMESPACE is not set.*HEADWATER_HOME_CLAIM is not set"),
+        ({"online_store": ""}, "HEADWATER_ONLINE_STORE is a SQLite file, .*redis://"),
+        ({"tracking_uri": "sqlite:///mlflow.db"}, "HEADWATER_TRACKING_URI is a SQLite file, .*http://mlflow:5000"),
+    ],
+)
+def test_what_only_one_machine_could_use_is_refused_in_a_cluster(line, given, message):
+    with pytest.raises(LookupError, match=message):
+        platform_for(settings(line, **given))
+
+
+def test_locally_nothing_needs_a_cluster(line):
+    assert isinstance(trainer_for(line.settings), SubprocessTrainer)
+    assert executor_for(line.settings).name == "multiprocess"
+    assert executor_for(settings(line)).name == "k8s"
