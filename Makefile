@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: monitor approve replay promote canary challenger shadow end rollback supervise demo model scores ui mlflow search status drift views quarantine overrides drill-bad-data drill-leak drill-rollback drill-drift model-ci stop vacuum test lint types imports format bench spark setup preflight lock clean help alerts trace
+.PHONY: test-k8s monitor approve replay promote canary challenger shadow end rollback supervise demo model scores ui mlflow search status drift views quarantine overrides drill-bad-data drill-leak drill-rollback drill-drift model-ci stop vacuum test lint types imports format bench spark setup preflight lock clean help alerts trace
 
 export HEADWATER_HOME ?= .headwater
 export DAGSTER_HOME := $(abspath $(HEADWATER_HOME))/dagster
@@ -108,7 +108,10 @@ vacuum: setup ## Remove what the retention settings no longer keep; make vacuum 
 
 test: setup ## Lint, types, import contracts and all tests
 	@$(MAKE) --no-print-directory --output-sync=target -j2 lint types imports .tools/.test-packages .tools/.helm .venv/.spark
-	@$(PY) -m pytest -n 2 --no-loadscope-reorder
+	@KUBECONFIG= $(PY) -m pytest -n 2 --no-loadscope-reorder
+
+test-k8s: setup .tools/.helm ## Tests in the cluster that KUBECONFIG names, in a namespace of their own: make test-k8s HEADWATER_TEST_IMAGE=<a loaded image>
+	@[ -n "$$KUBECONFIG" ] || { echo "tests/k8s skipped: KUBECONFIG names no cluster"; exit 0; }; $(PY) -m pytest tests/k8s -v
 
 lint: setup ## Ruff: rules and formatting
 	.venv/bin/ruff check . && .venv/bin/ruff format --check .
@@ -144,7 +147,7 @@ clean: ## Stop Triton and delete all state (not the installed environments)
 	rm -rf "$(HEADWATER_HOME)" .pytest_cache .mypy_cache .ruff_cache .hypothesis dbt_project/target dbt_project/logs
 
 help: ## List the targets
-	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
+	@grep -E '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
 
 preflight:
 	@command -v $(PYTHON) >/dev/null || { echo "headwater: needs python 3.11: apt-get install python3.11 python3.11-venv" >&2; exit 1; }

@@ -62,10 +62,11 @@ def why_stuck(spec: ModelSpec, pod: Any, minutes: float, patience: float, larges
     """
     asked, name = spec.training.resources, pod.metadata.name
     for status in pod.status.container_statuses or ():
-        waiting = status.state.waiting if status.state else None
-        reason = (waiting and waiting.reason) or ""
+        if status.state is None or status.state.waiting is None:
+            continue
+        reason, message = status.state.waiting.reason or "", status.state.waiting.message or ""
         if reason in _AT_ONCE or (reason in _STUCK and minutes > patience):
-            return _not_created(spec, status.image, reason, waiting.message or "")
+            return _not_created(spec, status.image, reason, message)
     if minutes <= asked.pending_minutes:
         return None
     unscheduled = next(

@@ -67,7 +67,8 @@ class _Work:
     def in_pod(self) -> dg.MaterializeResult:
         """One pod, and after it another as long as that helps."""
         restarts = self.spec.training.resources.restarts
-        for attempt in range(restarts + 1):
+        attempt = 0
+        while True:
             with self._session() as session:
                 training = self._training(session)
                 with self._created([training.pod()]):
@@ -76,9 +77,10 @@ class _Work:
                 return _result(session, {"pod": training.name, "pods before it": attempt})
             if not end.again:
                 raise dg.Failure(end.why, allow_retries=False)
-            if attempt < restarts:
-                self.context.log.warning(f"{end.why}; starting again from the checkpoint, {attempt + 1} of {restarts}")
-        raise self._gave_up(end.why)
+            if attempt == restarts:
+                raise self._gave_up(end.why)
+            attempt += 1
+            self.context.log.warning(f"{end.why}; starting again from the checkpoint, {attempt} of {restarts}")
 
     def in_job(self) -> dg.MaterializeResult:
         """An Indexed Job: Kubernetes starts its pods again, and we follow the pod that leads, whichever it is."""
@@ -238,7 +240,5 @@ def _new_name(spec: ModelSpec) -> str:
 
 
 def _result(session: Any, where: Mapping[str, Any]) -> dg.MaterializeResult:
-    from dagster import PipesClientCompletedInvocation
-
-    result = PipesClientCompletedInvocation(session).get_materialize_result()
+    result = dg.PipesClientCompletedInvocation(session).get_materialize_result()
     return result._replace(metadata={**(result.metadata or {}), **where})
