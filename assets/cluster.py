@@ -19,8 +19,8 @@ from urllib3.exceptions import HTTPError
 from ml.pod_resources import amount
 
 _GONE, _HICCUPS, _TRIES, _PAUSE_SECONDS = 404, (429, 500, 502, 503, 504), 20, 3.0
-_TAIL_LINES = 50
-_PIPES = "__dagster_pipes_version"
+_TAIL_LINES = 200
+_PIPES, _SAID = "__dagster_pipes_version", "training "  # the latter: how ml.train begins its last line
 
 
 @dataclass(frozen=True)
@@ -91,12 +91,19 @@ class Cluster:
         return []
 
     def tail(self, name: str) -> str:
-        """Return the last line that a pod printed for people; empty if there is none any more."""
+        """Return the last thing that a training in a pod said, else its last line; empty if its log is gone."""
         with suppress(ApiException, HTTPError):
-            text = self.core.read_namespaced_pod_log(name, self.namespace, tail_lines=_TAIL_LINES)
-            lines = [line for line in text.splitlines() if line.strip() and _PIPES not in line]
-            return lines[-1].strip() if lines else ""
+            lines = [line for line in self.log(name, _TAIL_LINES).splitlines() if line.strip() and _PIPES not in line]
+            said = [line for line in lines if line.startswith(_SAID)] or lines
+            return said[-1].strip() if said else ""
         return ""
+
+    def log(self, name: str, lines: int | None = None) -> str:
+        """Return what a pod printed, or its last lines."""
+        more = {} if lines is None else {"tail_lines": lines}
+        # Read as bytes: the client makes text of them by str().
+        answer = self.core.read_namespaced_pod_log(name, self.namespace, _preload_content=False, **more)
+        return bytes(answer.data).decode(errors="replace")
 
     def largest(self) -> dict[str, str]:
         """Return the most that any node has of each resource; empty if we may not look at nodes."""

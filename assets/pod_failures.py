@@ -157,7 +157,7 @@ def _unschedulable(spec: ModelSpec, message: str, largest: Mapping[str, str]) ->
     advice = [
         _too_much(spec, found, largest) for found in dict.fromkeys(re.findall(r"Insufficient ([\w./-]*\w)", message))
     ]
-    if re.search(r"node selector|affinity/selector", message):
+    if re.search(r"node selector|node affinity", message):
         wanted = ", ".join(f"{key}={value}" for key, value in asked.node_selector.items())
         advice.append(f"no node that is free bears {wanted or 'what is asked'}: change {_field(spec, 'node_selector')}")
     for key, value in dict.fromkeys(re.findall(r"taint(?:\(s\))? \{([^:}]+?)(?:: ([^}]*))?\}", message)):

@@ -132,10 +132,10 @@ def k8s(settings: Settings) -> Platform:
             "HEADWATER_ONLINE_STORE is a SQLite file, which pods on several nodes cannot share: name a "
             "redis://host:port/db"
         )
-    if settings.tracking_uri.startswith("sqlite"):
+    if not settings.tracking_uri.startswith(("http://", "https://")):
         faults.append(
-            "HEADWATER_TRACKING_URI is a SQLite file, which pods on several nodes cannot share: name MLflow's server, "
-            "such as http://mlflow:5000"
+            "HEADWATER_TRACKING_URI is no http:// address: pods cannot share a file, and a database's password would "
+            "stand on their command lines; name MLflow's server, such as http://mlflow:5000"
         )
     if faults:
         raise LookupError("HEADWATER_ENV=k8s: " + "; ".join(faults))

@@ -128,6 +128,7 @@ NODES = {"nvidia.com/gpu": "1", "cpu": "8", "memory": "32Gi"}
             "bears headwater.io/pool=gpu: change training.resources.node_selector of lateness",
         ),
         ("0/1 nodes are available: 1 node(s) didn't match node selector.", NODES, "node_selector"),
+        ("0/1 nodes are available: 1 node(s) didn't match Pod's node affinity.", NODES, "node_selector"),
         (
             "0/2 nodes are available: 2 node(s) had untolerated taint {dedicated: gpu}.",
             NODES,

@@ -33,8 +33,9 @@ def main(name: str, instance_yaml: str, *words: str) -> int:
         ended = _wait(lambda: (r := instance.get_run_by_id(run.run_id)) and r.is_finished and r)
         for event in instance.all_logs(run.run_id):
             print(event.user_message or event.message, flush=True)
-            if event.dagster_event and event.dagster_event.is_step_failure:
-                print(event.dagster_event.step_failure_data.error_display_string, flush=True)
+            error = getattr(event.dagster_event and event.dagster_event.event_specific_data, "error", None)
+            if error is not None:
+                print(error.to_string(), flush=True)
         print("RUN", run.run_id, ended.status.value, flush=True)
     return 0 if ended.is_success else 1
 

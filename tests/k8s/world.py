@@ -102,7 +102,7 @@ class World:
 
     def log(self, name: str) -> str:
         """Return what a pod printed."""
-        return str(self.core.read_namespaced_pod_log(name, self.namespace))
+        return self.cluster.log(name)
 
     def training_pods(self) -> list[Any]:
         """Return the pods of trainings that are there now."""

@@ -110,7 +110,8 @@ def test_the_ui_says_what_training_gets(definitions):
         ({"image": ""}, "HEADWATER_IMAGE is not set: training pods run it"),
         ({"namespace": "", "home_claim": ""}, "HEADWATER_NAMESPACE is not set.*HEADWATER_HOME_CLAIM is not set"),
         ({"online_store": ""}, "HEADWATER_ONLINE_STORE is a SQLite file, .*redis://"),
-        ({"tracking_uri": "sqlite:///mlflow.db"}, "HEADWATER_TRACKING_URI is a SQLite file, .*http://mlflow:5000"),
+        ({"tracking_uri": "sqlite:///mlflow.db"}, "HEADWATER_TRACKING_URI is no http:// address.*http://mlflow:5000"),
+        ({"tracking_uri": "postgresql://u:p@db/mlflow"}, "HEADWATER_TRACKING_URI is no http:// address"),
     ],
 )
 def test_what_only_one_machine_could_use_is_refused_in_a_cluster(line, given, message):
