@@ -38,7 +38,12 @@ LAUNCHER = {
             "security_context": SAFE,
             "resources": {"limits": {"cpu": "1", "memory": "1Gi"}, "requests": {"cpu": "100m", "memory": "512Mi"}},
         },
-        "pod_spec_config": {"security_context": {"runAsNonRoot": True, "runAsUser": 10001, "fsGroup": 10001}},
+        "pod_spec_config": {
+            "security_context": {
+                **{"runAsNonRoot": True, "runAsUser": 10001, "fsGroup": 10001},
+                "seccompProfile": {"type": "RuntimeDefault"},
+            }
+        },
     },
 }
 
