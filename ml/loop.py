@@ -5,6 +5,7 @@ Here: order, stopping, keeping the best, and the whole state as one value (`Loop
 """
 
 import math
+import signal
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
@@ -17,6 +18,7 @@ from ml.calibration import Calibration
 from ml.checkpoint import Checkpoints
 from ml.fitted import Epoch, StoppedBy
 from ml.network import TabularNetwork
+from ml.process import ending_later
 from ml.shares import Shares
 from ml.spec import ModelSpec
 from ml.step import Step
@@ -26,7 +28,7 @@ from ml.world import World
 _STEPS_BETWEEN_WORDS = 16  # steps between two messages from the leading process, which cost time
 _PROGRESS_SECONDS = 30.0
 
-GO_ON, SAVE, STOP = range(3)
+GO_ON, SAVE, STOP, END = range(4)
 
 
 @dataclass
@@ -86,9 +88,17 @@ class Loop:
         self._cut = False
         self._best = _copy(step.network), Calibration(1.0, 0.0, math.inf)
         self._told = time.monotonic()
+        self._asked: Callable[[], int] = lambda: 0
 
     def run(self, progress: Callable[[Epoch], None]) -> StoppedBy:
-        """Train until something stops it; return what. Epochs of an earlier try are told to `progress` again."""
+        """Train until something stops it; return what. Epochs of an earlier try are told to `progress` again.
+
+        Raises SystemExit, once the state is saved, if this process is asked to end (ml/process.py).
+        """
+        with ending_later() as self._asked:
+            return self._run(progress)
+
+    def _run(self, progress: Callable[[Epoch], None]) -> StoppedBy:
         self._resume()
         for epoch in self.epochs:
             progress(epoch)
@@ -118,6 +128,10 @@ class Loop:
             elif wish == STOP:
                 self._cut = True
                 break
+            elif wish == END:
+                self._save()
+                self.say(f"asked to end: {len(self.epochs)} epochs and {now.step} steps are in the checkpoint")
+                raise SystemExit(self._asked() or 128 + signal.SIGTERM)
 
     def _wish(self) -> int:
         """Return what the leading process wants after this step; nothing here waits for the device."""
@@ -125,7 +139,7 @@ class Loop:
             return GO_ON
         if not self.world.alone and self._now.step % _STEPS_BETWEEN_WORDS:
             return GO_ON
-        wish = STOP if self.watch.over else SAVE if self.checkpoints.due else GO_ON
+        wish = END if self._asked() else STOP if self.watch.over else SAVE if self.checkpoints.due else GO_ON
         if time.monotonic() - self._told > _PROGRESS_SECONDS:
             self._told = time.monotonic()
             self.say(f"epoch {len(self.epochs) + 1}: {self._now.step / self.shares.steps:.0%} of its steps")

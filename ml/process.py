@@ -4,12 +4,20 @@ import ctypes
 import os
 import signal
 import threading
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import FrameType
 
 _PR_SET_PDEATHSIG = 1
 _GRACE_SECONDS = 5.0
+
+
+class _Ending:
+    """Whether an end that is asked for waits for somebody to look, and the signal that asked."""
+
+    waits = False
+    number = 0
 
 
 def share_cores() -> None:
@@ -49,7 +57,25 @@ def _end(number: int, frame: FrameType | None) -> None:
     forced = threading.Timer(_GRACE_SECONDS, os._exit, [128 + number])
     forced.daemon = True
     forced.start()
-    raise SystemExit(128 + number)
+    _Ending.number = number
+    if not _Ending.waits:
+        raise SystemExit(128 + number)
+
+
+@contextmanager
+def ending_later() -> Iterator[Callable[[], int]]:
+    """Have an end that is asked for meanwhile (`end_when_asked`) wait, though not longer than it may take.
+
+    Gives a function that returns the status to end with, 0 while nobody asked: look often, leave things tidy, raise
+    SystemExit. Who does not look ends with the block.
+    """
+    _Ending.waits = True
+    try:
+        yield lambda: _Ending.number and 128 + _Ending.number
+    finally:
+        _Ending.waits = False
+    if _Ending.number:
+        raise SystemExit(128 + _Ending.number)
 
 
 def held_open() -> set[Path]:

@@ -2,6 +2,7 @@
 
 import json
 import random
+import re
 import signal
 import subprocess
 import threading
@@ -146,6 +147,20 @@ def killed_after(home, seconds, **flags):
     lines += child.stdout.readlines()
     assert child.wait() in (-signal.SIGKILL, 0), child.stderr.read()
     return lines if child.returncode else None
+
+
+def test_asked_to_end_within_an_epoch_it_saves_first_and_goes_on_from_there(home):
+    flags = {"out": str(home / "asked"), "checkpoint-seconds": "1000"}
+    child = subprocess.Popen(command(home, **flags), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    while not child.stdout.readline().startswith("epoch 1/"):
+        assert child.poll() is None, child.stderr.read()
+    child.send_signal(signal.SIGTERM)
+    said, _ = child.communicate(timeout=20)
+    assert child.returncode == 128 + signal.SIGTERM
+    kept = re.search(r"asked to end: ([1-3] epochs and [1-9]\d* steps) are in the checkpoint", said)
+    assert kept, said
+    done = subprocess.run(command(home, **flags), check=True, capture_output=True, text=True)
+    assert f"goes on from a checkpoint: {kept[1]} are done" in done.stdout
 
 
 def test_killed_at_random_and_started_again_it_gives_the_same_model(home):
