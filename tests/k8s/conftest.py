@@ -26,14 +26,16 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 @pytest.fixture(scope="session")
-def world() -> Iterator[World]:
-    """A new namespace."""
-    core = World("default").core
+def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+    """A new namespace with the chart's accounts."""
+    kubernetes.config.load_kube_config()
+    core = kubernetes.client.CoreV1Api()
     made = core.create_namespace({"metadata": {"generateName": "headwater-test-"}})
     try:
-        found = World(made.metadata.name)
+        found = World(made.metadata.name, tmp_path_factory.mktemp("k8s"))
         account = f"default of {found.namespace}"
         wait_for(lambda: core.list_namespaced_service_account(found.namespace).items, account)
+        found.grant()
         yield found
     finally:
         core.delete_namespace(made.metadata.name)
@@ -48,9 +50,7 @@ def home(world: World) -> World:
         **({"storageClassName": name} if (name := told("STORAGE_CLASS", "")) else {}),
     }
     world.core.create_namespaced_persistent_volume_claim(world.namespace, {"metadata": {"name": CLAIM}, "spec": wanted})
-    world.pod("prepare", "tests.k8s.prepare", world.home)
-    done = world.ended("prepare")
-    assert done.status.phase == "Succeeded", world.log("prepare")
+    world.run("prepare", "tests.k8s.prepare", world.home)
     return world
 
 
@@ -60,10 +60,3 @@ def kubelet(world: World) -> World:
     if not world.has_kubelet:
         pytest.skip("the nodes have no kubelet: nothing pulls images or keeps limits")
     return world
-
-
-@pytest.fixture(autouse=True)
-def _configured(request: pytest.FixtureRequest) -> None:
-    """Read the cluster's address once a test runs."""
-    if request.node.nodeid.startswith(FOLDER):
-        kubernetes.config.load_kube_config()

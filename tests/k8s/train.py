@@ -9,7 +9,7 @@ from assets.pod_trainer import PodTrainer
 from ml.models.flight_delay import FLIGHT_DELAY
 from ml.pod_resources import PodResources
 from ml.settings import Settings
-from tests.k8s.world import TABLE, World, told
+from tests.k8s.world import TABLE, repository, told
 
 
 def main(resources: str, version: str, *words: str) -> int:
@@ -17,8 +17,7 @@ def main(resources: str, version: str, *words: str) -> int:
     settings, asked = Settings(), PodResources.model_validate_json(resources)
     training = FLIGHT_DELAY.training.model_copy(update={"resources": asked})
     spec = FLIGHT_DELAY.model_copy(update={"training": training})
-    env = World(settings.namespace).env
-    trainer = PodTrainer(settings, told("PYTHON", "python"), env, poll_seconds=0.2, pull_minutes=0.2)
+    trainer = PodTrainer(settings, told("PYTHON", "python"), repository(), poll_seconds=0.2, pull_minutes=0.2)
     home = settings.root
     arguments = [
         *("--model", "flight_delay", "--training-set", f"{home}/lake/{TABLE}", "--version", version),

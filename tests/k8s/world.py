@@ -7,12 +7,14 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import kubernetes
+import yaml
 from kubernetes.client import ApiException
 
 from assets.cluster import Cluster
@@ -20,9 +22,11 @@ from assets.training_pod import TrainingPod
 from ml.models.flight_delay import FLIGHT_DELAY
 from ml.pod_resources import PodResources
 from ml.settings import Settings
+from tests.deploy.chart import RELEASE, rendered
 
 ROOT = Path(__file__).parent.parent.parent
 SMALL = PodResources(cpu="1", memory="2Gi", shared_memory="64Mi", pending_minutes=5)
+RUNS = f"{RELEASE}-runs"  # the chart's account of runs
 CLAIM, WAIT_SECONDS = "home", 300.0
 TABLE = "flight_delay/training_set"
 ROWS, ONE_CLASS, MANY_ROWS = range(3)  # versions of it that tests/k8s/prepare.py makes
@@ -33,11 +37,18 @@ def told(name: str, default: str) -> str:
     return os.environ.get(f"HEADWATER_TEST_{name}") or default
 
 
+def repository() -> dict[str, str]:
+    """Return what pods need to find the repository, where it is not the image's working directory."""
+    place = told("REPOSITORY", "")
+    return {"PYTHONPATH": place} if place else {}
+
+
 @dataclass(frozen=True)
 class World:
-    """A namespace of a real cluster."""
+    """A namespace of a real cluster, and a folder for files of this test run."""
 
     namespace: str
+    folder: Path
 
     @property
     def cluster(self) -> Cluster:
@@ -45,9 +56,20 @@ class World:
         return Cluster.here(self.namespace)
 
     @property
+    def kubeconfig(self) -> Path:
+        """Who runs are, for processes outside of the cluster: the account of runs with a token of its own."""
+        return self.folder / "runs.yaml"
+
+    @property
     def core(self) -> Any:
         """The API of pods."""
         return self.cluster.core
+
+    @property
+    def apps(self) -> Any:
+        """The API of Deployments."""
+        _ = self.cluster
+        return kubernetes.client.AppsV1Api()
 
     @property
     def home(self) -> str:
@@ -70,9 +92,9 @@ class World:
 
     @property
     def env(self) -> dict[str, str]:
-        """What pods need to find the repository, where it is not the image's working directory."""
-        given = {"PYTHONPATH": told("REPOSITORY", ""), "KUBECONFIG": told("POD_KUBECONFIG", "")}
-        return {name: value for name, value in given.items() if value}
+        """What pods need to find the repository, and the API server where they have no token of their own."""
+        reach = {} if self.has_kubelet else {"KUBECONFIG": str(self.kubeconfig)}
+        return {**repository(), **reach}
 
     @property
     def pod_settings(self) -> dict[str, str]:
@@ -80,7 +102,7 @@ class World:
         named = {f"HEADWATER_{name.upper()}": str(getattr(self.settings, name)) for name in _PASSED}
         return {**named, "HEADWATER_ENV": "k8s"}
 
-    @property
+    @cached_property
     def has_kubelet(self) -> bool:
         """Whether containers, limits and images are real: nodes of tests of the API alone run processes."""
         nodes = self.core.list_node().items
@@ -95,6 +117,13 @@ class World:
         self.cluster.create(made)
         return made
 
+    def run(self, name: str, module: str, *words: str, env: Mapping[str, str] | None = None) -> str:
+        """Run `python -m module words` in a pod and return what it printed. Raises AssertionError if it failed."""
+        self.pod(name, module, *words, env=env)
+        done, said = self.ended(name), self.log(name)
+        assert done.status.phase == "Succeeded", said
+        return said
+
     def ended(self, name: str, seconds: float = WAIT_SECONDS) -> Any:
         """Return a pod once it has ended."""
         done = ("Succeeded", "Failed")
@@ -108,22 +137,39 @@ class World:
         """Return the pods of trainings that are there now."""
         return self.cluster.pods("app.kubernetes.io/component=training,dagster/run-id")
 
-    def grant(self, account: str, rules: Sequence[Mapping[str, Any]]) -> None:
-        """Create a service account that may do what the rules say, in this namespace only."""
-        rbac, meta = kubernetes.client.RbacAuthorizationV1Api(), {"metadata": {"name": account}}
-        self.core.create_namespaced_service_account(self.namespace, meta)
-        rbac.create_namespaced_role(self.namespace, {**meta, "rules": list(rules)})
-        bound = {
-            "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": account},
-            "subjects": [{"kind": "ServiceAccount", "name": account, "namespace": self.namespace}],
+    def grant(self) -> None:
+        """Create the chart's accounts with their rights, as helm would in this namespace."""
+        rbac = kubernetes.client.RbacAuthorizationV1Api()
+        makers = {
+            "ServiceAccount": self.core.create_namespaced_service_account,
+            "Role": rbac.create_namespaced_role,
+            "RoleBinding": rbac.create_namespaced_role_binding,
         }
-        rbac.create_namespaced_role_binding(self.namespace, {**meta, **bound})
+        for manifest in rendered():
+            if manifest["kind"] in makers:
+                subjects = [{**subject, "namespace": self.namespace} for subject in manifest.get("subjects", ())]
+                more = {"subjects": subjects} if subjects else {}
+                makers[manifest["kind"]](self.namespace, {**manifest, **more})
+        token = self.core.create_namespaced_service_account_token(RUNS, self.namespace, {"spec": {}}).status.token
+        self.kubeconfig.write_text(yaml.safe_dump(_as_somebody(token)))
 
     def evict(self, name: str) -> None:
         """Ask the API server to evict a pod, as a drained node does."""
         old = int(kubernetes.client.VersionApi().get_code().minor.strip("+")) < 22
         body = {"apiVersion": "policy/v1beta1" if old else "policy/v1", "kind": "Eviction", "metadata": {"name": name}}
         self.core.create_namespaced_pod_eviction(name, self.namespace, body)
+
+
+def _as_somebody(token: str) -> dict[str, Any]:
+    """Return the kubeconfig of these tests with another user."""
+    given = yaml.safe_load(Path(os.environ["KUBECONFIG"]).read_text())
+    (context,) = (entry["context"] for entry in given["contexts"] if entry["name"] == given["current-context"])
+    (cluster,) = (entry for entry in given["clusters"] if entry["name"] == context["cluster"])
+    return {
+        **{"apiVersion": "v1", "kind": "Config", "current-context": "runs", "clusters": [cluster]},
+        "users": [{"name": "runs", "user": {"token": token}}],
+        "contexts": [{"name": "runs", "context": {"cluster": cluster["name"], "user": "runs"}}],
+    }
 
 
 def _small() -> Any:
@@ -150,7 +196,7 @@ class Training:
     def __init__(self, world: World, version: int, *words: str, **resources: Any) -> None:
         asked = PodResources.model_validate({**SMALL.model_dump(), **resources})
         command = [sys.executable, "-m", "tests.k8s.train", asked.model_dump_json(), str(version), *words]
-        env = {**os.environ, **world.pod_settings, "PYTHONUNBUFFERED": "1"}
+        env = {**os.environ, **world.pod_settings, "PYTHONUNBUFFERED": "1", "KUBECONFIG": str(world.kubeconfig)}
         pipes: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
         self.process = subprocess.Popen(command, cwd=ROOT, env=env, **pipes)
         self.lines: list[str] = []

@@ -2,12 +2,14 @@
 
 import dagster as dg
 import pytest
+import yaml
 
 from assets.definitions import definitions_for
 from assets.executor import executor_for
 from assets.resources import platform_for
 from assets.trainer import SubprocessTrainer, trainer_for
 from ml.settings import Settings
+from tests.deploy.chart import VALUES, named, rendered
 from tests.k8s_jobs import instance_with, run_job, step_jobs
 from tests.manifests import faults
 
@@ -19,33 +21,12 @@ NEEDED = {
     "online_store": "redis://redis:6379/0",
     "tracking_uri": "http://mlflow:5000",
 }
-MOUNTED = {"name": "home", "mountPath": "/var/lib/headwater"}
-SAFE = {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}}
-LAUNCHER = {
-    "service_account_name": "headwater-run",
-    "instance_config_map": "headwater-dagster",
-    "dagster_home": "/opt/dagster",
-    "job_image": IMAGE,
-    "job_namespace": "ml",
-    "postgres_password_secret": "headwater-postgresql",
-    "env_secrets": ["headwater-lake"],
-    "env_config_maps": ["headwater-settings"],
-    "labels": {"headwater.io/part": "platform"},
-    "volumes": [{"name": "home", "persistentVolumeClaim": {"claimName": "home"}}],
-    "volume_mounts": [MOUNTED],
-    "run_k8s_config": {
-        "container_config": {
-            "security_context": SAFE,
-            "resources": {"limits": {"cpu": "1", "memory": "1Gi"}, "requests": {"cpu": "100m", "memory": "512Mi"}},
-        },
-        "pod_spec_config": {
-            "security_context": {
-                **{"runAsNonRoot": True, "runAsUser": 10001, "fsGroup": 10001},
-                "seccompProfile": {"type": "RuntimeDefault"},
-            }
-        },
-    },
-}
+
+
+def launcher():
+    """The launcher's settings in the chart."""
+    text = named(rendered(), "ConfigMap", "dagster")["data"]["dagster.yaml"]
+    return yaml.safe_load(text)["run_launcher"]["config"]
 
 
 def settings(line, **more):
@@ -59,7 +40,7 @@ def definitions(line):
 
 @pytest.fixture(scope="module")
 def instance(tmp_path_factory):
-    with instance_with(LAUNCHER, tmp_path_factory.mktemp("instance")) as made:
+    with instance_with(launcher(), tmp_path_factory.mktemp("instance")) as made:
         yield made
 
 
@@ -94,7 +75,8 @@ def test_every_step_is_a_job_that_kubernetes_and_our_rules_take(steps):
     assert found == {}
     for manifest in steps.values():
         (container,) = manifest["spec"]["template"]["spec"]["containers"]
-        assert MOUNTED in container["volumeMounts"]
+        mounts = {mount["name"]: mount["mountPath"] for mount in container["volumeMounts"]}
+        assert mounts["home"] == "/var/lib/headwater"
 
 
 def test_steps_that_hold_a_year_of_rows_get_more_than_those_that_watch(steps):
@@ -107,6 +89,15 @@ def test_the_ui_says_what_training_gets(definitions):
     graph = definitions.resolve_asset_graph()
     metadata = graph.get(dg.AssetKey(["flight_delay", "model"])).metadata
     assert "2 CPUs, 8Gi memory" in str(metadata["trained on, in a cluster"])
+
+
+@pytest.mark.parametrize("values", VALUES)
+def test_what_the_chart_gives_is_all_that_the_platform_needs(values, line, monkeypatch):
+    for name, value in named(rendered(values), "ConfigMap", "settings")["data"].items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setenv("HEADWATER_HOME", str(line.home))
+    monkeypatch.setenv("HEADWATER_ONLINE_STORE", "redis://redis:6379/0")  # from a Secret
+    assert platform_for(Settings()).settings.pod_user > 0
 
 
 @pytest.mark.parametrize(
