@@ -19,6 +19,7 @@ from kubernetes.client import ApiException
 
 from assets.cluster import Cluster, body_of
 from assets.pod_failures import End, how_it_ended, why_refused, why_stuck
+from assets.trainer import NOTHING
 from assets.training_pod import GRACE_SECONDS, INDEX_LABEL, Manifest, TrainingPod
 from ml.settings import Settings
 from ml.spec import ModelSpec
@@ -45,10 +46,14 @@ class PodTrainer:
     pull_minutes: float = 2.0
 
     def train(
-        self, context: dg.AssetExecutionContext, spec: ModelSpec, arguments: Sequence[str]
+        self,
+        context: dg.AssetExecutionContext,
+        spec: ModelSpec,
+        arguments: Sequence[str],
+        env: Mapping[str, str] = NOTHING,
     ) -> dg.MaterializeResult:
         """Train in as many pods as the spec wants. Raises dg.Failure, which says what to change, if it fails."""
-        work = _Work(self, context, spec, arguments, Cluster.here(self.settings.namespace))
+        work = _Work(self, context, spec, arguments, {**self.env, **env}, Cluster.here(self.settings.namespace))
         context.log.info(f"{spec.name} is trained on {spec.training.resources}")
         return work.in_job() if spec.training.resources.pods > 1 else work.in_pod()
 
@@ -61,6 +66,7 @@ class _Work:
     context: dg.AssetExecutionContext
     spec: ModelSpec
     arguments: Sequence[str]
+    env: Mapping[str, str]
     cluster: Cluster
     reader: PipesK8sPodLogsMessageReader = field(default_factory=PipesK8sPodLogsMessageReader)
 
@@ -102,7 +108,7 @@ class _Work:
             self.trainer.settings,
             _new_name(self.spec),
             self.arguments,
-            {**self.trainer.env, **session.get_bootstrap_env_vars()},
+            {**self.env, **session.get_bootstrap_env_vars()},
             self.context.run_id,
             self.cluster.own_pod(),
             self.trainer.python,

@@ -4,7 +4,8 @@ Here: the interface and the local implementation. Not here: the one for Kubernet
 """
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Protocol
 
 import dagster as dg
@@ -12,14 +13,22 @@ import dagster as dg
 from ml.settings import Settings
 from ml.spec import ModelSpec
 
+NOTHING: Mapping[str, str] = MappingProxyType({})
+
 
 class Trainer(Protocol):
     """Runs the training command under Dagster Pipes."""
 
     def train(
-        self, context: dg.AssetExecutionContext, spec: ModelSpec, arguments: Sequence[str]
+        self,
+        context: dg.AssetExecutionContext,
+        spec: ModelSpec,
+        arguments: Sequence[str],
+        env: Mapping[str, str] = NOTHING,
     ) -> dg.MaterializeResult:
         """Train `spec` with `arguments` of `python -m ml.train` and return what it reported.
+
+        `env` are variables that the command finds besides those of its place; in a cluster they must hold no secret.
 
         Raises dg.Failure, or what Dagster Pipes raises, if it failed. Interrupted, it leaves nothing running.
         """
@@ -29,11 +38,16 @@ class SubprocessTrainer:
     """Trains beside this process, on this machine."""
 
     def train(
-        self, context: dg.AssetExecutionContext, spec: ModelSpec, arguments: Sequence[str]
+        self,
+        context: dg.AssetExecutionContext,
+        spec: ModelSpec,
+        arguments: Sequence[str],
+        env: Mapping[str, str] = NOTHING,
     ) -> dg.MaterializeResult:
         """Run the command as a child. Raises DagsterPipesExecutionError if it fails."""
         command = [sys.executable, "-m", "ml.train", *arguments]
-        return dg.PipesSubprocessClient().run(command=command, context=context).get_materialize_result()
+        done = dg.PipesSubprocessClient().run(command=command, context=context, env=dict(env))
+        return done.get_materialize_result()
 
 
 def trainer_for(settings: Settings) -> Trainer:

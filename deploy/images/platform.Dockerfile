@@ -19,6 +19,7 @@ COPY checks checks
 COPY assets assets
 COPY dbt_project dbt_project
 COPY dagster.yaml dagster.yaml
+COPY requirements/platform.lock requirements/platform.lock
 ENV PATH=/opt/venv/bin:$PATH PYTHONPATH=/app PYTHONDONTWRITEBYTECODE=1 DO_NOT_TRACK=true GX_ANALYTICS_ENABLED=false \
     HEADWATER_HOME=/var/lib/headwater HOME=/tmp
 RUN python -m compileall -q -j 0 /app

@@ -268,3 +268,9 @@ def test_a_late_replica_has_time_to_load_and_an_ending_one_to_drain():
 )
 def test_wrong_values_are_refused_and_named(changed, told):
     assert told in refusal(**changed)
+
+
+def test_training_pods_reach_each_other_on_every_port_for_they_choose_their_own():
+    policies = [p for p in of_kind(rendered(), "NetworkPolicy") if p["metadata"]["name"].endswith("-training")]
+    ((rule,),) = (policy["spec"]["ingress"] for policy in policies)
+    assert rule == {"from": [{"podSelector": {"matchLabels": {"app.kubernetes.io/component": "training"}}}]}
