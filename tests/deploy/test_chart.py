@@ -1,7 +1,10 @@
 """The Helm chart: valid by Kubernetes' schemas and our rules with every values file, and what it promises."""
 
 import ast
+import subprocess
+import sys
 from itertools import pairwise
+from pathlib import Path
 
 import kubernetes_validate
 import pytest
@@ -13,6 +16,7 @@ from dagster_k8s import K8sRunLauncher
 from dagster_postgres import DagsterPostgresStorage
 
 from deploy.manifest_rules import pod_spec, problems
+from ml.feature_views import load_feature_views
 from ml.settings import Settings
 from tests.deploy.chart import CHART, ROOT, VALUES, helm, named, of_kind, refusal, rendered
 
@@ -229,6 +233,23 @@ def test_commands_that_pods_run_exist():
     assert {"serving.replica", "serving.ready", "serving.server", "assets.definitions"} <= set(modules)
     for module in modules:
         ast.parse((ROOT / f"{module.replace('.', '/')}.py").read_text())
+
+
+def test_the_code_server_first_makes_what_dbt_declares(tmp_path):
+    (first,) = pod_spec(named(rendered(), "Deployment", "code"))["initContainers"]
+    named_values = {variable["name"]: variable["value"] for variable in first["env"]}
+    assert named_values["HEADWATER_DBT_LAKE"] == "/var/lib/headwater/lake"
+    environment = {
+        **named_values,
+        "PATH": f"{Path(sys.executable).parent}:/usr/bin:/bin",
+        "HOME": str(tmp_path),
+        "TMPDIR": str(tmp_path),
+        "HEADWATER_HOME": str(tmp_path / "home"),
+        "DO_NOT_TRACK": "true",
+    }
+    subprocess.run(first["command"], cwd=ROOT, env=environment, check=True, timeout=120)
+    views = load_feature_views(Settings(home=tmp_path / "home").dbt_target / "manifest.json")
+    assert "aircraft_state" in [view.name for view in views]
 
 
 def test_gpus_are_whole_and_shared_memory_is_memory():
