@@ -246,6 +246,7 @@ class Lake:
         options["schema_mode"] = "overwrite" if mode == "overwrite" and predicate is None else "merge"
         if not self.exists(table):
             options["configuration"] = _NEW_TABLE
+        self.storage.refuse_lossy()
         if mode == "overwrite":
             options["predicate"] = predicate
             if list(partitions) != [WHOLE]:

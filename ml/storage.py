@@ -33,6 +33,9 @@ class Storage(Protocol):
         What has answered once is asked again only with `again`.
         """
 
+    def refuse_lossy(self) -> None:
+        """Raise OSError if of two writers of the same new file both would be told that theirs is there."""
+
     def names(self, folder: str) -> list[str]:
         """Return the names of the files in a folder, in no order; none if there is no such folder."""
 
@@ -62,6 +65,9 @@ class LocalFiles:
 
     def reach(self, again: bool = False) -> None:
         """Do nothing: a folder that is not there yet is an empty lake."""
+
+    def refuse_lossy(self) -> None:
+        """Do nothing: file systems make a new name for one writer only."""
 
     def names(self, folder: str) -> list[str]:
         """Return the names in a folder."""

@@ -21,7 +21,8 @@ U = TypeVar("U")
 
 _AT_ONCE = 16  # requests
 _KEPT_CHARACTERS = 65_536  # of a file whose text is kept: a commit of Delta's log is never written again
-_MISSING = ("NoSuchKey", "404")
+_ONCE = ".written-once"
+_ASKED = ("NoSuchKey", "404", "PreconditionFailed", "ConditionalRequestConflict")  # answers, not refusals to answer
 
 
 class S3Files:
@@ -33,6 +34,7 @@ class S3Files:
         self._bucket, _, prefix = self.root.removeprefix("s3://").partition("/")
         self._prefix = f"{prefix}/" if prefix else ""
         self._reached = False
+        self._refuses = False
         self._tags: dict[str, str] = {}  # by key, as last listed
         self._texts: dict[str, tuple[str, str]] = {}  # by key: tag and text
 
@@ -50,6 +52,19 @@ class S3Files:
         if plain and os.environ.get("AWS_ALLOW_HTTP", "").lower() not in ("true", "1"):
             raise StorageUnreachable(f"the lake {self.root} is behind http://; set AWS_ALLOW_HTTP=true if it may be")
         self._reached = True
+
+    def refuse_lossy(self) -> None:
+        """Write one object twice that must not be there yet, once for all in a lake: Delta's commits are such writes.
+
+        Raises OSError if the server takes both: then it would lose commits, and nobody would notice.
+        """
+        if self._refuses or self._refuses_another() or self._refuses_another():
+            self._refuses = True
+            return
+        raise OSError(
+            f"the server of the lake {self.root} ignores `If-None-Match: *`: two writers would lose commits; "
+            "put the lake on a server that honours it, such as SeaweedFS or AWS S3"
+        )
 
     def names(self, folder: str) -> list[str]:
         """Return the names of the objects directly in a folder."""
@@ -90,6 +105,16 @@ class S3Files:
         """Return the paths of all tables, sorted."""
         folders = [table for stage in self._folders("") for table in self._folders(stage)]
         return sorted(table.rstrip("/") for table in folders if f"{table}{LOG}/" in self._folders(table))
+
+    def _refuses_another(self) -> bool:
+        from botocore.exceptions import ClientError
+
+        try:
+            with self._told():
+                self._client.put_object(Bucket=self._bucket, Key=f"{self._prefix}{_ONCE}", Body=b"", IfNoneMatch="*")
+        except ClientError:
+            return True
+        return False
 
     def _folders(self, folder: str) -> list[str]:
         """Return the folders in a folder, as paths that end with a slash."""
@@ -134,14 +159,14 @@ class S3Files:
 
     @contextmanager
     def _told(self) -> Iterator[None]:
-        """Say what is wrong with bucket, credentials or endpoint. An object that is missing stays a ClientError."""
+        """Say what is wrong with bucket, credentials or endpoint. What is said of one object stays a ClientError."""
         from botocore.exceptions import BotoCoreError, ClientError
 
         try:
             yield
         except ClientError as error:
             code = str(error.response.get("Error", {}).get("Code"))
-            if code in _MISSING:
+            if code in _ASKED:
                 raise
             reason, remedy = str(error), _REMEDIES.get(code, _REMEDY)
         except (BotoCoreError, ValueError) as error:

@@ -170,6 +170,17 @@ def test_a_bucket_that_is_not_there_is_named_with_the_remedy(s3):
             act(Lake("s3://nobody-made-it/lake"))
 
 
+def test_a_server_that_would_lose_commits_is_refused_before_anything_is_written(place, monkeypatch):
+    client = place.lake.storage._client
+    heedless = client.put_object
+    with monkeypatch.context() as patch:
+        patch.setattr(client, "put_object", lambda IfNoneMatch, **what: heedless(**what))
+        with pytest.raises(OSError, match=r"the lake s3://lake/.* ignores `If-None-Match: \*`.*SeaweedFS or AWS S3"):
+            place.lake.append("raw/x", ROW)
+    assert place.lake.tables() == []
+    assert place.lake.append("raw/x", ROW) == 0
+
+
 def test_a_store_that_went_away_is_not_taken_for_a_damaged_table(place, monkeypatch):
     place.lake.append("raw/x", ROW)
     gone = Lake(place.root)
