@@ -122,11 +122,11 @@ class S3Files:
         return [common["Prefix"].removeprefix(self._prefix) for common in prefixes]
 
     def _pages(self, path: str, delimiter: str = "") -> Iterator[dict[str, Any]]:
-        pages = self._client.get_paginator("list_objects_v2").paginate(
-            Bucket=self._bucket, Prefix=f"{self._prefix}{path}", Delimiter=delimiter
-        )
+        asked = {"Bucket": self._bucket, "Prefix": f"{self._prefix}{path}"}
+        if delimiter:
+            asked["Delimiter"] = delimiter
         with self._told():
-            yield from pages
+            yield from self._client.get_paginator("list_objects_v2").paginate(**asked)
 
     def _text(self, key: str) -> str:
         from botocore.exceptions import ClientError
