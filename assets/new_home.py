@@ -1,7 +1,6 @@
 """A home made ready for runs, as `make setup` does it: dbt's manifest and Dagster's settings."""
 
 import os
-import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -11,11 +10,15 @@ from assets.resources import DBT_PROJECT
 ROOT = DBT_PROJECT.parent
 
 
-def prepare(home: Path, project: Path = DBT_PROJECT) -> None:
-    """Make a folder a home. Raises LookupError with dbt's words if the project cannot be parsed."""
+def prepare(home: Path, project: Path = DBT_PROJECT, on_postgres: bool = False) -> None:
+    """Make a folder a home, Dagster's records in it, or in the PostgreSQL that HEADWATER_DAGSTER_DB will name.
+
+    Raises LookupError with dbt's words if the project cannot be parsed.
+    """
     target = home / "dbt"
     (home / "dagster").mkdir(parents=True, exist_ok=True)
-    shutil.copy(ROOT / "dagster.yaml", home / "dagster" / "dagster.yaml")
+    parts = [ROOT / "dagster.yaml", *([ROOT / "deploy" / "dagster-postgres.yaml"] if on_postgres else [])]
+    (home / "dagster" / "dagster.yaml").write_text("".join(part.read_text() for part in parts))
     where = ["--project-dir", str(project), "--profiles-dir", str(project), "--target-path", str(target)]
     environment = {**os.environ, "HEADWATER_LAKE": str(home / "lake"), "DO_NOT_TRACK": "true"}
     environment["HEADWATER_WAREHOUSE"] = str(home / "warehouse.duckdb")

@@ -165,7 +165,8 @@ def _model(spec: ModelSpec) -> dg.AssetsDefinition:
         (version,) = platform.guard.admit(f"{spec.name}/model", table).values()
         with _work_folder(platform, spec) as folder:
             command = _train_command(platform, spec, table, version, str(folder))
-            result = pipes.run(command=command, context=context).get_materialize_result()
+            told = platform.settings.registry_variables
+            result = pipes.run(command=command, context=context, env=told).get_materialize_result()
             assert result.data_version is not None  # ml/train.py reports the version's number as such
             candidate = platform.registry.version(spec.name, result.data_version.value)
             page = _card_page(platform, candidate, folder)
@@ -207,7 +208,6 @@ def _train_command(platform: Platform, spec: ModelSpec, table: str, version: int
         *(sys.executable, "-m", "ml.train", "--model", spec.name),
         *("--training-set", platform.lake.path(table), "--version", str(version)),
         *("--training-set-hash", metadata["content"], "--provenance", json.dumps(metadata)),
-        *("--tracking-uri", settings.tracking_uri, "--artifacts", str(settings.artifacts)),
         # Stable, unlike the work folder: materializing again after a crash goes on from it.
         *("--out", folder, "--checkpoint", str(settings.root / "training" / spec.name / "checkpoint")),
         *("--max-seconds", str(settings.train_seconds)),

@@ -106,8 +106,7 @@ def replay(platform: Platform, spec: ModelSpec, home: Path) -> Iterator[Replay]:
     if deployed is None:
         raise LookupError(f"{spec.name} is not deployed in {platform.settings.home}; run make demo first")
     ports = dict(zip(PORTS, free_ports(len(PORTS)), strict=True))
-    own = {"home": home, "online_store": str(home / "online.db"), **ports}
-    settings = platform.settings.model_copy(update=own)
+    settings = platform.settings.embedded_in(home, **ports)
     patient = spec.model_copy(update={"serving": spec.serving.model_copy(update={"deadline_ms": DEADLINE_MS})})
     ReplayClock(settings.clock_file).set(platform.clock.now())
     _make_store(settings, platform, spec)

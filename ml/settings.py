@@ -7,18 +7,53 @@ from pydantic import Field, ValidationInfo, field_validator
 from pydantic_settings import SettingsConfigDict
 
 from ml.alert_settings import AlertSettings
+from ml.secret_address import shown
+
+_POSTGRES = ("postgresql://", "postgresql+psycopg2://")
+
+
+def _embedded(home: Path) -> dict[str, str]:
+    """Return the stores that a home holds itself."""
+    return {
+        "online_store": str(home / "online.db"),
+        "tracking_uri": f"sqlite:///{home / 'mlflow' / 'mlflow.db'}",
+        "artifacts": str(home / "mlflow" / "artifacts"),
+        "dagster_db": "",
+    }
 
 
 class Settings(AlertSettings):
     """Settings, from HEADWATER_* environment variables; unset ones take the defaults below."""
 
-    model_config = SettingsConfigDict(env_prefix="HEADWATER_", extra="ignore", frozen=True, validate_default=True)
+    model_config = SettingsConfigDict(
+        env_prefix="HEADWATER_",
+        extra="ignore",
+        frozen=True,
+        validate_default=True,
+        hide_input_in_errors=True,  # an address may hold a password
+    )
 
     env: Literal["local", "k8s"] = Field("local", description="Environment: local or k8s.")
     home: Path = Field(Path(".headwater"), description="Folder that holds all state.")
     online_store: str = Field(
         "",
+        repr=False,
         description="Online store: redis://host:port/db or the path of a SQLite file; empty: online.db in the home.",
+    )
+    tracking_uri: str = Field(
+        "",
+        repr=False,
+        description="MLflow: postgresql://user:password@host/db, or its server's http://; empty: SQLite in the home.",
+    )
+    artifacts: str = Field(
+        "",
+        description="MLflow's files: a folder, s3://bucket/prefix or, by its server, mlflow-artifacts:/; "
+        "empty: in the home.",
+    )
+    dagster_db: str = Field(
+        "",
+        repr=False,
+        description="Dagster's records: postgresql://user:password@host/db; empty: SQLite in the home.",
     )
     serving_volume: Path | None = Field(
         None,
@@ -123,9 +158,53 @@ class Settings(AlertSettings):
         """Fill in the home's SQLite file; refuse an address that no store has."""
         if "://" in address:
             if not address.startswith(("redis://", "rediss://", "unix://")):
-                raise ValueError(f"{address} is neither redis://host:port/db nor the path of a SQLite file")
+                raise ValueError(f"{shown(address)} is neither redis://host:port/db nor the path of a SQLite file")
             return address
-        return str(Path(address).absolute() if address else info.data["home"] / "online.db")
+        return str(Path(address).absolute()) if address else _embedded(info.data["home"])["online_store"]
+
+    @field_validator("tracking_uri")
+    @classmethod
+    def _tracking_address(cls, address: str, info: ValidationInfo) -> str:
+        """Fill in the home's SQLite file; refuse an address that is none of MLflow's that we know."""
+        if not address:
+            return _embedded(info.data["home"])["tracking_uri"]
+        if not address.startswith(("sqlite:///", *_POSTGRES, "http://", "https://")):
+            raise ValueError(
+                f"{shown(address)} is none of postgresql://user:password@host/db, http://host:port, sqlite:////path"
+            )
+        return address.rstrip("/")
+
+    @field_validator("artifacts")
+    @classmethod
+    def _artifacts_address(cls, place: str, info: ValidationInfo) -> str:
+        """Fill in the home's folder; refuse an address that no store has, or that nobody would serve."""
+        if not place:
+            return _embedded(info.data["home"])["artifacts"]
+        if place.startswith("mlflow-artifacts:") and not info.data.get("tracking_uri", "http").startswith("http"):
+            raise ValueError(f"{place} is served by MLflow's server: set HEADWATER_TRACKING_URI to its http:// address")
+        if place.startswith(("mlflow-artifacts:", "s3://")):
+            return place
+        if "://" in place:
+            raise ValueError(f"{shown(place)} is neither a folder nor s3://bucket/prefix nor mlflow-artifacts:/")
+        return str(Path(place).absolute())
+
+    @field_validator("dagster_db")
+    @classmethod
+    def _dagster_address(cls, address: str) -> str:
+        """Refuse an address that is not a PostgreSQL's."""
+        if address and not address.startswith(_POSTGRES):
+            raise ValueError(f"{shown(address)} is not like postgresql://user:password@host/db")
+        return address
+
+    @property
+    def registry_variables(self) -> dict[str, str]:
+        """The environment by which a child process finds the registry: arguments, anybody may list."""
+        return {"HEADWATER_TRACKING_URI": self.tracking_uri, "HEADWATER_ARTIFACTS": self.artifacts}
+
+    @property
+    def artifact_cache(self) -> Path:
+        """Files of MLflow's that are kept elsewhere, as last downloaded."""
+        return self.root / "mlflow" / "cache"
 
     @property
     def root(self) -> Path:
@@ -161,16 +240,6 @@ class Settings(AlertSettings):
     def clock_file(self) -> Path:
         """Present only while time is replayed: the instant at which everything lives."""
         return self.root / "clock.json"
-
-    @property
-    def tracking_uri(self) -> str:
-        """MLflow's tracking and registry database."""
-        return f"sqlite:///{self.root / 'mlflow' / 'mlflow.db'}"
-
-    @property
-    def artifacts(self) -> Path:
-        """MLflow's artifacts."""
-        return self.root / "mlflow" / "artifacts"
 
     @property
     def reports(self) -> Path:
@@ -210,7 +279,8 @@ class Settings(AlertSettings):
 
     def embedded_in(self, home: Path, **more: object) -> Self:
         """Return the settings of another home, with all state in it and a Triton of its own; `more` differ."""
-        own: dict[str, object] = {"home": home, "online_store": str(home / "online.db"), "triton_address": "127.0.0.1"}
+        home = home.absolute()
+        own: dict[str, object] = {"home": home, **_embedded(home), "triton_address": "127.0.0.1"}
         shared = {"serving_volume": None, "triton_scratch": None, "triton_url": "", "triton_replicas": ""}
         return self.model_copy(update={**own, **shared, **more})
 

@@ -8,9 +8,10 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, settings
 
+from assets.postgres_server import PostgresServer
 from assets.quiet import quiet_exit
 from ml.registry import Registry
-from tests.redis_server import RedisServer
+from tests.redis_server import RedisServer, free_port
 
 quiet_exit()
 
@@ -61,6 +62,21 @@ def redis_server(shared_redis: RedisServer) -> RedisServer:
         shared_redis.start()
     shared_redis.client.flushall()
     return shared_redis
+
+
+@pytest.fixture(scope="session")
+def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PostgresServer]:
+    """The tests' PostgreSQL; what it holds need not outlive them."""
+    server = PostgresServer(tmp_path_factory.mktemp("postgres"), free_port(), keeps=False)
+    server.start()
+    yield server
+    server.stop()
+
+
+@pytest.fixture(scope="session")
+def mlflow_postgres(postgres: PostgresServer) -> str:
+    """The address of a database with MLflow's tables, shared by tests: each has model names of its own."""
+    return postgres.database("mlflow")
 
 
 @pytest.fixture(params=["sqlite", "redis"])
