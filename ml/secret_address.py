@@ -18,6 +18,13 @@ def shown(address: str) -> str:
     return _OF_QUERY.sub(rf"\1{_HIDDEN}", _OF_USER.sub(rf"\1:{_HIDDEN}@", address))
 
 
+def require_plain(address: str) -> None:
+    """Raise ValueError if clients would read an address otherwise than it is meant, and tell parts of its password."""
+    password = next((match[2] for match in _OF_USER.finditer(address)), "")
+    if set(password) & set("/?#@[]"):
+        raise ValueError(f"{shown(address)}: write / ? # @ [ ] in a password as %2F %3F %23 %40 %5B %5D")
+
+
 def scrubbed(text: str, address: str) -> str:
     """Return a text, such as an error's, with *** wherever the password of `address` stands, in any spelling."""
     for password in sorted(set(_spellings(address)), key=len, reverse=True):

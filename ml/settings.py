@@ -7,7 +7,7 @@ from pydantic import Field, ValidationInfo, field_validator
 from pydantic_settings import SettingsConfigDict
 
 from ml.alert_settings import AlertSettings
-from ml.secret_address import shown
+from ml.secret_address import require_plain, shown
 
 _POSTGRES = ("postgresql://", "postgresql+psycopg2://")
 
@@ -156,6 +156,7 @@ class Settings(AlertSettings):
     @classmethod
     def _online_address(cls, address: str, info: ValidationInfo) -> str:
         """Fill in the home's SQLite file; refuse an address that no store has."""
+        require_plain(address)
         if "://" in address:
             if not address.startswith(("redis://", "rediss://", "unix://")):
                 raise ValueError(f"{shown(address)} is neither redis://host:port/db nor the path of a SQLite file")
@@ -166,6 +167,7 @@ class Settings(AlertSettings):
     @classmethod
     def _tracking_address(cls, address: str, info: ValidationInfo) -> str:
         """Fill in the home's SQLite file; refuse an address that is none of MLflow's that we know."""
+        require_plain(address)
         if not address:
             return _embedded(info.data["home"])["tracking_uri"]
         if not address.startswith(("sqlite:///", *_POSTGRES, "http://", "https://")):
@@ -192,6 +194,7 @@ class Settings(AlertSettings):
     @classmethod
     def _dagster_address(cls, address: str) -> str:
         """Refuse an address that is not a PostgreSQL's."""
+        require_plain(address)
         if address and not address.startswith(_POSTGRES):
             raise ValueError(f"{shown(address)} is not like postgresql://user:password@host/db")
         return address

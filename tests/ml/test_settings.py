@@ -36,6 +36,8 @@ def test_a_scratch_home_keeps_nothing_in_its_original_s_stores(tmp_path):
         ({"tracking_uri": "postgres://me:s3cret@host/db"}, "none of postgresql://"),
         ({"dagster_db": "sqlite:///s3cret"}, "postgresql://user:password@host/db"),
         ({"online_store": "memcached://me:s3cret@host"}, "neither redis://"),
+        ({"online_store": "redis://:s3cret/x@host/0"}, "write / .* in a password as %2F"),
+        ({"dagster_db": "postgresql://me:s3cret@x@host/db"}, "write .* @ .* in a password as"),
         ({"artifacts": "gs://bucket?token=s3cret"}, "neither a folder nor s3://"),
         ({"artifacts": "mlflow-artifacts:/", "tracking_uri": POSTGRES}, "set HEADWATER_TRACKING_URI to its http://"),
     ],
