@@ -14,11 +14,12 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from assets.failures import one_line
-from assets.new_home import prepare
+from assets.new_home import bring_up_to_date
 from assets.quiet import quiet_exit
 from assets.services import Services, opened
 from assets.services_proof import prove
 from assets.stages import say
+from ml.process import end_with_parent
 from ml.settings import Settings
 from serving.server import Server
 from serving.triton_files import free_ports
@@ -32,7 +33,7 @@ class Interrupted(Exception):
     """The demo was interrupted and has ended."""
 
 
-def run(outer: Settings, work: Sequence[str] = DEMO) -> None:
+def run(outer: Settings, work: Sequence[str]) -> None:
     """Run the demo on real servers in `<home>/services`, and show what proves it.
 
     Raises LookupError if a server cannot be started or the demo fails, Interrupted after Ctrl-C; in any case nothing
@@ -43,7 +44,7 @@ def run(outer: Settings, work: Sequence[str] = DEMO) -> None:
         say("servers", "started on loopback, their state in " + str(home / "servers"))
         for what, where in services.told:
             say(f"  {what}", where)
-        prepare(home, on_postgres=True)
+        bring_up_to_date(home, on_postgres=True)
         variables = _variables(home, services)
         settings = _settings(outer, home, services, variables)
         try:
@@ -69,7 +70,7 @@ def _settings(outer: Settings, home: Path, services: Services, variables: dict[s
 
 def _run(work: Sequence[str], variables: dict[str, str]) -> None:
     """Run the demo as a child in this terminal: Ctrl-C reaches it, too, and it ends in its own way first."""
-    child = subprocess.Popen(work, env=variables)
+    child = subprocess.Popen(work, env=variables, preexec_fn=end_with_parent)
     try:
         status = child.wait()
     except KeyboardInterrupt:
@@ -99,7 +100,7 @@ def main() -> int:
     logging.getLogger().setLevel(logging.ERROR)
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
-        run(Settings())
+        run(Settings(), DEMO)
     except (KeyboardInterrupt, Interrupted):
         print("headwater: interrupted; servers and Triton are stopped", file=sys.stderr)
         return 130

@@ -10,15 +10,22 @@ from assets.resources import DBT_PROJECT
 ROOT = DBT_PROJECT.parent
 
 
+def bring_up_to_date(home: Path, on_postgres: bool = False) -> None:
+    """Make a folder a home as `prepare` does, parsing the project only if it has changed since."""
+    _configure(home, on_postgres)
+    manifest = home / "dbt" / "manifest.json"
+    sources = [path for path in DBT_PROJECT.rglob("*") if path.suffix in (".sql", ".yml")]
+    if not manifest.exists() or manifest.stat().st_mtime < max(path.stat().st_mtime for path in sources):
+        prepare(home, on_postgres=on_postgres)
+
+
 def prepare(home: Path, project: Path = DBT_PROJECT, on_postgres: bool = False) -> None:
     """Make a folder a home, Dagster's records in it, or in the PostgreSQL that HEADWATER_DAGSTER_DB will name.
 
     Raises LookupError with dbt's words if the project cannot be parsed.
     """
+    _configure(home, on_postgres)
     target = home / "dbt"
-    (home / "dagster").mkdir(parents=True, exist_ok=True)
-    parts = [ROOT / "dagster.yaml", *([ROOT / "deploy" / "dagster-postgres.yaml"] if on_postgres else [])]
-    (home / "dagster" / "dagster.yaml").write_text("".join(part.read_text() for part in parts))
     where = ["--project-dir", str(project), "--profiles-dir", str(project), "--target-path", str(target)]
     environment = {**os.environ, "HEADWATER_LAKE": str(home / "lake"), "DO_NOT_TRACK": "true"}
     environment["HEADWATER_WAREHOUSE"] = str(home / "warehouse.duckdb")
@@ -26,3 +33,9 @@ def prepare(home: Path, project: Path = DBT_PROJECT, on_postgres: bool = False) 
     done = subprocess.run(dbt, env=environment, capture_output=True, text=True, check=False)
     if done.returncode:
         raise LookupError(f"dbt parse of {project} failed: {done.stdout.strip()[-500:]}")
+
+
+def _configure(home: Path, on_postgres: bool) -> None:
+    (home / "dagster").mkdir(parents=True, exist_ok=True)
+    parts = [ROOT / "dagster.yaml", *([ROOT / "deploy" / "dagster-postgres.yaml"] if on_postgres else [])]
+    (home / "dagster" / "dagster.yaml").write_text("".join(part.read_text() for part in parts))

@@ -33,8 +33,10 @@ class RedisServer:
     def client(self) -> "redis.Redis":
         """A client of it."""
         import redis
+        from redis.backoff import NoBackoff
+        from redis.retry import Retry
 
-        return redis.Redis.from_url(self.address)
+        return redis.Redis.from_url(self.address, retry=Retry(NoBackoff(), 0))
 
     @property
     def log(self) -> Path:

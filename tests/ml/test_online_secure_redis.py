@@ -33,7 +33,7 @@ def secure(tmp_path_factory) -> Iterator[tuple[int, Path]]:
     }
     (folder / "redis.conf").write_text("".join(f"{name} {value}\n" for name, value in settings.items()))
     server = subprocess.Popen(["redis-server", folder / "redis.conf"], stdout=subprocess.DEVNULL)
-    client = redis.Redis(port=port, ssl=True, ssl_ca_certs=str(authority.ca), password="s3cret/word")
+    client = redis.Redis(host="127.0.0.1", port=port, ssl=True, ssl_ca_certs=str(authority.ca), password="s3cret/word")
     for _ in range(200):
         try:
             client.ping()
