@@ -192,11 +192,13 @@ class Settings(AlertSettings):
 
     @field_validator("dagster_db")
     @classmethod
-    def _dagster_address(cls, address: str) -> str:
-        """Refuse an address that is not a PostgreSQL's."""
+    def _dagster_address(cls, address: str, info: ValidationInfo) -> str:
+        """Refuse an address that is not a PostgreSQL's, or is MLflow's: both keep a table of the same name."""
         require_plain(address)
         if address and not address.startswith(_POSTGRES):
             raise ValueError(f"{shown(address)} is not like postgresql://user:password@host/db")
+        if address and address.rpartition("@")[2] == info.data.get("tracking_uri", "").rpartition("@")[2]:
+            raise ValueError(f"{shown(address)} is MLflow's database: give Dagster one of its own")
         return address
 
     @property

@@ -22,7 +22,7 @@ def test_a_scratch_home_keeps_nothing_in_its_original_s_stores(tmp_path):
         home=tmp_path / "a",
         tracking_uri=POSTGRES,
         artifacts="s3://bucket",
-        dagster_db=POSTGRES,
+        dagster_db=f"{POSTGRES}2",
         online_store="redis://:s3cret@host/0",
         ui_port=4000,
     )
@@ -38,6 +38,7 @@ def test_a_scratch_home_keeps_nothing_in_its_original_s_stores(tmp_path):
         ({"online_store": "memcached://me:s3cret@host"}, "neither redis://"),
         ({"online_store": "redis://:s3cret/x@host/0"}, "write / .* in a password as %2F"),
         ({"dagster_db": "postgresql://me:s3cret@x@host/db"}, "write .* @ .* in a password as"),
+        ({"dagster_db": POSTGRES, "tracking_uri": "postgresql://mlflow:s3cret@host/db"}, "give Dagster one of its own"),
         ({"artifacts": "gs://bucket?token=s3cret"}, "neither a folder nor s3://"),
         ({"artifacts": "mlflow-artifacts:/", "tracking_uri": POSTGRES}, "set HEADWATER_TRACKING_URI to its http://"),
     ],
@@ -50,5 +51,5 @@ def test_an_address_that_no_store_has_is_refused_without_its_password(given, mes
 
 
 def test_settings_print_no_password():
-    told = repr(Settings(tracking_uri=POSTGRES, dagster_db=POSTGRES, online_store="redis://:s3cret@host/0"))
+    told = repr(Settings(tracking_uri=POSTGRES, dagster_db=f"{POSTGRES}2", online_store="redis://:s3cret@host/0"))
     assert "s3cret" not in told
