@@ -26,6 +26,12 @@ from serving.triton_files import free_ports
 
 DEMO = (sys.executable, "-m", "assets.demo")
 _PORTS = ("HEADWATER_TRITON_GRPC_PORT", "HEADWATER_TRITON_METRICS_PORT")
+_ELSEWHERE = {  # the home's own, whatever the user's is
+    "HEADWATER_ARTIFACTS",
+    "HEADWATER_LAKE",
+    "HEADWATER_SERVING_VOLUME",
+    *(f"HEADWATER_TRITON_{name}" for name in ("ADDRESS", "REPLICAS", "SCRATCH", "URL")),
+}
 _PATIENCE_SECONDS = 60.0
 
 
@@ -56,10 +62,11 @@ def run(outer: Settings, work: Sequence[str]) -> None:
 
 
 def _variables(home: Path, services: Services) -> dict[str, str]:
-    """Return the environment of the demo: the user's, but for where state is."""
+    """Return the environment of the demo: the user's, but for where state is and who serves."""
     ports = dict(zip(_PORTS, map(str, free_ports(len(_PORTS))), strict=True))
-    places = {"HEADWATER_HOME": str(home), "HEADWATER_ARTIFACTS": "", "DAGSTER_HOME": str(home / "dagster")}
-    return {**os.environ, **places, **ports, **services.variables}
+    places = {"HEADWATER_HOME": str(home), "DAGSTER_HOME": str(home / "dagster")}
+    kept = {name: value for name, value in os.environ.items() if name not in _ELSEWHERE}
+    return {**kept, **places, **ports, **services.variables}
 
 
 def _settings(outer: Settings, home: Path, services: Services, variables: dict[str, str]) -> Settings:

@@ -247,7 +247,8 @@ class Registry:
 
     def keep(self, version: ModelVersion, folder: Path, place: str) -> None:
         """Keep the files of `folder` with the version's run, under `place`; files of the same name are replaced."""
-        self.client.log_artifacts(version.run_id, str(folder), place)
+        with self.failures():
+            self.client.log_artifacts(version.run_id, str(folder), place)
 
     @property
     def _file(self) -> Path | None:
