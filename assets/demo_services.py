@@ -32,7 +32,7 @@ _ELSEWHERE = {  # the home's own, whatever the user's is
     "HEADWATER_SERVING_VOLUME",
     *(f"HEADWATER_TRITON_{name}" for name in ("ADDRESS", "REPLICAS", "SCRATCH", "URL")),
 }
-_PATIENCE_SECONDS = 60.0
+_PATIENCE_SECONDS = 30.0
 
 
 class Interrupted(Exception):
@@ -76,14 +76,17 @@ def _settings(outer: Settings, home: Path, services: Services, variables: dict[s
 
 
 def _run(work: Sequence[str], variables: dict[str, str]) -> None:
-    """Run the demo as a child in this terminal: Ctrl-C reaches it, too, and it ends in its own way first."""
+    """Run the demo as a child in this terminal: Ctrl-C reaches it, too, SIGTERM is passed on; it ends in its own way."""
     child = subprocess.Popen(work, env=variables, preexec_fn=end_with_parent)
+    before = signal.signal(signal.SIGTERM, lambda number, frame: child.terminate())
     try:
         status = child.wait()
     except KeyboardInterrupt:
         _end(child)
         raise Interrupted from None
-    if status in (130, -signal.SIGINT):
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    if status in (130, -signal.SIGINT, -signal.SIGTERM):
         raise Interrupted
     if status:
         raise LookupError("the demo failed on the real servers, as the line above says")
@@ -91,7 +94,7 @@ def _run(work: Sequence[str], variables: dict[str, str]) -> None:
 
 def _end(child: "subprocess.Popen[bytes]") -> None:
     """Wait for the child to end; ask it to, if only this process was told."""
-    for patience in (5.0, _PATIENCE_SECONDS):
+    for patience in (_PATIENCE_SECONDS, _PATIENCE_SECONDS):
         try:
             child.wait(patience)
             return

@@ -76,10 +76,10 @@ def test_nothing_is_left_running_and_nobody_else_may_read_the_passwords(done):
     assert not [file for file in secrets if file.stat().st_mode & 0o077]
 
 
-def test_a_demo_that_fails_leaves_nothing_running(tmp_path):
+def test_a_demo_that_fails_leaves_nothing_running(done):
     with pytest.raises(LookupError, match="the demo failed on the real servers"):
-        run(Settings(home=tmp_path), (sys.executable, "-c", "raise SystemExit(1)"))
-    assert servers_of(tmp_path) == []
+        run(Settings(home=done[0]), (sys.executable, "-c", "raise SystemExit(1)"))
+    assert servers_of(done[0]) == []
 
 
 def test_a_second_command_at_once_and_a_taken_port_are_one_line(tmp_path):
