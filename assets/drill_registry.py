@@ -15,6 +15,7 @@ from assets.resources import Platform
 from checks.required import required_checks
 from ml.onnx_file import ONNX_SHA256
 from ml.scoring import example_feed
+from ml.secret_address import shown
 from ml.settings import Settings
 from ml.verdicts import Verdict
 
@@ -31,6 +32,11 @@ SHIFT = "network.shift"  # the graph's last addition, to the log odds
 
 def move_registry(old: Settings, new: Settings, model: str) -> None:
     """Let the copy's MLflow name the copy's files. Raises LookupError if the model's would still lie elsewhere."""
+    if old.tracking_uri != old.embedded_in(old.home).tracking_uri:
+        raise LookupError(
+            f"MLflow of {old.home} is at {shown(old.tracking_uri)}, and a drill copies what is in the home; "
+            "drill on another home"
+        )
     file = new.root / "mlflow" / "mlflow.db"
     with closing(sqlite3.connect(file)) as store, store:
         for table, column in ADDRESSES:

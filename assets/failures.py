@@ -15,9 +15,9 @@ def one_line(error: BaseException) -> str:
 
 
 def _disk_full(error: BaseException) -> bool:
-    chain = list(_chain(error))
     return any(
-        (isinstance(e, OSError) and e.errno == errno.ENOSPC) or any(words in str(e) for words in _FULL) for e in chain
+        (isinstance(e, OSError) and e.errno == errno.ENOSPC) or any(words in str(e) for words in _FULL)
+        for e in chain(error)
     )
 
 
@@ -27,7 +27,8 @@ def _cause(error: BaseException) -> BaseException:
     return cause if cause is error else _cause(cause)
 
 
-def _chain(error: BaseException | None) -> list[BaseException]:
+def chain(error: BaseException | None) -> list[BaseException]:
+    """Return an error and those behind it, the innermost last."""
     found: list[BaseException] = []
     while error is not None and error not in found:
         found.append(error)

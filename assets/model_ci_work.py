@@ -154,7 +154,7 @@ class Work:
 
     def _join(self, half: Half, models: Sequence[str]) -> None:
         out = self.folder / f"{half.side.name}-rows"
-        with scratch(Platform(Settings(home=half.world, lake="", online_store=""))) as copy:
+        with scratch(Platform(Settings().embedded_in(half.world))) as copy:
             half.side.run("rows", out, copy.settings.root, models=models, split=half.task.cut)
         for name in models:
             self.cache.put("rows", name, half.rows_key(name), out / name)

@@ -16,6 +16,7 @@ from dagster._core.events import DagsterEvent, DagsterEventType
 from dagster._core.instance.utils import RUNLESS_JOB_NAME
 
 from assets.failures import one_line
+from assets.instance import open_instance
 from assets.mirror import Judgement, evaluation
 from assets.quarantine import refresh
 from assets.resources import Platform, platform_for
@@ -124,7 +125,7 @@ def main() -> int:
     platform = platform_for(settings := Settings())
     os.environ.setdefault("DAGSTER_HOME", str(settings.dagster_home.absolute()))
     try:
-        with dg.DagsterInstance.get() as instance:
+        with open_instance(settings) as instance:
             _act(platform, instance, arguments)
     except (LookupError, PermissionError, ValueError) as error:
         print(f"headwater: {one_line(error)}", file=sys.stderr)

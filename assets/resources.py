@@ -111,7 +111,7 @@ class Platform:
         """MLflow's tracking and registry."""
         from ml.registry import Registry
 
-        return Registry(self.settings.tracking_uri, self.settings.artifacts)
+        return Registry(self.settings.tracking_uri, self.settings.artifacts, self.settings.artifact_cache)
 
 
 def local(settings: Settings) -> Platform:

@@ -15,6 +15,7 @@ from pathlib import Path
 import dagster as dg
 
 from assets.failures import one_line
+from assets.instance import open_instance
 from assets.resources import Platform
 from assets.runs import materialize
 from assets.staleness import out_of_date
@@ -114,7 +115,7 @@ def run(name: str, work: Callable[[Stages], None]) -> int:
         platform = platform_for(settings)
         log = settings.root / "logs" / f"{name}.log"
         log.parent.mkdir(parents=True, exist_ok=True)
-        with dg.DagsterInstance.get() as instance:
+        with open_instance(settings) as instance:
             work(Stages(platform, definitions_for(platform), instance, log))
     except KeyboardInterrupt:
         if not was_running:

@@ -167,7 +167,12 @@ def _model(spec: ModelSpec) -> dg.AssetsDefinition:
         table = f"{spec.name}/training_set"
         (version,) = platform.guard.admit(f"{spec.name}/model", table).values()
         with _work_folder(platform, spec) as folder:
-            result = trainer.train(context, spec, _arguments(platform, spec, table, version, str(folder)))
+            result = trainer.train(
+                context,
+                spec,
+                _arguments(platform, spec, table, version, str(folder)),
+                platform.settings.registry_variables,
+            )
             assert result.data_version is not None  # ml/train.py reports the version's number as such
             candidate = platform.registry.version(spec.name, result.data_version.value)
             page = _card_page(platform, candidate, folder)
@@ -209,7 +214,6 @@ def _arguments(platform: Platform, spec: ModelSpec, table: str, version: int, fo
         *("--model", spec.name),
         *("--training-set", platform.lake.path(table), "--version", str(version)),
         *("--training-set-hash", metadata["content"], "--provenance", json.dumps(metadata)),
-        *("--tracking-uri", settings.tracking_uri, "--artifacts", str(settings.artifacts)),
         # Stable, unlike the work folder: materializing again after a crash goes on from it.
         *("--out", folder, "--checkpoint", str(settings.root / "training" / spec.name / "checkpoint")),
         *("--max-seconds", str(settings.train_seconds)),

@@ -4,20 +4,26 @@ Ctrl-C ends it with all it started.
 """
 
 import os
-import socket
 import subprocess
 import sys
 from pathlib import Path
 
+from assets.instance import require_database
+from assets.own_server import taken
 from assets.reports import LOOPBACK
 from ml.settings import Settings
 
 
 def main() -> int:
-    """Replace this process by `dagster dev`. Returns 1 after one line if a port is taken."""
+    """Replace this process by `dagster dev`. Returns 1 after one line if a port or the database is not to be had."""
     settings = Settings()
+    try:
+        require_database(settings)
+    except LookupError as error:
+        print(f"headwater: {error}", file=sys.stderr)
+        return 1
     for port, setting in ((settings.ui_port, "HEADWATER_UI_PORT"), (settings.reports_port, "HEADWATER_REPORTS_PORT")):
-        if _taken(port):
+        if taken(port):
             print(f"headwater: port {port} is taken; stop what listens there, or set {setting}", file=sys.stderr)
             return 1
     subprocess.Popen([sys.executable, "-m", "assets.reports"])  # ends with this process
@@ -26,16 +32,6 @@ def main() -> int:
     dagster = str(Path(sys.executable).parent / "dagster")
     arguments = ["dev", "-w", "workspace.yaml", "-h", LOOPBACK, "-p", str(settings.ui_port)]
     os.execv(dagster, [dagster, *arguments])
-
-
-def _taken(port: int) -> bool:
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((LOOPBACK, port))
-        except OSError:
-            return True
-    return False
 
 
 if __name__ == "__main__":

@@ -19,6 +19,7 @@ import dagster as dg
 
 from assets.failures import one_line
 from assets.in_use import last_dbt_build, prediction_logs_in_use, reports_in_use, versions_in_use
+from assets.instance import open_instance
 from assets.old_runs import remove_runs, spent_runs
 from assets.quiet import quiet_exit
 from assets.resources import Platform, platform_for
@@ -128,7 +129,8 @@ def vacuum_runs(
         yield Gone("Dagster runs", (), len(spent), sum(_weight(storage / run) for run in spent))
     unregistered = old_runs.unregistered_runs(platform.registry, before)
     if unregistered:
-        yield Gone("MLflow runs without a version", (), len(unregistered), 0)
+        later = ", for its mlflow gc" if old_runs.collected_by_server(platform.registry) else ""
+        yield Gone(f"MLflow runs without a version{later}", (), len(unregistered), 0)
     if not dry_run:
         remove_runs(instance, spent)
         if unregistered:
@@ -164,7 +166,7 @@ def run(platform: Platform, dry_run: bool) -> Iterator[Gone]:
     yield from vacuum_tables(platform, dry_run)
     yield from vacuum_files(platform, dry_run)
     checks = definitions_for(platform).resolve_asset_graph().asset_check_keys
-    with dg.DagsterInstance.get() as instance:
+    with open_instance(platform.settings) as instance:
         yield from vacuum_runs(platform, instance, checks, dry_run)
 
 

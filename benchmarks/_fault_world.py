@@ -69,7 +69,7 @@ class World:
     @cached_property
     def settings(self) -> Settings:
         """The settings of that home; no store of the user's is touched."""
-        return Settings(home=self.home, lake="", online_store="", env="local")
+        return Settings(env="local").embedded_in(self.home)
 
     @property
     def platform(self) -> Platform:

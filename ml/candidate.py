@@ -42,12 +42,12 @@ Say = Callable[[str], None]
 
 @dataclass(frozen=True)
 class Candidate:
-    """A registered version and what was measured on it; `onnx` is the registry's file."""
+    """A registered version and what was measured on it; `onnx` is where the registry keeps its file."""
 
     name: str
     version: str
     run_id: str
-    onnx: Path
+    onnx: str
     validation: Metrics
     test: Metrics
     best_epoch: int
@@ -62,7 +62,7 @@ class Candidate:
             "model": self.name,
             "version": self.version,
             "run_id": self.run_id,
-            "onnx": str(self.onnx),
+            "onnx": self.onnx,
             **self.validation.as_dict("validation_"),
             **self.test.as_dict("test_"),
             "best_epoch": self.best_epoch,
@@ -121,7 +121,7 @@ def make_candidate(
     for folder in (running.checkpoint, _second(running).checkpoint):
         if folder is not None:
             remove_checkpoint(folder)
-    candidate = _candidate(made[0], model, version, registry.onnx_path(version))
+    candidate = _candidate(made[0], model, version, registry.onnx_address(version))
     say(
         f"registered {spec.name} version {candidate.version}: test {model.task.score_title} "
         f"{candidate.test.score:.4f}, calibration error {candidate.test.calibration_error:.4f}"
@@ -233,7 +233,7 @@ def _keep(
     return run.register(onnx, example, tags, model.task.output, made.card.description)
 
 
-def _candidate(made: Measured, model: FittedModel, version: ModelVersion, onnx: Path) -> Candidate:
+def _candidate(made: Measured, model: FittedModel, version: ModelVersion, onnx: str) -> Candidate:
     return Candidate(
         name=version.name,
         version=version.version,

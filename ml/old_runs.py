@@ -11,6 +11,14 @@ from contextlib import suppress
 from datetime import datetime
 
 from ml.registry import Registry
+from ml.secret_address import scrubbed
+
+# The address is read there: it may hold a password, and anybody may list a process's arguments.
+_COLLECT = """
+import os, sys
+from mlflow.cli import gc
+gc(["--backend-store-uri", os.environ["MLFLOW_TRACKING_URI"], "--run-ids", sys.argv[1]])
+"""
 
 
 def unregistered_runs(registry: Registry, before: datetime) -> list[str]:
@@ -28,16 +36,27 @@ def unregistered_runs(registry: Registry, before: datetime) -> list[str]:
     ]
 
 
+def collected_by_server(registry: Registry) -> bool:
+    """Return whether only the registry's server can remove runs for good."""
+    return registry.tracking_uri.startswith("http")
+
+
 def remove_runs(registry: Registry, runs: Sequence[str]) -> None:
-    """Remove runs with their artifacts, through MLflow's own collector. Raises OSError with its words if it fails."""
+    """Remove runs with their artifacts, through MLflow's own collector. Raises OSError with its words if it fails.
+
+    A server lets them only be marked as deleted: then `mlflow gc` beside it removes them.
+    """
     folders = [registry.run_folder(run) for run in runs]
     for run in runs:
         registry.client.delete_run(run)
-    command = [sys.executable, "-m", "mlflow", "gc", "--backend-store-uri", registry.tracking_uri]
+    if collected_by_server(registry):
+        return
+    command = [sys.executable, "-c", _COLLECT, ",".join(runs)]
     environment = {**os.environ, "MLFLOW_TRACKING_URI": registry.tracking_uri}
-    done = subprocess.run([*command, "--run-ids", ",".join(runs)], capture_output=True, text=True, env=environment)
+    done = subprocess.run(command, capture_output=True, text=True, env=environment)
     if done.returncode:
-        raise OSError(f"mlflow gc failed: {done.stderr.strip().splitlines()[-1]}; run make vacuum again")
-    for folder in folders:  # the collector empties it
+        words = scrubbed(done.stderr.strip().splitlines()[-1], registry.tracking_uri)
+        raise OSError(f"mlflow gc failed: {words}; run make vacuum again")
+    for folder in filter(None, folders):  # the collector empties it
         with suppress(OSError):
             folder.rmdir()

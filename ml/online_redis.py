@@ -4,7 +4,6 @@ What an online store promises is written in `ml.online_rows`. A read is one pipe
 script inside MULTI, so that event-time rules hold with many writers; a view is replaced by RENAME.
 """
 
-import re
 import threading
 import time
 import uuid
@@ -18,6 +17,7 @@ from redis.retry import Retry
 
 from ml.online_rows import OnlineRow, OnlineStoreError, ViewSummary
 from ml.packed import row_times
+from ml.secret_address import scrubbed, shown
 
 PREFIX = "headwater:online:"
 
@@ -176,20 +176,24 @@ class _Named:
     """Says which store an error came from, and what to do; passwords stay out."""
 
     def __init__(self, address: str) -> None:
-        self._shown = re.sub(r"//[^@/]*@", "//", address)
+        self._address = address
 
     def __enter__(self) -> None:
         pass
 
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        where, said = shown(self._address), scrubbed(str(error), self._address)
+        if isinstance(error, redis.AuthenticationError):  # it is a ConnectionError, too
+            raise OnlineStoreError(
+                f"online store {where} takes no such login: {said}; correct user and password in HEADWATER_ONLINE_STORE"
+            ) from error
         if isinstance(error, (redis.ConnectionError, redis.TimeoutError)):
             raise OnlineStoreError(
-                f"online store {self._shown} cannot be reached: {error}; "
-                "start Redis there or set HEADWATER_ONLINE_STORE"
+                f"online store {where} cannot be reached: {said}; start Redis there or set HEADWATER_ONLINE_STORE"
             ) from error
         if isinstance(error, redis.RedisError):
             raise OnlineStoreError(
-                f"online store {self._shown} refuses: {error}; set that Redis in order, then publish the features again"
+                f"online store {where} refuses: {said}; set that Redis in order, then publish the features again"
             ) from error
 
 

@@ -8,6 +8,8 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
+from ml.secret_address import shown
+
 
 class OnlineRow(NamedTuple):
     """One entity's key (`ml.packed.entity_key`) and packed row."""
@@ -78,7 +80,9 @@ def open_online_rows(address: str | Path, read_only: bool = False) -> OnlineRows
 
         return RedisRows(str(address))
     if "://" in str(address):
-        raise ValueError(f"online store {address} is neither redis://host:port/db nor the path of a SQLite file")
+        raise ValueError(
+            f"online store {shown(str(address))} is neither redis://host:port/db nor the path of a SQLite file"
+        )
     from ml.online_sqlite import SqliteRows
 
     return SqliteRows(Path(address), read_only)

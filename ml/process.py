@@ -29,17 +29,17 @@ def share_cores() -> None:
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 
-def end_with_parent() -> None:
-    """Have the kernel send this process SIGTERM when the thread that started it ends, however it ends.
+def end_with_parent(number: int = signal.SIGTERM) -> None:
+    """Have the kernel send this process a signal when the thread that started it ends, however it ends.
 
     See prctl(2), PR_SET_PDEATHSIG. Raises OSError if the kernel refuses.
     """
     parent = os.getppid()
     libc = ctypes.CDLL(None, use_errno=True)
-    if libc.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0) != 0:
+    if libc.prctl(_PR_SET_PDEATHSIG, number, 0, 0, 0) != 0:
         raise OSError(ctypes.get_errno(), "prctl(PR_SET_PDEATHSIG) failed")
     if os.getppid() != parent:  # it ended before the kernel knew
-        raise SystemExit(128 + signal.SIGTERM)
+        raise SystemExit(128 + number)
 
 
 def end_when_asked() -> None:

@@ -7,23 +7,28 @@ that is global is how long MLflow tries a server.
 
 import logging
 import os
+import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from functools import cached_property
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
-from urllib.parse import unquote, urlparse
 
+from ml.artifact_files import is_remote, local_file, local_folder, place_of
 from ml.model_version import ModelVersion
 from ml.onnx_file import PROOF_FILE, PROOF_SHA256, require_proof
+from ml.postgres import cause, is_postgres, remedy, require_postgres
 from ml.recording import DESCRIPTION_LENGTH, ONNX_FILE, Recording, as_text
 from ml.registry_name import require_name
+from ml.secret_address import shown
 
 if TYPE_CHECKING:
     from mlflow.tracking import MlflowClient
 
 CHAMPION, CHALLENGER, PREVIOUS = "champion", "challenger", "previous"
 PARENT_RUN = "mlflow.parentRunId"  # MLflow's own tag, by which its page nests runs
+_WHERE = "HEADWATER_TRACKING_URI"
 _CARD_BELOW = "\n\n---\n\n"  # in a version's description: the verdict above, the card below
 # MLflow tries a server that is down for minutes: 7 times, 120 s each. What is set outside stays.
 _PATIENCE = {
@@ -34,16 +39,22 @@ _PATIENCE = {
 
 
 class Registry:
-    """MLflow's tracking store and registry at `tracking_uri`, with files under `artifact_root`."""
+    """MLflow's tracking store and registry at `tracking_uri`, with files under `artifact_root`.
 
-    def __init__(self, tracking_uri: str, artifact_root: Path) -> None:
+    The store is a file of SQLite, a PostgreSQL or MLflow's server; the root a folder, or an address such as s3:// or
+    mlflow-artifacts:/. Files that are not on this machine are downloaded into `cache`, else into a folder that goes
+    with this object.
+    """
+
+    def __init__(self, tracking_uri: str, artifact_root: str | Path, cache: Path | None = None) -> None:
         self.tracking_uri = tracking_uri
-        self.address = _without_password(tracking_uri)  # for messages
+        self.address = shown(tracking_uri)  # for messages
         self.artifact_root = artifact_root
+        self._given_cache = cache
 
     @cached_property
     def client(self) -> "MlflowClient":
-        """MLflow's client; connects, and creates a missing database, on first use.
+        """MLflow's client; connects, and creates what is missing (a SQLite file, PostgreSQL's tables), on first use.
 
         Raises LookupError if the store cannot be opened.
         """
@@ -55,16 +66,19 @@ class Registry:
             os.environ.setdefault(name, value)
         for noisy in ("mlflow.store.db.utils", "mlflow.utils.environment", "alembic", "urllib3.connectionpool"):
             logging.getLogger(noisy).setLevel(logging.ERROR)
+        if is_postgres(self.tracking_uri):  # MLflow would try for a minute and a half
+            require_postgres(self.tracking_uri, "registry", _WHERE)
         try:
-            self.artifact_root.mkdir(parents=True, exist_ok=True)
+            if not is_remote(self.artifact_root):
+                Path(self.artifact_root).mkdir(parents=True, exist_ok=True)
             if self._file is not None:
                 self._file.parent.mkdir(parents=True, exist_ok=True)
             client = MlflowClient(self.tracking_uri, self.tracking_uri)
             client.search_registered_models(max_results=1)
         except (MlflowException, SQLAlchemyError, OSError, ImportError) as error:
             raise LookupError(
-                f"registry {self.address} cannot be opened ({_cause(error)}); "
-                "check the address and the disk, or restore the database from a copy"
+                f"registry {self.address} cannot be opened ({self._cause(error)}); "
+                f"{_remedy(error, 'check the address and the disk, or restore the database from a copy')}"
             ) from error
         return client
 
@@ -98,16 +112,19 @@ class Registry:
 
     @contextmanager
     def failures(self) -> Iterator[None]:
-        """Raise what MLflow and its database raise as one LookupError with the remedy."""
+        """Raise what MLflow, its database and its object store raise as one LookupError with the remedy."""
         from mlflow.exceptions import MlflowException
         from sqlalchemy.exc import SQLAlchemyError
 
         try:
             yield
         except (MlflowException, SQLAlchemyError) as error:
+            told = _remedy(error, "see that it runs and that its disk has room, then run again")
+            raise LookupError(f"registry {self.address} failed ({self._cause(error)}); {told}") from error
+        except _object_store_errors() as error:
             raise LookupError(
-                f"registry {self.address} failed ({_cause(error)}); see that it runs and that its disk has room, "
-                "then run again"
+                f"artifacts at {self.artifact_root} failed ({self._cause(error)}); see that the store runs and that "
+                "AWS_ENDPOINT_URL, AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY are its own, then run again"
             ) from error
 
     def champion(self, name: str) -> ModelVersion | None:
@@ -156,8 +173,13 @@ class Registry:
         )
 
     def onnx_path(self, version: ModelVersion) -> Path:
-        """Return the version's ONNX file. Raises LookupError if it is missing."""
-        return _present(self._folder(version) / ONNX_FILE, version)
+        """Return the version's ONNX file, here. Raises LookupError if it is missing."""
+        return self._here(self._place(version), ONNX_FILE, version)
+
+    def onnx_address(self, version: ModelVersion) -> str:
+        """Return where the version's ONNX file is kept: a path of this machine or an address."""
+        place = self._place(version)
+        return f"{place}/{ONNX_FILE}" if is_remote(place) else str(local_folder(place) / ONNX_FILE)
 
     def proof_path(self, version: ModelVersion) -> Path:
         """Return the graph by which the version was measured: its own, unless it was refit since.
@@ -171,9 +193,8 @@ class Registry:
         return path
 
     def artifact(self, version: ModelVersion, file: str) -> Path:
-        """Return a file kept with the version's run. Raises LookupError if it is missing."""
-        run = self.client.get_run(version.run_id)
-        return _present(_local(run.info.artifact_uri) / file, version)
+        """Return a file kept with the version's run, here. Raises LookupError if it is missing."""
+        return self._here(self.client.get_run(version.run_id).info.artifact_uri, file, version)
 
     def end_left_open(self, name: str, run_id: str, tags: Mapping[str, Any]) -> None:
         """Mark a run of the model, and those inside it, as KILLED where they are still open; see `end_inside`."""
@@ -188,9 +209,10 @@ class Registry:
             Recording(self.client, name, run.info.run_id).tags(tags)
             self.client.set_terminated(run.info.run_id, "KILLED")
 
-    def run_folder(self, run_id: str) -> Path:
-        """Return the folder of all that a run keeps. Raises LookupError if it is on another machine."""
-        return _local(self.client.get_run(run_id).info.artifact_uri).parent
+    def run_folder(self, run_id: str) -> Path | None:
+        """Return the folder of all that a run keeps, None if it is not on this machine."""
+        place = self.client.get_run(run_id).info.artifact_uri
+        return None if is_remote(place) else local_folder(place).parent
 
     def challenge(self, name: str, version: str) -> None:
         """Give the version the alias challenger. Raises LookupError if it does not exist."""
@@ -225,7 +247,8 @@ class Registry:
 
     def keep(self, version: ModelVersion, folder: Path, place: str) -> None:
         """Keep the files of `folder` with the version's run, under `place`; files of the same name are replaced."""
-        self.client.log_artifacts(version.run_id, str(folder), place)
+        with self.failures():
+            self.client.log_artifacts(version.run_id, str(folder), place)
 
     @property
     def _file(self) -> Path | None:
@@ -237,8 +260,31 @@ class Registry:
         """Whether there is a store to ask; asking must not create a database."""
         return self._file is None or self._file.exists()
 
-    def _folder(self, version: ModelVersion) -> Path:
-        return _local(self.client.get_model_version_download_uri(version.name, version.version))
+    def _place(self, version: ModelVersion) -> str:
+        return str(self.client.get_model_version_download_uri(version.name, version.version))
+
+    def _here(self, place: str, file: str, version: ModelVersion) -> Path:
+        with self.failures():
+            try:
+                return local_file(place, file, self.tracking_uri, self._cache)
+            except FileNotFoundError as missing:
+                raise LookupError(
+                    f"version {version.version} of model {version.name!r} lacks {missing}; restore it or train again"
+                ) from missing
+
+    @cached_property
+    def _cache(self) -> Path:
+        if self._given_cache is not None:
+            self._given_cache.mkdir(parents=True, exist_ok=True)
+            return self._given_cache
+        self._folder = TemporaryDirectory(prefix="headwater-artifacts-")  # removed with this object
+        return Path(self._folder.name)
+
+    def _cause(self, error: BaseException) -> str:
+        """Return what an error says in a line of its own, without the addresses of objects and SQL that follow it."""
+        text = str(error)
+        unreached = "Max retries exceeded" in text and "NewConnectionError" in text
+        return "no answer from the server" if unreached else cause(error, self.tracking_uri)
 
     def _numbers(self, name: str) -> list[str]:
         if not self.exists:
@@ -266,7 +312,7 @@ class Registry:
         if found is not None:
             return found.experiment_id
         try:
-            return self.client.create_experiment(name, artifact_location=str((self.artifact_root / name).absolute()))
+            return self.client.create_experiment(name, artifact_location=place_of(self.artifact_root, name))
         except MlflowException:  # someone else may have created it meanwhile
             found = self.client.get_experiment_by_name(name)
             if found is None:
@@ -274,26 +320,23 @@ class Registry:
             return found.experiment_id
 
 
-def _without_password(uri: str) -> str:
-    password = urlparse(uri).password
-    return uri.replace(f":{password}@", ":***@") if password else uri
+def _remedy(error: BaseException, otherwise: str) -> str:
+    """Return what to do about an error of MLflow, its server or its database."""
+    from sqlalchemy.exc import OperationalError
+
+    text = str(error)
+    if isinstance(error, OperationalError) or "psycopg2.OperationalError" in text:
+        return f"{remedy(error, _WHERE)}, then run again" if "psycopg2" in text else otherwise
+    if any(word in text for word in ("error code 401", "error code 403", "Unauthorized", "Forbidden")):
+        return f"correct user and password in {_WHERE}, then run again"
+    return otherwise
 
 
-def _present(path: Path, version: ModelVersion) -> Path:
-    if path.is_file():
-        return path
-    raise LookupError(f"version {version.version} of model {version.name!r} lacks {path}; restore it or train again")
+def _object_store_errors() -> tuple[type[Exception], ...]:
+    """Return what the client of object stores raises; nothing if nobody has used it."""
+    if "boto3" not in sys.modules:
+        return ()
+    from boto3.exceptions import Boto3Error
+    from botocore.exceptions import BotoCoreError, ClientError
 
-
-def _cause(error: BaseException) -> str:
-    """Return what an error says in a line of its own, without the addresses of objects and SQL that follow it."""
-    text = str(error).splitlines()[0] if str(error) else type(error).__name__
-    refused = "Max retries exceeded"
-    return "no answer from the server" if refused in text and "NewConnectionError" in text else text
-
-
-def _local(uri: str) -> Path:
-    parsed = urlparse(uri)
-    if parsed.scheme not in ("", "file"):
-        raise LookupError(f"artifacts at {uri} are not on this machine; download them with MLflow first")
-    return Path(unquote(parsed.path) if parsed.scheme else uri)
+    return (Boto3Error, BotoCoreError, ClientError)

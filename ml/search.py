@@ -10,11 +10,12 @@ import json
 import os
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ml.process import end_when_asked, end_with_parent, share_cores
+from ml.registry_options import add_options, settle
 
 if TYPE_CHECKING:
     import polars as pl
@@ -74,12 +75,14 @@ def _search(arguments: argparse.Namespace, until: float, say: Callable[[str], No
     folds, space = make_folds(spec, rows, arguments.folds), SPACE.around(spec)
     registry = Registry(arguments.tracking_uri, arguments.artifacts)
     _ = registry.client
+    own = {"tracking_uri": arguments.tracking_uri, "artifacts": str(arguments.artifacts)}
+    environment = settings.model_copy(update=own).registry_variables
     folder = arguments.home / "search" / spec.name / _identity(spec, space, arguments.folds, content)
     with only_search(folder) as lock:
         study = open_study(folder, spec.training.seed, arguments.fresh)
         say(f"training set {arguments.training_set} version {arguments.version}: {rows.height:,} rows before the test")
         say(f"study {folder}: {_described(study)}")
-        _run(arguments, spec, space, folds, study, registry, lock, until, settings.train_seconds, say)
+        _run(arguments, spec, space, folds, study, registry, lock, until, settings.train_seconds, environment, say)
 
 
 def _run(
@@ -92,6 +95,7 @@ def _run(
     lock: int,
     until: float,
     train_seconds: float,
+    environment: Mapping[str, str],
     say: Callable[[str], None],
 ) -> None:
     from ml.search_crew import KILLED, Crew, usable_threads, worker_command
@@ -110,7 +114,7 @@ def _run(
         study.replace_open_run(run.run_id)
         run.params({path: json.dumps(entry.model_dump(mode="json")) for path, entry in space.entries.items()})
         words = _worker_words(arguments, study.folder, run.run_id, until)
-        crew = Crew(worker_command(words), study, until, lock, say)
+        crew = Crew(worker_command(words), study, until, lock, say, environment)
         try:
             crew.run(arguments.workers, usable_threads(arguments.workers))
         finally:
@@ -138,7 +142,9 @@ def _work(arguments: argparse.Namespace) -> None:
     from ml.search_space import SPACE
     from ml.search_study import open_study
     from ml.search_trial import Trials, work
+    from ml.settings import Settings
 
+    settle(arguments, Settings())
     told = json.loads(arguments.worker)
     torch.set_num_threads(int(os.environ["OMP_NUM_THREADS"]))
     spec = model_named(arguments.model)
@@ -161,8 +167,7 @@ def _fill_in(arguments: argparse.Namespace, settings: Any) -> None:
     from ml.lake import table_at
 
     arguments.home = arguments.home or settings.root
-    arguments.tracking_uri = arguments.tracking_uri or settings.tracking_uri
-    arguments.artifacts = arguments.artifacts or settings.artifacts
+    settle(arguments, settings)
     if arguments.training_set is None:
         arguments.training_set = f"{settings.lake}/{arguments.model}/training_set"
     if arguments.version is None:
@@ -200,7 +205,6 @@ def _described(study: "SearchStudy") -> str:
 def _worker_words(arguments: argparse.Namespace, folder: Path, search: str, until: float) -> list[str]:
     told = json.dumps({"folder": str(folder), "search": search, "until": until})
     words = ["--model", arguments.model, "--training-set", arguments.training_set, "--version", arguments.version]
-    words += ["--tracking-uri", arguments.tracking_uri, "--artifacts", arguments.artifacts]
     words += ["--device", arguments.device, "--folds", arguments.folds, "--minutes", arguments.minutes]
     words += [] if arguments.trials is None else ["--trials", arguments.trials]
     return [str(word) for word in [*words, "--worker", told, "--number"]]
@@ -248,8 +252,7 @@ def _parse(words: list[str]) -> argparse.Namespace:
     parser.add_argument("--folds", type=_positive(int), default=1, help="validation windows in time order (default: 1)")
     parser.add_argument("--fresh", action="store_true", help="begin anew; the study so far is put aside")
     parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
-    parser.add_argument("--tracking-uri", help="MLflow's address (default: the home's database)")
-    parser.add_argument("--artifacts", type=Path, help="folder of MLflow's artifacts (default: the home's)")
+    add_options(parser)
     parser.add_argument("--home", type=Path, help="folder that holds the studies (default: the home)")
     parser.add_argument("--worker", help=argparse.SUPPRESS)
     parser.add_argument("--number", help=argparse.SUPPRESS)

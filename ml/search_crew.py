@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -32,6 +32,7 @@ class Crew:
     until: float
     lock: int
     say: Callable[[str], None]
+    environment: Mapping[str, str] = field(default_factory=dict)
     workers: dict[int, subprocess.Popen] = field(default_factory=dict)
     shown: set[int] = field(default_factory=set)
     replaced: int = 0
@@ -66,7 +67,12 @@ class Crew:
         self.study.give_up()
 
     def _start(self, number: int, threads: int) -> None:
-        environment = {**os.environ, "OMP_NUM_THREADS": str(threads), "POLARS_MAX_THREADS": str(threads)}
+        environment = {
+            **os.environ,
+            **self.environment,
+            "OMP_NUM_THREADS": str(threads),
+            "POLARS_MAX_THREADS": str(threads),
+        }
         with _log(self.study.folder, number).open("w") as log:
             self.workers[number] = subprocess.Popen(
                 [*self.command, str(number)],

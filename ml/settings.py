@@ -1,67 +1,29 @@
 """Every setting of Headwater, read once from the environment (prefix HEADWATER_) and nowhere else."""
 
-import re
 from pathlib import Path
 from typing import Literal, Self
 
-from pydantic import Field, ValidationInfo, field_validator
+from pydantic import Field, field_validator
 from pydantic_settings import SettingsConfigDict
 
 from ml.alert_settings import AlertSettings
 from ml.pod_settings import PodSettings
+from ml.store_settings import StoreSettings, embedded
+from ml.triton_settings import TritonSettings
 
 
-class Settings(AlertSettings, PodSettings):
+class Settings(AlertSettings, PodSettings, TritonSettings, StoreSettings):
     """Settings, from HEADWATER_* environment variables; unset ones take the defaults below."""
 
-    model_config = SettingsConfigDict(env_prefix="HEADWATER_", extra="ignore", frozen=True, validate_default=True)
+    model_config = SettingsConfigDict(
+        env_prefix="HEADWATER_",
+        extra="ignore",
+        frozen=True,
+        validate_default=True,
+        hide_input_in_errors=True,  # an address may hold a password
+    )
 
     env: Literal["local", "k8s"] = Field("local", description="Environment: local or k8s.")
-    home: Path = Field(Path(".headwater"), description="Folder that holds all state.")
-    lake: str = Field(
-        "",
-        description="Delta tables: a folder, or s3://bucket/prefix with the AWS_* variables; empty: lake in the home.",
-    )
-    online_store: str = Field(
-        "",
-        description="Online store: redis://host:port/db or the path of a SQLite file; empty: online.db in the home.",
-    )
-    serving_volume: Path | None = Field(
-        None,
-        description="Folder that all replicas of Triton see, with deployed graphs, plans and prediction log; unset: "
-        "serving in the home.",
-    )
-    triton_scratch: Path | None = Field(
-        None, description="Folder of one Triton's process files and log; unset: server in the folder above."
-    )
-    triton_root: Path = Field(Path(".triton"), description="Folder of the unpacked Triton server.")
-    serving_python: Path = Field(
-        Path(".venv-serving/bin/python"), description="Python of the serving environment (numpy < 2)."
-    )
-    triton_address: str = Field("127.0.0.1", description="Address on which Triton listens.")
-    triton_grpc_port: int = Field(8001, description="Triton's gRPC port.")
-    triton_metrics_port: int = Field(8002, description="Triton's Prometheus port.")
-    triton_url: str = Field(
-        "", description="Where our own clients ask, host:port; empty: the Triton of this machine, on loopback."
-    )
-    triton_replicas: str = Field(
-        "",
-        description="Where replicas of Triton are controlled: host:port of a name that resolves to all, several with "
-        "commas; empty: there is one, on this machine, which our commands start and stop.",
-    )
-    serving_tls_cert: Path | None = Field(None, description="PEM: Triton's certificate chain; set: gRPC is TLS only.")
-    serving_tls_key: Path | None = Field(None, description="PEM: the key of that certificate.")
-    serving_tls_client_ca: Path | None = Field(
-        None, description="PEM: who signs clients' certificates; set: mutual TLS, every client needs one."
-    )
-    serving_ca: Path | None = Field(
-        None, description="PEM: whom our own clients trust; unset: exactly Triton's certificate, if it is set."
-    )
-    serving_client_cert: Path | None = Field(None, description="PEM: our own clients' certificate, for mutual TLS.")
-    serving_client_key: Path | None = Field(None, description="PEM: the key of that certificate.")
-    serving_token_file: Path | None = Field(
-        None, description="File whose text every inference must bring; unset: whoever reaches the port may ask."
-    )
     otlp_endpoint: str = Field(
         "", description="Where spans of requests go, an OTLP receiver such as http://127.0.0.1:4318; empty: no traces."
     )
@@ -123,25 +85,15 @@ class Settings(AlertSettings, PodSettings):
         """Fix relative paths where the process starts: tools change folders later. Links are kept."""
         return path and path.absolute()
 
-    @field_validator("lake")
-    @classmethod
-    def _lake_address(cls, address: str, info: ValidationInfo) -> str:
-        """Fill in the home's folder; refuse an address that no lake has."""
-        if "://" not in address:
-            return str(Path(address).absolute() if address else info.data["home"] / "lake")
-        if not re.fullmatch(r"s3://[a-z0-9][a-z0-9.-]+(/[\w.-]+)*/?", address, re.ASCII):
-            raise ValueError(f"{address} is neither s3://bucket/prefix nor a folder; letters, digits and ._- name both")
-        return address.rstrip("/")
+    @property
+    def registry_variables(self) -> dict[str, str]:
+        """The environment by which a child process finds the registry: arguments, anybody may list."""
+        return {"HEADWATER_TRACKING_URI": self.tracking_uri, "HEADWATER_ARTIFACTS": self.artifacts}
 
-    @field_validator("online_store")
-    @classmethod
-    def _online_address(cls, address: str, info: ValidationInfo) -> str:
-        """Fill in the home's SQLite file; refuse an address that no store has."""
-        if "://" in address:
-            if not address.startswith(("redis://", "rediss://", "unix://")):
-                raise ValueError(f"{address} is neither redis://host:port/db nor the path of a SQLite file")
-            return address
-        return str(Path(address).absolute() if address else info.data["home"] / "online.db")
+    @property
+    def artifact_cache(self) -> Path:
+        """Files of MLflow's that are kept elsewhere, as last downloaded."""
+        return self.root / "mlflow" / "cache"
 
     @property
     def root(self) -> Path:
@@ -179,16 +131,6 @@ class Settings(AlertSettings, PodSettings):
         return self.root / "clock.json"
 
     @property
-    def tracking_uri(self) -> str:
-        """MLflow's tracking and registry database."""
-        return f"sqlite:///{self.root / 'mlflow' / 'mlflow.db'}"
-
-    @property
-    def artifacts(self) -> Path:
-        """MLflow's artifacts."""
-        return self.root / "mlflow" / "artifacts"
-
-    @property
     def reports(self) -> Path:
         """Pages of drift checks."""
         return self.root / "reports"
@@ -213,27 +155,11 @@ class Settings(AlertSettings, PodSettings):
         """Process files and log of the Triton on this machine."""
         return self.triton_scratch or self.serving_home / "server"
 
-    @property
-    def triton_here(self) -> str:
-        """Where the Triton of this machine is asked by this machine, host:port."""
-        address = "127.0.0.1" if self.triton_address == "0.0.0.0" else self.triton_address
-        return f"{address}:{self.triton_grpc_port}"
-
-    @property
-    def triton_target(self) -> str:
-        """Where our own clients ask, host:port."""
-        return self.triton_url or self.triton_here
-
     def embedded_in(self, home: Path, **more: object) -> Self:
         """Return the settings of another home, with all state in it and a Triton of its own; `more` differ."""
-        own: dict[str, object] = {"home": home, "lake": str(home / "lake"), "online_store": str(home / "online.db")}
-        shared = {
-            "triton_address": "127.0.0.1",
-            "serving_volume": None,
-            "triton_scratch": None,
-            "triton_url": "",
-            "triton_replicas": "",
-        }
+        home = home.absolute()
+        own: dict[str, object] = {"home": home, **embedded(home), "triton_address": "127.0.0.1"}
+        shared = {"serving_volume": None, "triton_scratch": None, "triton_url": "", "triton_replicas": ""}
         return self.model_copy(update={**own, **shared, **more})
 
     @property

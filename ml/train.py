@@ -17,6 +17,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ml.process import end_when_asked, end_with_parent, share_cores
+from ml.registry_options import add_options, settle
+from ml.settings import Settings
 from ml.trained_spec import AS_OF, trained_spec
 
 if TYPE_CHECKING:
@@ -66,6 +68,7 @@ def _train(arguments: argparse.Namespace, say: Callable[[str], None]) -> "Candid
     """Return the registered candidate; None in a process that only helps the leading one."""
     from ml.models import model_named
 
+    settle(arguments, Settings())
     spec = model_named(arguments.model)
     rows, count, recorded = _training_set(arguments.training_set, arguments.version)
     spec, refit = trained_spec(spec, recorded), bool(recorded.get(AS_OF)) and spec.retraining.refit
@@ -160,7 +163,7 @@ def _channel(rank: int) -> Iterator[Channel]:
 def _metadata(candidate: "Candidate") -> dict[str, Any]:
     named = {key.replace("_", " "): value for key, value in candidate.as_dict().items()}
     card = {"raw_value": candidate.card.inline, "type": "md"}
-    return {**named, "onnx": {"raw_value": str(candidate.onnx), "type": "path"}, "model card": card}
+    return {**named, "onnx": {"raw_value": candidate.onnx, "type": "path"}, "model card": card}
 
 
 def _one_line(error: BaseException) -> str:
@@ -174,8 +177,7 @@ def _parse(words: list[str]) -> argparse.Namespace:
     parser.add_argument("--version", required=True, type=int, help="version of that table")
     parser.add_argument("--training-set-hash", help="its content hash (default: as recorded with the version)")
     parser.add_argument("--provenance", type=json.loads, default={}, help="JSON kept with the model")
-    parser.add_argument("--tracking-uri", required=True, help="MLflow's database, such as sqlite:////path/mlflow.db")
-    parser.add_argument("--artifacts", required=True, type=Path, help="folder of MLflow's artifacts")
+    add_options(parser)
     parser.add_argument("--out", required=True, type=Path, help="folder for working files and result.json")
     parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
     parser.add_argument("--max-seconds", type=float, default=3600.0, help="bound on the fitting time of all tries")

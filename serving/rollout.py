@@ -163,7 +163,7 @@ def record_rollback(name: str, settings: Settings, left: str, actor: str) -> Non
     from ml.verdicts import Verdict, Verdicts
 
     plan = ModelRepository(settings.serving_home).deployed(name)
-    registry = Registry(settings.tracking_uri, settings.artifacts)
+    registry = Registry(settings.tracking_uri, settings.artifacts, settings.artifact_cache)
     if plan is None or not registry.versions(name):
         return
     reason = {"summary": f"rolled back to version {plan.champion.version}", LEFT_SERVICE: True}

@@ -9,10 +9,11 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, settings
 
+from assets.postgres_server import PostgresServer
 from assets.quiet import quiet_exit
 from ml.registry import Registry
 from tests.ml.lake_places import LakePlace
-from tests.redis_server import RedisServer
+from tests.redis_server import RedisServer, free_port
 from tests.s3_server import S3Server
 
 quiet_exit()
@@ -75,6 +76,15 @@ def shared_s3() -> Iterator[S3Server]:
     server.stop()
 
 
+@pytest.fixture(scope="session")
+def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PostgresServer]:
+    """The tests' PostgreSQL; what it holds need not outlive them."""
+    server = PostgresServer(tmp_path_factory.mktemp("postgres"), free_port(), keeps=False)
+    server.start()
+    yield server
+    server.stop()
+
+
 @pytest.fixture
 def s3(shared_s3: S3Server, monkeypatch: pytest.MonkeyPatch) -> S3Server:
     """The tests' S3 server with its bucket `lake`, and the environment by which its clients find it."""
@@ -89,6 +99,12 @@ def s3(shared_s3: S3Server, monkeypatch: pytest.MonkeyPatch) -> S3Server:
 def place(request: pytest.FixtureRequest, tmp_path: Path) -> LakePlace:
     """An empty lake, in a folder and on an S3 server in turn."""
     return LakePlace(tmp_path, request.getfixturevalue("s3") if request.param == "s3" else None)
+
+
+@pytest.fixture(scope="session")
+def mlflow_postgres(postgres: PostgresServer) -> str:
+    """The address of a database with MLflow's tables, shared by tests: each has model names of its own."""
+    return postgres.database("mlflow")
 
 
 @pytest.fixture(params=["sqlite", "redis"])

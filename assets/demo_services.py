@@ -1,0 +1,125 @@
+"""`make demo-services`: the work of `make demo` on a real PostgreSQL and a real Redis, in a home of its own.
+
+The servers are started and stopped here, and so is Triton. What proves where the work went is in
+assets/services_proof.py.
+"""
+
+import logging
+import os
+import signal
+import subprocess
+import sys
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+
+from assets.failures import one_line
+from assets.new_home import bring_up_to_date
+from assets.quiet import quiet_exit
+from assets.services import Services, opened
+from assets.services_proof import prove
+from assets.stages import say
+from ml.process import end_with_parent
+from ml.settings import Settings
+from serving.server import Server
+from serving.triton_files import free_ports
+
+DEMO = (sys.executable, "-m", "assets.demo")
+_PORTS = ("HEADWATER_TRITON_GRPC_PORT", "HEADWATER_TRITON_METRICS_PORT")
+_ELSEWHERE = {  # the home's own, whatever the user's is
+    "HEADWATER_ARTIFACTS",
+    "HEADWATER_LAKE",
+    "HEADWATER_SERVING_VOLUME",
+    *(f"HEADWATER_TRITON_{name}" for name in ("ADDRESS", "REPLICAS", "SCRATCH", "URL")),
+}
+_PATIENCE_SECONDS = 30.0
+
+
+class Interrupted(Exception):
+    """The demo was interrupted and has ended."""
+
+
+def run(outer: Settings, work: Sequence[str]) -> None:
+    """Run the demo on real servers in `<home>/services`, and show what proves it.
+
+    Raises LookupError if a server cannot be started or the demo fails, Interrupted after Ctrl-C; in any case nothing
+    stays running.
+    """
+    home = outer.root / "services"
+    with opened(home / "servers") as services:
+        say("servers", "started on loopback, their state in " + str(home / "servers"))
+        for what, where in services.told:
+            say(f"  {what}", where)
+        bring_up_to_date(home, on_postgres=True)
+        variables = _variables(home, services)
+        settings = _settings(outer, home, services, variables)
+        try:
+            _run(work, variables)
+            prove(settings, services, outer)
+        finally:
+            Server(settings).stop()
+    say("servers", "stopped, and so is Triton; run it again: only what is out of date is done")
+
+
+def _variables(home: Path, services: Services) -> dict[str, str]:
+    """Return the environment of the demo: the user's, but for where state is and who serves."""
+    ports = dict(zip(_PORTS, map(str, free_ports(len(_PORTS))), strict=True))
+    places = {"HEADWATER_HOME": str(home), "DAGSTER_HOME": str(home / "dagster")}
+    kept = {name: value for name, value in os.environ.items() if name not in _ELSEWHERE}
+    return {**kept, **places, **ports, **services.variables}
+
+
+def _settings(outer: Settings, home: Path, services: Services, variables: dict[str, str]) -> Settings:
+    ports = {name.removeprefix("HEADWATER_").lower(): int(variables[name]) for name in _PORTS}
+    stores = {name.removeprefix("HEADWATER_").lower(): value for name, value in services.variables.items()}
+    return outer.embedded_in(home, **ports, **stores)
+
+
+def _run(work: Sequence[str], variables: dict[str, str]) -> None:
+    """Run the demo as a child in this terminal: Ctrl-C reaches it, too, SIGTERM is passed on; it ends by itself."""
+    child = subprocess.Popen(work, env=variables, preexec_fn=end_with_parent)
+    before = signal.signal(signal.SIGTERM, lambda number, frame: child.terminate())
+    try:
+        status = child.wait()
+    except KeyboardInterrupt:
+        _end(child)
+        raise Interrupted from None
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    if status in (130, -signal.SIGINT, -signal.SIGTERM):
+        raise Interrupted
+    if status:
+        raise LookupError("the demo failed on the real servers, as the line above says")
+
+
+def _end(child: "subprocess.Popen[bytes]") -> None:
+    """Wait for the child to end; ask it to, if only this process was told."""
+    for patience in (_PATIENCE_SECONDS, _PATIENCE_SECONDS):
+        try:
+            child.wait(patience)
+            return
+        except subprocess.TimeoutExpired:
+            child.terminate()
+    child.kill()
+    child.wait()
+
+
+def main() -> int:
+    """Run the command. Returns 0, 1 after one line on what failed, 130 when interrupted."""
+    warnings.simplefilter("ignore")
+    logging.getLogger().setLevel(logging.ERROR)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        run(Settings(), DEMO)
+    except (KeyboardInterrupt, Interrupted):
+        print("headwater: interrupted; servers and Triton are stopped", file=sys.stderr)
+        return 130
+    except Exception as error:
+        print(f"headwater: {one_line(error)}", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    quiet_exit()
+    sys.exit(main())
