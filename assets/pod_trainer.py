@@ -149,27 +149,41 @@ class _Work:
 
     def _followed_job(self, name: str) -> int:
         """Hand on what the leading pods say until the Job is complete; return how many there were."""
-        logs: dict[str, threading.Thread] = {}
-        clock, selector = _Clock(), f"headwater.io/training={name}"
+        asked, selector, clock = self.spec.training.resources, f"headwater.io/training={name}", _Clock()
+        seen: dict[str, _Seen] = {}
         while (ended := _condition(self.cluster.job(name))) is None:
             pods = self.cluster.pods(selector)
             for pod in pods:
-                leads = (pod.metadata.labels or {}).get(INDEX_LABEL) == "0"
-                if leads and _started(pod) and pod.metadata.name not in logs:
-                    logs[pod.metadata.name] = self._listen(pod.metadata.name)
-                if not _started(pod):
-                    self._refuse_if_stuck(pod, clock)
-            if len(logs) > self.spec.training.resources.restarts + 1:
-                raise self._gave_up(f"the leading pod of Job {name} was started {len(logs)} times")
-            if len(pods) < self.spec.training.resources.pods and clock.minutes > self.trainer.pull_minutes:
+                self._look_at(pod, seen.setdefault(pod.metadata.name, _Seen()))
+            leaders = sum(one.log is not None for one in seen.values())
+            if leaders > asked.restarts + 1:
+                raise self._gave_up(f"the leading pod of Job {name} was started {leaders} times")
+            if not leaders and len(pods) < asked.pods and clock.minutes > self.trainer.pull_minutes:
                 for refused in self.cluster.refusals(name)[:1]:
                     raise dg.Failure(why_refused(self.spec, refused), allow_retries=False)
             time.sleep(self.trainer.poll_seconds)
-        for log in logs.values():
+        logs = [one.log for one in seen.values() if one.log is not None]
+        for log in logs:
             log.join(_LAST_WORDS_SECONDS)
         if ended != "Complete":
             raise self._job_failed(name, self.cluster.pods(selector))
         return max(len(logs), 1)
+
+    def _look_at(self, pod: Any, seen: "_Seen") -> None:
+        """Listen to a leading pod once it runs; refuse one that is stuck, or that failed by a mistake."""
+        if not _started(pod):
+            self._refuse_if_stuck(pod, seen.clock)
+        elif (pod.metadata.labels or {}).get(INDEX_LABEL) == "0" and seen.log is None:
+            seen.log = self._listen(pod.metadata.name)
+        if pod.status.phase == "Failed" and not seen.judged:
+            seen.judged = True
+            self._refuse_a_mistake(pod)
+
+    def _refuse_a_mistake(self, pod: Any) -> None:
+        """A Job ends at a mistake by itself where its policy knows the status; here all is known."""
+        end = how_it_ended(self.spec, pod, self.cluster.tail(pod.metadata.name))
+        if not end.again:
+            raise dg.Failure(end.why, allow_retries=False)
 
     def _job_failed(self, name: str, pods: Sequence[Any]) -> dg.Failure:
         failed = [pod for pod in pods if pod.status.phase == "Failed"]
@@ -224,6 +238,15 @@ class _Clock:
             return False
         self.going = self.going or time.monotonic()
         return time.monotonic() - self.going > _LOST_SECONDS
+
+
+@dataclass
+class _Seen:
+    """A pod of a Job: since when we know it, who hands on its log, whether its failure was looked at."""
+
+    clock: _Clock = field(default_factory=_Clock)
+    log: threading.Thread | None = None
+    judged: bool = False
 
 
 def _started(pod: Any) -> bool:
