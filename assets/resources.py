@@ -137,6 +137,11 @@ def k8s(settings: Settings) -> Platform:
             "HEADWATER_TRACKING_URI is no http:// address: pods cannot share a file, and a database's password would "
             "stand on their command lines; name MLflow's server, such as http://mlflow:5000"
         )
+    elif "@" in settings.tracking_uri:
+        faults.append(
+            "HEADWATER_TRACKING_URI holds a password, which pods' manifests would show: give MLFLOW_TRACKING_USERNAME "
+            "and MLFLOW_TRACKING_PASSWORD in a Secret that HEADWATER_POD_SECRETS names"
+        )
     if faults:
         raise LookupError("HEADWATER_ENV=k8s: " + "; ".join(faults))
     return Platform(settings)

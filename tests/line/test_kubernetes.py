@@ -107,6 +107,7 @@ def test_what_the_chart_gives_is_all_that_the_platform_needs(values, line, monke
         ({"namespace": "", "home_claim": ""}, "HEADWATER_NAMESPACE is not set.*HEADWATER_HOME_CLAIM is not set"),
         ({"online_store": ""}, "HEADWATER_ONLINE_STORE is a SQLite file, .*redis://"),
         ({"tracking_uri": "sqlite:///mlflow.db"}, "HEADWATER_TRACKING_URI is no http:// address.*http://mlflow:5000"),
+        ({"tracking_uri": "http://u:p@mlflow:5000"}, "HEADWATER_TRACKING_URI holds a password.*HEADWATER_POD_SECRETS"),
         ({"tracking_uri": "postgresql://u:p@db/mlflow"}, "HEADWATER_TRACKING_URI is no http:// address"),
     ],
 )
