@@ -1,6 +1,7 @@
 """The Helm chart: valid by Kubernetes' schemas and our rules with every values file, and what it promises."""
 
 import ast
+import sqlite3
 import subprocess
 import sys
 from itertools import pairwise
@@ -250,6 +251,37 @@ def test_the_code_server_first_makes_what_dbt_declares(tmp_path):
     subprocess.run(first["command"], cwd=ROOT, env=environment, check=True, timeout=120)
     views = load_feature_views(Settings(home=tmp_path / "home").dbt_target / "manifest.json")
     assert "aircraft_state" in [view.name for view in views]
+
+
+def test_an_upgrade_migrates_both_databases_and_no_argument_holds_a_password(tmp_path):
+    (container,) = pod_spec(named(rendered(), "Job", "migrate"))["containers"]
+    address = f"sqlite:///{tmp_path / 'mlflow.db'}"
+    (tmp_path / "dagster.yaml").write_text("telemetry: {enabled: false}")
+    (tmp_path / "bin").mkdir()
+    for program in ("dagster", "python"):  # each writes down what it was called with
+        real = Path(sys.executable).parent / program
+        said = f'#!/bin/sh\necho "{program} $*" >> {tmp_path}/calls\nexec {real} "$@"\n'
+        (tmp_path / "bin" / program).write_text(said)
+        (tmp_path / "bin" / program).chmod(0o755)
+    environment = {
+        "PATH": f"{tmp_path / 'bin'}:/usr/bin:/bin",
+        "HOME": str(tmp_path),
+        "DAGSTER_HOME": str(tmp_path),
+        "MLFLOW_BACKEND_STORE_URI": address,
+    }
+    subprocess.run(container["command"], cwd=ROOT, env=environment, check=True, timeout=120)
+    calls = (tmp_path / "calls").read_text()
+    assert calls.startswith("dagster instance migrate\npython -c ")
+    assert address not in calls
+    with sqlite3.connect(tmp_path / "mlflow.db") as database:
+        assert database.execute("select count(*) from alembic_version").fetchone() == (1,)
+
+
+@pytest.mark.parametrize("name", ["postgresql", "redis", "serving"])
+def test_generated_secrets_outlive_an_uninstalled_release_as_its_data_do(name):
+    kept = {"helm.sh/resource-policy": "keep"}
+    assert named(rendered(), "Secret", name)["metadata"]["annotations"] == kept
+    assert named(rendered(), "PersistentVolumeClaim", "home")["metadata"]["annotations"] == kept
 
 
 def test_gpus_are_whole_and_shared_memory_is_memory():

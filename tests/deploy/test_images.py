@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import sys
 import time
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -63,6 +64,26 @@ def test_the_serving_image_has_the_versions_that_the_router_is_tested_with():
     assert set(router) - set(image) == {"async-timeout"}  # of Pythons before 3.11.3
     assert image["tritonclient"] == locked("platform.lock")["tritonclient"]
     assert not {"dagster", "torch", "feast", "mlflow"} & set(image)
+
+
+@pytest.mark.parametrize("kind", ["platform", "serving"])
+def test_a_package_with_a_file_of_a_newer_python_is_installed_all_the_same(kind, tmp_path):
+    """torch brings such a file: that it cannot be compiled ahead must not end the build of the image."""
+    wheel, about = tmp_path / "newer-1.0-py3-none-any.whl", "newer-1.0.dist-info"
+    with zipfile.ZipFile(wheel, "w") as package:
+        package.writestr("newer/__init__.py", "fine = True\n")
+        package.writestr("newer/not_yet.py", "def from_a_later_python[\n")
+        package.writestr(f"{about}/METADATA", "Metadata-Version: 2.1\nName: newer\nVersion: 1.0\n")
+        package.writestr(f"{about}/WHEEL", "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n")
+        package.writestr(f"{about}/RECORD", "")
+    (tmp_path / "requirements").mkdir()
+    (tmp_path / "requirements" / f"{kind}-image.lock").write_text(f"{wheel}\n")
+    python, environment = sys._base_executable, tmp_path / "opt"  # type: ignore[attr-defined]
+    command = ["sh", str(IMAGES / f"install-{kind}.sh"), python, str(environment)]
+    path = f"{TOOLS}:{os.environ['PATH']}"
+    done = subprocess.run(command, cwd=tmp_path, env={**os.environ, "PATH": path}, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert list(environment.glob("lib/*/site-packages/newer/__pycache__/__init__.*.pyc"))
 
 
 @pytest.mark.server
