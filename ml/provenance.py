@@ -11,16 +11,20 @@ from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
 DIFF_FILE = "git.diff"
+BUILT_FROM = "COMMIT"  # an image's, which has no git
 DIFF_BYTES = 1_000_000  # more than this of uncommitted changes is cut
 
 _MADE_BY = ("ml", "dbt_project")  # folders whose files decide what a model becomes
 _PACKAGES = ("torch", "onnxruntime", "onnx", "polars", "numpy", "mlflow")
 
 
-def git_commit() -> dict[str, str | bool]:
-    """Return {"commit": ..., "dirty": ...}; commit is "unknown" outside a git checkout."""
-    commit, status = _git("rev-parse", "HEAD"), _git("status", "--porcelain")
-    return {"commit": (commit or "unknown").strip(), "dirty": bool(status)}
+def git_commit(root: Path = ROOT) -> dict[str, str | bool]:
+    """Return {"commit": ..., "dirty": ...}.
+
+    Outside a git checkout the commit is what an image was built from (its file COMMIT), else "unknown".
+    """
+    commit, status = _git("rev-parse", "HEAD", root=root), _git("status", "--porcelain", root=root)
+    return {"commit": (commit or _built_from(root) or "unknown").strip(), "dirty": bool(status)}
 
 
 def uncommitted(root: Path = ROOT) -> str | None:
@@ -47,6 +51,11 @@ def lock_hash() -> str:
 def versions() -> dict[str, str]:
     """Return the versions of Python and of the packages that a model's numbers come from."""
     return {"python": platform.python_version(), **{name: installed_version(name) for name in _PACKAGES}}
+
+
+def _built_from(root: Path) -> str:
+    file = root / BUILT_FROM
+    return file.read_text() if file.exists() else ""
 
 
 def _git(*arguments: str, root: Path = ROOT) -> str | None:

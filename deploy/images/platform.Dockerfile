@@ -1,5 +1,5 @@
 # Headwater's platform: webserver, daemon, code server, runs, steps and training. Build from the repository's root:
-#   docker build -f deploy/images/platform.Dockerfile -t headwater-platform:0.1.0 .
+#   docker build -f deploy/images/platform.Dockerfile --build-arg COMMIT="$(git rev-parse HEAD)" -t headwater-platform:0.1.0 .
 # Holds: Python 3.11, the locked environment (torch with CUDA as PyPI has it), ml, serving, checks, assets and dbt_project.
 # Holds no data, no secret, no compiler, no test.
 FROM python:3.11.14-slim-bookworm AS build
@@ -22,6 +22,7 @@ COPY dagster.yaml dagster.yaml
 COPY requirements/platform.lock requirements/platform.lock
 ENV PATH=/opt/venv/bin:$PATH PYTHONPATH=/app PYTHONDONTWRITEBYTECODE=1 DO_NOT_TRACK=true GX_ANALYTICS_ENABLED=false \
     HEADWATER_HOME=/var/lib/headwater HOME=/tmp
-RUN python -m compileall -q -j 0 /app
+ARG COMMIT=unknown
+RUN echo "$COMMIT" > COMMIT && python -m compileall -q -j 0 /app
 USER 10001:10001
 CMD ["dagster", "api", "grpc", "-m", "assets.definitions", "-h", "0.0.0.0", "-p", "4000"]

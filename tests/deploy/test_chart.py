@@ -284,6 +284,13 @@ def test_generated_secrets_outlive_an_uninstalled_release_as_its_data_do(name):
     assert named(rendered(), "PersistentVolumeClaim", "home")["metadata"]["annotations"] == kept
 
 
+def test_serving_outlives_training_when_nodes_are_short_and_a_second_release_can_share_the_classes():
+    training, serving = (named(rendered(), "PriorityClass", name) for name in ("training", "serving"))
+    assert training["value"] < serving["value"]
+    assert training["preemptionPolicy"] == "Never"
+    assert of_kind(rendered(priorityClasses={"create": False}), "PriorityClass") == []
+
+
 def test_gpus_are_whole_and_shared_memory_is_memory():
     (container, _) = pod_spec(named(rendered("values-gpu.yaml"), "Deployment", "triton"))["containers"]
     assert container["resources"]["limits"]["nvidia.com/gpu"] == 1

@@ -161,3 +161,9 @@ def test_a_huge_change_is_cut_and_counted(checkout):
 def test_versions_name_what_numbers_come_from():
     assert provenance.versions()["torch"].split("+")[0] == torch.__version__.split("+")[0]
     assert {"python", "onnxruntime", "mlflow"} <= set(provenance.versions())
+
+
+def test_an_image_knows_the_commit_that_it_was_built_from(tmp_path):
+    assert provenance.git_commit(tmp_path) == {"commit": "unknown", "dirty": False}
+    (tmp_path / provenance.BUILT_FROM).write_text("0123abc\n")
+    assert provenance.git_commit(tmp_path) == {"commit": "0123abc", "dirty": False}
