@@ -1,5 +1,6 @@
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -36,6 +37,15 @@ def test_a_killed_model_process_is_loaded_again_and_a_killed_server_started_agai
     os.kill(pid, signal.SIGKILL)
     assert not answers(running)
     assert Supervisor(running.settings).look().startswith("Triton did not answer; recovered in ")
+    assert answers(running)
+
+
+def test_a_server_that_could_not_be_started_again_is_tried_again(running: Served) -> None:
+    os.kill(leader(running), signal.SIGKILL)
+    supervisor, address = Supervisor(running.settings), ("127.0.0.1", running.settings.triton_metrics_port)
+    with socket.create_server(address), pytest.raises(OSError, match="is taken"):
+        supervisor.look()
+    assert supervisor.look().startswith("Triton did not answer; recovered in ")
     assert answers(running)
 
 
