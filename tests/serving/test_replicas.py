@@ -13,8 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from ml.settings import Settings
 from ml.serving_settings import Slo
+from ml.settings import Settings
 from serving import replicas
 from serving.client import HeadwaterClient
 from serving.control import Control
