@@ -6,6 +6,8 @@ What Triton itself is started with is in `triton_access`. No error and no repr s
 import os
 import re
 import secrets
+import uuid
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -91,11 +93,12 @@ def make_control_secret(settings: Settings) -> str:
     path = _secret_file(settings)
     path.parent.mkdir(parents=True, exist_ok=True)
     if not path.exists():
-        temporary = path.with_name(f".{path.name}.{os.getpid()}")
-        temporary.unlink(missing_ok=True)
+        temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}")  # pids of two containers may be the same
         with os.fdopen(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
             file.write(secrets.token_urlsafe(32))
-        os.replace(temporary, path)
+        with suppress(FileExistsError):  # another replica was first: its secret is everybody's
+            os.link(temporary, path)
+        temporary.unlink()
     return read_control_secret(settings)
 
 

@@ -14,6 +14,7 @@ from typing import Literal
 from serving.plan import MAX_BATCH, Input, Output, Version
 
 Backend = Literal["onnxruntime", "python"]
+_BACKEND = Path("server", "own_backend")
 
 _TYPES = {"numeric": "TYPE_FP32", "categorical": "TYPE_STRING", "time": "TYPE_FP64"}
 _MODEL = '"""A version of its own."""\n\nfrom serving.own_triton_model import TritonPythonModel as TritonPythonModel\n'
@@ -27,6 +28,18 @@ def own_name(model: str, version: str) -> str:
 def backend_of(backends: Path) -> Backend:
     """Return what serves a graph in the Triton with these backends."""
     return "onnxruntime" if (backends / "onnxruntime").is_dir() else "python"
+
+
+def keep_backend(serving_home: Path, backends: Path) -> None:
+    """Tell the platform, which sees the serving home and not a replica's Triton, what serves a graph there."""
+    (serving_home / _BACKEND).parent.mkdir(parents=True, exist_ok=True)
+    (serving_home / _BACKEND).write_text(backend_of(backends))
+
+
+def kept_backend(serving_home: Path) -> Backend:
+    """Return what the replica that started last told."""
+    path = serving_home / _BACKEND
+    return "onnxruntime" if path.exists() and path.read_text() == "onnxruntime" else "python"
 
 
 def own_config(name: str, version: Version, output: Output, backend: Backend) -> str:

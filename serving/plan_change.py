@@ -6,13 +6,13 @@ Which plan that is, is decided in `rollout`.
 import dataclasses
 import shutil
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 from ml.clock import open_clock
 from ml.settings import Settings
 from serving.control import Control
 from serving.model_repository import ModelRepository
-from serving.own_model import backend_of, write_own
+from serving.own_model import backend_of, kept_backend, write_own
 from serving.plan import Arm, Change, Plan, View
 from serving.replicas import Replicas
 from serving.router_states import await_revision
@@ -66,7 +66,6 @@ class PlanChange:
             self._put(plan)
             prove()
             self.repository.point(plan, proven=True)
-            unload_own(self._control, self.repository, self.name)
         except BaseException as error:
             outcome = self._take_back(f"{type(error).__name__}: {error}")
             if isinstance(error, (RuntimeError, TimeoutError)):
@@ -75,6 +74,8 @@ class PlanChange:
                 ) from error
             raise
         self.old = plan
+        with suppress(OSError, LookupError, RuntimeError):  # the plan serves; the next change tries again
+            unload_own(self._control, self.repository, self.name)
         return plan
 
     def close(self) -> None:
@@ -121,7 +122,8 @@ def load_own(
     control: Control | Replicas, repository: ModelRepository, plan: Plan, settings: Settings, anew: bool = False
 ) -> None:
     """Load those versions of a plan that are Triton models of their own, if need be or `anew`."""
-    backend = backend_of(triton_home(settings) / "backends")
+    replicas = bool(settings.triton_replicas)
+    backend = kept_backend(repository.home) if replicas else backend_of(triton_home(settings) / "backends")
     for version in (arm.version for arm in plan.lineup if arm.version.own):
         write_own(repository.models, version, plan.output, backend)
         if anew:

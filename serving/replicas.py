@@ -72,23 +72,21 @@ class Replicas:
 
     def probe(self, model: str) -> Probe:
         """Return who answers on every replica. Raises RuntimeError if not all answer by one revision."""
-        return self._one("answer", self._each(lambda control: control.probe(model)))
+        probes = self._each(lambda control: control.probe(model))
+        if len(set(probes)) > 1:
+            told = ", ".join(sorted({f"revision {p.revision}, version {p.model_version}" for p in probes}))
+            raise RuntimeError(f"replicas of Triton answer differently: {told}")
+        return probes[0]
 
     def recover(self, model: str) -> Probe:
-        """Probe the model on each; load it anew where it fails."""
-        return self._one("recover", self._each(lambda control: control.recover(model)))
+        """Probe the model on each, load it anew where it fails, and return who answers by the newest revision."""
+        return max(self._each(lambda control: control.recover(model)))
 
     def close(self) -> None:
         """Close the channels."""
         for control in self._open.values():
             control.close()
         self._open = {}
-
-    def _one(self, what: str, probes: list[Probe]) -> Probe:
-        if len(set(probes)) > 1:
-            told = ", ".join(sorted({f"revision {p.revision}, version {p.model_version}" for p in probes}))
-            raise RuntimeError(f"replicas of Triton {what} differently: {told}")
-        return probes[0]
 
     def _controls(self) -> list[Control]:
         """Return the controls of those who are there now."""
@@ -116,11 +114,13 @@ class Replicas:
         while True:
             try:
                 return [call(control)]
-            except ConnectionError as error:
+            except (ConnectionError, TimeoutError) as error:  # a node that is lost answers nothing at all
                 if not self._settings.triton_replicas:
                     raise
                 if control.url not in addresses(self._settings):
                     return []
+                if isinstance(error, TimeoutError):
+                    raise
                 if time.monotonic() > until:
                     raise ConnectionError(
                         f"the replica of Triton at {control.url} does not answer, and has not left its Service in "

@@ -18,6 +18,7 @@ from ml.settings import Settings
 from serving import process, triton_access, triton_files
 from serving.control import Control, Probe
 from serving.model_repository import ModelRepository
+from serving.own_model import keep_backend
 from serving.plan import Plan
 from serving.plan_change import load_own
 from serving.router_states import STALE_SECONDS, await_revision, forget, living
@@ -65,7 +66,7 @@ class Server:
         triton_access.require(self._settings)
         with self._lock():
             if not self._serves():
-                self._end()
+                self._end(wanted=self.wanted)
                 triton_files.require(self._settings)
                 triton_files.require_ports(self._settings)
                 self._launch()
@@ -171,8 +172,10 @@ class Server:
         return live
 
     def _launch(self) -> None:
+        wanted = self.wanted
         self.repository.models.mkdir(parents=True, exist_ok=True)
         forget(self.repository.home, self._replica)  # the states of processes that were killed
+        keep_backend(self.repository.home, triton_files.triton_home(self._settings) / "backends")
         command = triton_files.command(self._settings, self._shared_memory())
         environment = triton_files.environment(self._settings)
         # Triton's stub finds our packages in the folder it is started in: PYTHONPATH alone does not do.
@@ -182,7 +185,7 @@ class Server:
         try:
             self._wait_live(child)
         except BaseException:
-            self._end()
+            self._end(wanted)
             raise
 
     def _notes(self) -> dict[str, str]:
@@ -198,14 +201,16 @@ class Server:
             time.sleep(0.05)
         control.close()
 
-    def _end(self) -> bool:
+    def _end(self, wanted: bool = False) -> bool:
+        """End it; it stays `wanted` where it is only started again, so that whoever looks after it tries on."""
         known = process.recall(self._pid_file)
         if known is None:
             return False
         was_alive = known.alive()
         known.stop(self._settings.triton_root, STOP_SECONDS)
         triton_files.release_shared_memory(self._shared_memory())
-        self._pid_file.unlink(missing_ok=True)
+        if not wanted:
+            self._pid_file.unlink(missing_ok=True)
         return was_alive
 
     def _shared_memory(self) -> str:

@@ -1,4 +1,5 @@
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -106,3 +107,11 @@ def test_credentials_that_make_no_sense_are_refused_and_none_is_shown(tmp_path: 
         Credentials(token="a word with blanks, and a secret")
     assert "blanks" not in str(caught.value)
     assert "sixteen" not in repr(Credentials(token=read_token(files["serving_token_file"])))
+
+
+def test_replicas_that_start_together_have_one_control_secret(tmp_path: Path) -> None:
+    with ThreadPoolExecutor(4) as pool:
+        for volume in range(50):
+            settings = settings_at(tmp_path / str(volume))
+            made = set(pool.map(make_control_secret, [settings] * 4))
+            assert made == {of_control(settings).control}

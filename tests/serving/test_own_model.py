@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from serving.log_reader import log_schema, read_new
-from serving.own_model import backend_of, own_config, write_own
+from serving.own_model import backend_of, keep_backend, kept_backend, own_config, write_own
 from serving.plan import Plan
 from serving.process import recall
 from serving.rollout import DeploymentError, Newcomer, deploy
@@ -76,3 +76,10 @@ def test_where_triton_has_onnx_runtime_s_backend_it_is_used(tmp_path: Path) -> N
     write_own(tmp_path / "models", version, "probability", "onnxruntime")
     assert (tmp_path / "models/hot__1/1/model.onnx").read_bytes() == Path(version.onnx).read_bytes()
     assert 'backend: "onnxruntime"' in (tmp_path / "models/hot__1/config.pbtxt").read_text()
+
+
+def test_the_platform_writes_for_the_backend_that_replicas_have_and_not_for_its_own(tmp_path: Path) -> None:
+    assert kept_backend(tmp_path) == "python"
+    (tmp_path / "backends" / "onnxruntime").mkdir(parents=True)
+    keep_backend(tmp_path, tmp_path / "backends")
+    assert kept_backend(tmp_path) == "onnxruntime"

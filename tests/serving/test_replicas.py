@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from ml.serving_settings import Slo
 from ml.settings import Settings
 from serving import replicas
 from serving.client import HeadwaterClient
@@ -188,6 +189,24 @@ def test_a_graph_that_is_refused_serves_nowhere_and_the_old_one_everywhere(both:
         with pytest.raises(DeploymentError, match="no probabilities"):
             deploy(both.newcomer(1.0, spec, scale=2.0), both.platform)
         assert both.versions() == [{good.champion.version}] * 2
+
+
+def test_a_version_refused_after_it_answered_leaves_the_old_one_answering_everywhere(both: Cluster) -> None:
+    good = both.deploy()
+    slow = SPEC.model_copy(update={"serving": SPEC.serving.model_copy(update={"slo": Slo(p99_ms=1e-3)})})
+    for _ in range(2):
+        with pytest.raises(DeploymentError, match=f"version {good.champion.version}, keeps serving"):
+            deploy(both.newcomer(1.0, slow), both.platform)
+        assert both.versions() == [{good.champion.version}] * 2
+
+
+def test_a_version_of_its_own_is_loaded_by_every_replica_and_leaves_every_one(both: Cluster) -> None:
+    hot = SPEC.model_copy(update={"name": "hot", "serving": SPEC.serving.model_copy(update={"mode": "own"})})
+    plans = [both.deploy(bias, hot) for bias in (-2.5, -1.5, -0.5)]
+    for replica in (both.one, both.two):
+        control = Control(replica.settings)
+        assert [control.ready(plan.champion.own) for plan in plans] == [False, True, True]
+        assert control.probe("hot") == (plans[-1].revision, plans[-1].champion.version)
 
 
 def test_changes_under_load_fail_no_request_on_any_replica(both: Cluster) -> None:

@@ -1,11 +1,13 @@
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
 
 import pytest
 
+from serving.process import recall
 from serving.supervisor import Supervisor
 from tests.serving.conftest import Served, leader, stubs
 from tests.serving.example import ROW
@@ -36,6 +38,17 @@ def test_a_killed_model_process_is_loaded_again_and_a_killed_server_started_agai
     os.kill(pid, signal.SIGKILL)
     assert not answers(running)
     assert Supervisor(running.settings).look().startswith("Triton did not answer; recovered in ")
+    assert answers(running)
+
+
+def test_a_server_that_could_not_be_started_again_is_tried_again(running: Served) -> None:
+    supervisor, process = Supervisor(running.settings), recall(running.settings.triton_state / "triton.json")
+    assert process is not None
+    process.stop(running.settings.triton_root, 10.0)  # dies, and its ports are free
+    address = ("127.0.0.1", running.settings.triton_metrics_port)
+    with socket.create_server(address), pytest.raises(OSError, match="is taken"):
+        supervisor.look()
+    assert supervisor.look().startswith("Triton did not answer; recovered in ")
     assert answers(running)
 
 
