@@ -29,13 +29,33 @@ def serve(settings: Settings, stop: threading.Event, drain: float) -> None:
     for model, reason in status.failing.items():
         print(f"{model} does not load: {reason}; tries again", file=sys.stderr, flush=True)
     print(f"Triton at {status.url} serves {', '.join(status.serving) or 'nothing yet'}", flush=True)
+    keeper = _Keeper(settings, stop)
+    keeper.start()
     try:
-        Supervisor(settings).run(stop)
+        stop.wait()
         mark.touch()
         print(f"leaves: not ready any more, ends in {drain:g} s", flush=True)
         threading.Event().wait(drain)
     finally:
-        server.stop()
+        server.stop(at_once=True)
+    if keeper.error is not None:
+        raise RuntimeError(f"Triton was no longer looked after: {keeper.error}") from keeper.error
+
+
+class _Keeper(threading.Thread):
+    """Looks after Triton beside the thread that waits to be asked to end: it may itself wait for a model's lock."""
+
+    def __init__(self, settings: Settings, stop: threading.Event) -> None:
+        super().__init__(name="keeper", daemon=True)
+        self._supervisor, self._stop_asked = Supervisor(settings), stop
+        self.error: Exception | None = None
+
+    def run(self) -> None:
+        try:
+            self._supervisor.run(self._stop_asked)
+        except Exception as error:  # whatever it is: who is not looked after must not stay
+            self.error = error
+            self._stop_asked.set()
 
 
 def main(words: list[str] | None = None) -> int:

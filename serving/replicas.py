@@ -14,6 +14,7 @@ from ml.settings import Settings
 from serving.control import Control, Probe
 
 LEAVE_SECONDS = 30.0  # how long one that does not answer may stay among those that the name resolves to
+CATCH_UP_SECONDS = 10.0  # for one that was ready and is behind a change
 T = TypeVar("T")
 
 
@@ -30,14 +31,19 @@ def addresses(settings: Settings) -> dict[str, str]:
         if not host or not port.isdecimal():
             raise ValueError(f"HEADWATER_TRITON_REPLICAS has {name!r}; it is host:port, several with commas")
         try:
-            answers = socket.getaddrinfo(host, int(port), family=socket.AF_INET, type=socket.SOCK_STREAM)
+            answers = socket.getaddrinfo(host, int(port), type=socket.SOCK_STREAM)
         except OSError as error:
             raise ConnectionError(
                 f"no replica of Triton: {host} (HEADWATER_TRITON_REPLICAS) resolves to nothing ({error}); "
                 "see that one is ready: kubectl get pods -l app.kubernetes.io/component=triton"
             ) from None
-        found |= {f"{answer[4][0]}:{port}": host for answer in answers}
+        family = min(answer[0] for answer in answers)  # each replica once: IPv4 where a name has both
+        found |= {_url(str(answer[4][0]), port): host for answer in answers if answer[0] == family}
     return found
+
+
+def _url(address: str, port: str) -> str:
+    return f"[{address}]:{port}" if ":" in address else f"{address}:{port}"
 
 
 class Replicas:
@@ -71,8 +77,13 @@ class Replicas:
         return all(self._each(lambda control: control.ready(model)))
 
     def probe(self, model: str) -> Probe:
-        """Return who answers on every replica. Raises RuntimeError if not all answer by one revision."""
-        probes = self._each(lambda control: control.probe(model))
+        """Return who answers on every replica. Raises RuntimeError if not all answer by one revision.
+
+        One that has just come may still load: it is waited for.
+        """
+        until = time.monotonic() + CATCH_UP_SECONDS
+        while len(set(probes := self._each(lambda control: control.probe(model)))) > 1 and time.monotonic() < until:
+            time.sleep(0.5)
         if len(set(probes)) > 1:
             told = ", ".join(sorted({f"revision {p.revision}, version {p.model_version}" for p in probes}))
             raise RuntimeError(f"replicas of Triton answer differently: {told}")

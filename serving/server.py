@@ -9,7 +9,7 @@ import fcntl
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from subprocess import Popen
@@ -79,9 +79,12 @@ class Server:
         if not self.wanted:  # else it runs, or `start` frees what a killed one left
             triton_files.require_ports(self._settings)
 
-    def stop(self) -> bool:
-        """Stop Triton with all its processes, release its shared memory; return whether there was one."""
-        with self._lock():
+    def stop(self, at_once: bool = False) -> bool:
+        """Stop Triton with all its processes, release its shared memory; return whether there was one.
+
+        `at_once` does not wait for a start that is under way, which may wait for a model's lock.
+        """
+        with nullcontext() if at_once else self._lock():
             return self._end()
 
     def status(self) -> ServerStatus:

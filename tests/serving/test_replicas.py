@@ -15,17 +15,20 @@ import pytest
 
 from ml.serving_settings import Slo
 from ml.settings import Settings
-from serving import replicas
+from serving import replicas, triton_files
 from serving.client import HeadwaterClient
 from serving.control import Control
 from serving.fleet import Fleet, server_for
 from serving.log_reader import log_schema, read_new
+from serving.model_repository import ModelRepository
 from serving.plan import Plan
 from serving.plan_change import DeploymentError
 from serving.process import recall
 from serving.ready import unready
 from serving.replicas import Replicas, addresses
 from serving.rollout import Newcomer, begin, deploy, end, rollback
+from serving.router_states import living
+from serving.triton_config import configuration_of
 from serving.triton_files import REPOSITORY_ROOT, free_ports
 from tests.serving.example import ROW, SPEC, VIEWS, settings_at, write_graph, write_world
 
@@ -289,6 +292,18 @@ def test_every_answer_of_every_replica_is_in_the_log_once(both: Cluster) -> None
         found = rows.height
         time.sleep(0.1)
     assert (found, rows["prediction_id"].n_unique()) == (2 * len(ROWS), 2 * len(ROWS))
+
+
+def test_a_replica_ends_when_asked_though_it_waits_for_a_model_s_lock(both: Cluster) -> None:
+    plan = both.deploy()
+    (stub, *_) = living(
+        both.platform.serving_home, "example", configuration_of(plan), triton_files.replica(both.two.settings)
+    )
+    with ModelRepository(both.platform.serving_home).lock("example"):  # a change is under way elsewhere
+        os.kill(stub.pid, signal.SIGKILL)
+        time.sleep(2.5)  # its supervisor has noticed, and waits
+        assert both.two.end() == 0
+    assert both.one.versions() == {plan.champion.version}
 
 
 def test_the_platform_neither_starts_nor_stops_replicas(both: Cluster) -> None:
