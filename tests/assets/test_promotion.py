@@ -4,6 +4,7 @@ import dataclasses
 import json
 import shutil
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import dagster as dg
 import polars as pl
@@ -177,7 +178,7 @@ def test_what_triton_serves_is_the_champion_wherever_the_alias_stands(platform):
 
     weak = train(platform, epochs=1, learning_rate=1e-4)
     repository = ModelRepository(platform.settings.serving_home)
-    onnx = repository.write_artifact(SPEC.name, weak.version, weak.onnx)
+    onnx = repository.write_artifact(SPEC.name, weak.version, Path(weak.onnx))
     plan = example_plan(platform.settings.home)
     champion = dataclasses.replace(plan.champion, version=weak.version, onnx=str(onnx))
     plan = dataclasses.replace(plan, model=SPEC.name, champion=champion)

@@ -133,10 +133,10 @@ def test_a_full_disk_is_one_clear_line():
     assert one_line(failed.value).startswith("the disk is full")
 
 
-def test_an_unavailable_environment_is_refused(live):
+def test_an_environment_that_lacks_something_is_refused_and_says_what(live):
     code = "from assets.definitions import build_definitions; build_definitions('k8s')"
     done = live.command(sys.executable, "-W", "ignore", "-c", code)
-    assert "HEADWATER_ENV=k8s is not available yet" in done.stderr
+    assert "HEADWATER_ENV=k8s: HEADWATER_IMAGE is not set" in done.stderr
 
 
 def _processes_of(home):

@@ -32,7 +32,8 @@ def served(line: Line, tmp_path):
     home = tmp_path / "home"
     shutil.copytree(line.home, home, ignore=shutil.ignore_patterns("logs", "reports", "warehouse.duckdb"))
     copy = Line(home, some_ports())
-    move_registry(line.settings, copy.settings, "flight_delay")
+    trained_in = line.settings.embedded_in(line.home.parent / "home")  # of which the line is a copy
+    move_registry(trained_in, copy.settings, "flight_delay")
     plan = ModelRepository(copy.settings.serving_home).deployed("flight_delay")
     for week in range(4):
         told = {"version": plan.champion.version, "content": f"week {week}", "summary": "a refit would have saved 4%"}
