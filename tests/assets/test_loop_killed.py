@@ -60,7 +60,7 @@ def test_a_version_s_way_into_service_survives_kills_of_loop_and_server_at_any_m
                     server.start()
             last = start(world, version)
             try:
-                assert last.wait(timeout=240) == 0
+                assert last.wait(timeout=400) == 0
             finally:
                 last.kill()
             assert_each_step_once(world, version, before)
