@@ -52,10 +52,25 @@ def scratch(platform: Platform) -> Iterator[Platform]:
         yield replace(platform, settings=platform.settings.embedded_in(copy))
 
 
+@contextmanager
+def untouched(platform: Platform, what: str = "the home itself") -> Iterator[None]:
+    """Promise that what is done meanwhile changes no file of the home. Raises PromiseBroken, naming some that changed.
+
+    So it does if somebody else publishes, deploys or trains in the home at the same time.
+    """
+    before = fingerprint(platform)
+    yield
+    after = fingerprint(platform)
+    changed = sorted(str(path) for path in {*before, *after} if before.get(path) != after.get(path))
+    told = f"; changed: {', '.join(changed[:3])}{' ...' if len(changed) > 3 else ''}" if changed else ""
+    promise(not changed, f"{what} is untouched: {len(before)} files{told}")
+
+
 def fingerprint(platform: Platform) -> dict[Path, tuple[int, int]]:
-    """Return size and time of last change of every file that published tables, online rows and served models are in."""
+    """Return size and time of last change of every file of published tables, online rows, served and trained models."""
     home = platform.settings.root
-    parts = [home / "lake", *(home / "serving" / name for name in ("models", "deployed", "artifacts"))]
+    served = [home / "serving" / name for name in ("models", "deployed", "artifacts")]
+    parts = [home / "lake", home / "mlflow" / "artifacts", *served]
     files = [path for part in parts for path in part.rglob("*")] + sorted(home.glob("online.db*"))
     found = {path: path.stat() for path in files if path.is_file() and path.suffix != ".lock"}
     return {path: (status.st_size, status.st_mtime_ns) for path, status in found.items()}

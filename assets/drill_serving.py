@@ -29,7 +29,7 @@ def served(original: Platform, copy: Platform) -> Iterator[Platform]:
     """
     ports = dict(zip(PORTS, free_ports(len(PORTS)), strict=True))
     copy = replace(copy, settings=copy.settings.model_copy(update=ports))
-    _move_plans(original.settings, copy.settings)
+    move_plans(original.settings, copy.settings)
     online = open_online_rows(copy.settings.online_store)
     rebuild(copy.feature_views, copy.publications, online, copy.clock.now())
     server = Server(copy.settings)
@@ -55,8 +55,8 @@ def ask(settings: Settings, model: str, rows: Sequence[dict[str, Any]]) -> list[
     return [(a.probability, a.model_version, sorted(a.feature_status.items())) for a in answers]
 
 
-def _move_plans(old: Settings, new: Settings) -> None:
-    """Deployed plans name files and stores by their full address: let those of the copy name the copy's."""
+def move_plans(old: Settings, new: Settings) -> None:
+    """Let the plans in a copy of a home name the copy's files and online store, which they do by their address."""
     moves = {old.online_store: new.online_store, str(old.home): str(new.home)}
     # In one pass, longest first: the store lies in the home, and the copy's home in the original's.
     address = re.compile("|".join(re.escape(known) for known in sorted(moves, key=len, reverse=True)))

@@ -19,6 +19,8 @@ import dagster as dg
 import pytest
 from dagster._core.instance.ref import InstanceRef
 
+from assets.drill_registry import move_registry
+from assets.drill_serving import move_plans
 from assets.resources import Platform
 from ml.settings import Settings
 from serving.triton_files import free_ports
@@ -104,6 +106,12 @@ def shared(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+def move_addresses(old: Settings, new: Settings) -> None:
+    """Let a copy of a home name its own files where it names files by their address."""
+    move_registry(old, new, "flight_delay")
+    move_plans(old, new)
+
+
 def demo_in(folder: Path, stop: bool) -> Line:
     """Return the home in which the demo ran; run it unless it has been. `stop` its Triton after that."""
     made, told = Line(folder / "home", some_ports()), folder / "told.json"
@@ -114,6 +122,7 @@ def demo_in(folder: Path, stop: bool) -> Line:
                 done = made.command("make", "demo", timeout=900)
                 if done.returncode == 0:
                     shutil.copytree(made.home, folder / "copy", ignore=shutil.ignore_patterns("logs", "server"))
+                    move_addresses(made.settings, Line(folder / "copy", made.ports).settings)
             finally:
                 if stop:
                     made.command("make", "stop")
@@ -147,4 +156,6 @@ def copied(line: Line, tmp_path: Path) -> Line:
     """A copy of the line's state that a test may spoil."""
     home = tmp_path / "home"
     shutil.copytree(line.home, home, ignore=shutil.ignore_patterns("serving", "logs"))
-    return Line(home, line.ports)
+    made = Line(home, line.ports)
+    move_addresses(line.settings, made.settings)
+    return made

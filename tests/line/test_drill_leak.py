@@ -7,7 +7,7 @@ from datetime import timedelta
 import polars as pl
 import pytest
 
-from assets.drill import PromiseBroken, fingerprint, promise, scratch
+from assets.drill import PromiseBroken, fingerprint, promise, scratch, untouched
 from assets.resources import Platform
 from ml.housekeeping import Housekeeping
 from ml.settings import Settings
@@ -47,6 +47,14 @@ def test_a_fingerprint_shows_a_changed_table_and_changed_online_rows(small):
     assert fingerprint(small) != before
 
 
+def test_what_changed_in_the_home_is_named(small, capsys):
+    with untouched(small):
+        pass
+    assert "the home itself is untouched: " in capsys.readouterr().out
+    with pytest.raises(PromiseBroken, match=r"untouched: .*changed: .*online\.db"), untouched(small):
+        (small.settings.root / "online.db").write_text("changed")
+
+
 def test_a_drill_needs_a_home_in_which_the_demo_ran(tmp_path):
     with pytest.raises(LookupError, match="run make demo first"), scratch(Platform(Settings(home=tmp_path))):
         pass
@@ -82,7 +90,7 @@ def test_the_drill_shows_the_leak_refused_and_the_repair_admitted(line):
         "flight_delay/model refuses to read",
         r"leakage +passed: 1,",
         "training is admitted again",
-        "are untouched",
+        "is untouched",
     ]
     assert re.search(".*".join(story), done.stdout, re.DOTALL), done.stdout
     high, low = map(float, re.search(r"ROC AUC +(\S+) with the leak, (\S+) without", done.stdout).groups())

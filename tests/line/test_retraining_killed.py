@@ -12,7 +12,6 @@ import pytest
 
 from assets.drill_registry import move_registry
 from assets.drill_serving import served as serve
-from assets.resources import Platform
 from checks.required import required_checks
 from ml.clock import ReplayClock
 from ml.trained_spec import AS_OF
@@ -33,8 +32,7 @@ def served(line: Line, tmp_path):
     home = tmp_path / "home"
     shutil.copytree(line.home, home, ignore=shutil.ignore_patterns("logs", "reports", "warehouse.duckdb"))
     copy = Line(home, some_ports())
-    trained_in = Platform(line.settings.embedded_in(line.home.parent / "home"))  # of which the line is a copy
-    move_registry(trained_in.settings, copy.settings, "flight_delay")
+    move_registry(line.settings, copy.settings, "flight_delay")
     plan = ModelRepository(copy.settings.serving_home).deployed("flight_delay")
     for week in range(4):
         told = {"version": plan.champion.version, "content": f"week {week}", "summary": "a refit would have saved 4%"}
@@ -43,7 +41,7 @@ def served(line: Line, tmp_path):
             [Verdict("flight_delay/performance", week, "calibration", not breached, day, False, told)]
         )
     ReplayClock(copy.settings.clock_file).set(MONDAY + timedelta(days=29))
-    with serve(trained_in, copy.platform) as platform:  # its plans and online rows are the copy's own
+    with serve(line.platform, copy.platform) as platform:  # its plans and online rows are the copy's own
         copy.ports["TRITON_GRPC"] = platform.settings.triton_grpc_port
         copy.ports["TRITON_METRICS"] = platform.settings.triton_metrics_port
         yield copy

@@ -26,7 +26,7 @@ from ml.models.flight_delay import FLIGHT_DELAY
 from ml.scoring import score
 from ml.settings import Settings
 from ml.verdicts import Verdict
-from tests.line.conftest import Line
+from tests.line.conftest import Line, move_addresses
 
 KEY, TABLE, MONTH = dg.AssetKey(["flight_delay", "scores"]), "flight_delay/scores", "2013-10"
 DEPLOYMENT = dg.AssetKey(["flight_delay", "deployment"])
@@ -39,6 +39,7 @@ def scored(line, tmp_path_factory):
     home = tmp_path_factory.mktemp("scores") / "home"
     shutil.copytree(line.home, home, ignore=shutil.ignore_patterns(*LEFT_OUT))
     copy = Line(home, line.ports)
+    move_addresses(line.settings, copy.settings)
     again(copy)
     return copy
 
