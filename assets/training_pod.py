@@ -18,7 +18,6 @@ Manifest = dict[str, Any]
 
 CONTAINER = "train"
 INDEX_LABEL = "batch.kubernetes.io/job-completion-index"
-JOB_LABEL = "batch.kubernetes.io/job-name"
 RENDEZVOUS_PORT = 29400
 GRACE_SECONDS = 60  # from SIGTERM on, for a last checkpoint; torchrun and its processes need 30 at most
 # A mistake, wrong arguments, shared memory full, memory full: another try would end the same way.

@@ -13,7 +13,6 @@ from ml.point_in_time import in_order_of_knowledge
 VIEWS = ("first_view", "second_view", "third_view")
 FEATURES = ("a", "b", "c", "d")
 TTL_DAYS = 30
-ENTITY_SCHEMA = {"key": pl.String, "event_timestamp": INSTANT}
 
 _START = datetime(2013, 1, 1, tzinfo=UTC)
 _MINUTES = 365 * 24 * 60

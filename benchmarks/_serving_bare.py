@@ -12,7 +12,6 @@ from typing import Any
 import numpy as np
 
 NAME = "bare"
-TYPES = {"tensor(float)": "FP32", "tensor(double)": "FP64", "tensor(string)": "BYTES"}
 
 
 def write(models: Path, onnx: Path, inputs: Mapping[str, str], output: str, max_batch: int) -> None:

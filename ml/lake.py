@@ -6,7 +6,6 @@ of a partition is the newest commit that wrote it. Delta's log is kept for ever:
 Removing and compacting files is in `housekeeping`.
 """
 
-import fcntl
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import islice
@@ -17,13 +16,14 @@ from urllib.parse import unquote
 import polars as pl
 import pyarrow as pa
 from deltalake import DeltaTable, PostCommitHookProperties, write_deltalake
-from deltalake.exceptions import CommitFailedError, DeltaError, TableNotFoundError
+from deltalake.exceptions import DeltaError, TableNotFoundError
 
 from ml.clock import audit_order
 from ml.data_files import data_files, lost_files
-from ml.delta_log import DeltaLog, commit_properties, first_line
+from ml.delta_log import DeltaLog, commit_properties
 from ml.snapshot import Snapshot
 from ml.storage import storage_at
+from ml.table_lock import table_lock, unwritable
 
 PARTITION_KEY = "partition_key"
 WHOLE = ""  # the partition name of an unpartitioned table in version maps and verdicts
@@ -118,14 +118,7 @@ class Lake:
             raise LookupError(
                 f"the lake {self.root} was opened to be read: to write {table!r}, give Lake a folder of locks"
             )
-        path = self.storage.locks / (table.replace("/", "--") + ".lock")
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            file = path.open("w")
-        except OSError as error:
-            raise OSError(error.errno, _unwritable(table, self.path(table), error)) from error
-        with file:
-            fcntl.flock(file, fcntl.LOCK_EX)
+        with table_lock(self.storage.locks, table, self.path(table)):
             yield
 
     def read(self, table: str, version: int | None = None, partitions: Sequence[str] | None = None) -> pl.LazyFrame:
@@ -259,7 +252,7 @@ class Lake:
                 write_deltalake(self.path(table), frame, mode=mode, **options)  # type: ignore[call-overload]
         except (DeltaError, OSError) as error:
             self.storage.reach(again=True)
-            raise OSError(getattr(error, "errno", None), _unwritable(table, self.path(table), error)) from error
+            raise OSError(getattr(error, "errno", None), unwritable(table, self.path(table), error)) from error
         return self._log(table).version_of(commit)
 
     def _log(self, table: str) -> DeltaLog:
@@ -289,13 +282,3 @@ def table_at(location: str) -> tuple[Lake, str]:
     """Return the table at a folder or s3:// address, as its name in a lake to read it from."""
     root, _, name = location.rstrip("/").rpartition("/")
     return Lake(root), name
-
-
-def _unwritable(table: str, path: str, error: Exception) -> str:
-    reason = first_line(error)
-    remedy = "see that the folder is writable and the disk has room"
-    if path.startswith("s3://"):
-        remedy = "see that the credentials may write and delete there"
-    if isinstance(error, CommitFailedError):
-        remedy = "somebody else wrote it at the same time"
-    return f"table {table!r} was not written, nothing in {path} has changed: {reason}; {remedy}, then run again"

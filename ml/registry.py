@@ -7,7 +7,6 @@ that is global is how long MLflow tries a server.
 
 import logging
 import os
-import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from functools import cached_property
@@ -18,8 +17,9 @@ from typing import TYPE_CHECKING, Any
 from ml.artifact_files import is_remote, local_file, local_folder, place_of
 from ml.model_version import ModelVersion
 from ml.onnx_file import PROOF_FILE, PROOF_SHA256, require_proof
-from ml.postgres import cause, is_postgres, remedy, require_postgres
+from ml.postgres import is_postgres, require_postgres
 from ml.recording import DESCRIPTION_LENGTH, ONNX_FILE, Recording, as_text
+from ml.registry_failures import WHERE, opening, using
 from ml.registry_name import require_name
 from ml.secret_address import shown
 
@@ -28,7 +28,6 @@ if TYPE_CHECKING:
 
 CHAMPION, CHALLENGER, PREVIOUS = "champion", "challenger", "previous"
 PARENT_RUN = "mlflow.parentRunId"  # MLflow's own tag, by which its page nests runs
-_WHERE = "HEADWATER_TRACKING_URI"
 _CARD_BELOW = "\n\n---\n\n"  # in a version's description: the verdict above, the card below
 # MLflow tries a server that is down for minutes: 7 times, 120 s each. What is set outside stays.
 _PATIENCE = {
@@ -58,29 +57,22 @@ class Registry:
 
         Raises LookupError if the store cannot be opened.
         """
-        from mlflow.exceptions import MlflowException
         from mlflow.tracking import MlflowClient
-        from sqlalchemy.exc import SQLAlchemyError
 
         for name, value in _PATIENCE.items():
             os.environ.setdefault(name, value)
         for noisy in ("mlflow.store.db.utils", "mlflow.utils.environment", "alembic", "urllib3.connectionpool"):
             logging.getLogger(noisy).setLevel(logging.ERROR)
         if is_postgres(self.tracking_uri):  # MLflow would try for a minute and a half
-            require_postgres(self.tracking_uri, "registry", _WHERE)
-        try:
+            require_postgres(self.tracking_uri, "registry", WHERE)
+        with opening(self.tracking_uri, self.address):
             if not is_remote(self.artifact_root):
                 Path(self.artifact_root).mkdir(parents=True, exist_ok=True)
             if self._file is not None:
                 self._file.parent.mkdir(parents=True, exist_ok=True)
             client = MlflowClient(self.tracking_uri, self.tracking_uri)
             client.search_registered_models(max_results=1)
-        except (MlflowException, SQLAlchemyError, OSError, ImportError) as error:
-            raise LookupError(
-                f"registry {self.address} cannot be opened ({self._cause(error)}); "
-                f"{_remedy(error, 'check the address and the disk, or restore the database from a copy')}"
-            ) from error
-        return client
+            return client
 
     @contextmanager
     def recording(
@@ -113,19 +105,8 @@ class Registry:
     @contextmanager
     def failures(self) -> Iterator[None]:
         """Raise what MLflow, its database and its object store raise as one LookupError with the remedy."""
-        from mlflow.exceptions import MlflowException
-        from sqlalchemy.exc import SQLAlchemyError
-
-        try:
+        with using(self.tracking_uri, self.address, self.artifact_root):
             yield
-        except (MlflowException, SQLAlchemyError) as error:
-            told = _remedy(error, "see that it runs and that its disk has room, then run again")
-            raise LookupError(f"registry {self.address} failed ({self._cause(error)}); {told}") from error
-        except _object_store_errors() as error:
-            raise LookupError(
-                f"artifacts at {self.artifact_root} failed ({self._cause(error)}); see that the store runs and that "
-                "AWS_ENDPOINT_URL, AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY are its own, then run again"
-            ) from error
 
     def champion(self, name: str) -> ModelVersion | None:
         """Return the champion of the model, None if it has none."""
@@ -280,12 +261,6 @@ class Registry:
         self._folder = TemporaryDirectory(prefix="headwater-artifacts-")  # removed with this object
         return Path(self._folder.name)
 
-    def _cause(self, error: BaseException) -> str:
-        """Return what an error says in a line of its own, without the addresses of objects and SQL that follow it."""
-        text = str(error)
-        unreached = "Max retries exceeded" in text and "NewConnectionError" in text
-        return "no answer from the server" if unreached else cause(error, self.tracking_uri)
-
     def _numbers(self, name: str) -> list[str]:
         if not self.exists:
             return []
@@ -318,25 +293,3 @@ class Registry:
             if found is None:
                 raise
             return found.experiment_id
-
-
-def _remedy(error: BaseException, otherwise: str) -> str:
-    """Return what to do about an error of MLflow, its server or its database."""
-    from sqlalchemy.exc import OperationalError
-
-    text = str(error)
-    if isinstance(error, OperationalError) or "psycopg2.OperationalError" in text:
-        return f"{remedy(error, _WHERE)}, then run again" if "psycopg2" in text else otherwise
-    if any(word in text for word in ("error code 401", "error code 403", "Unauthorized", "Forbidden")):
-        return f"correct user and password in {_WHERE}, then run again"
-    return otherwise
-
-
-def _object_store_errors() -> tuple[type[Exception], ...]:
-    """Return what the client of object stores raises; nothing if nobody has used it."""
-    if "boto3" not in sys.modules:
-        return ()
-    from boto3.exceptions import Boto3Error
-    from botocore.exceptions import BotoCoreError, ClientError
-
-    return (Boto3Error, BotoCoreError, ClientError)
