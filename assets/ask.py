@@ -1,6 +1,6 @@
 """`make ask`: held-out questions of the past to the served model, each at its own moment, and what then happened.
 
-The clock and the online store go to each question's moment and come back afterwards. Asking itself is assets/replay.py's.
+The clock and the online store go to each question's moment and come back afterwards. How is in assets/replay.py.
 """
 
 import argparse
@@ -11,7 +11,7 @@ from contextlib import contextmanager
 import polars as pl
 
 from assets.quiet import quiet_exit
-from assets.replay import Answered, ask_in_order
+from assets.replay import Answered, ask_in_order, published_views
 from assets.resources import Platform
 from assets.stages import Stages, run
 from ml.clock import RealClock, ReplayClock
@@ -64,7 +64,7 @@ def _clock_kept(platform: Platform) -> Iterator[None]:
         else:
             ReplayClock(path).set(before)
         now = before or RealClock().now()
-        rebuild(platform.feature_views, platform.publications, open_online_rows(platform.settings.online_store), now)
+        rebuild(published_views(platform), platform.publications, open_online_rows(platform.settings.online_store), now)
 
 
 def _table(platform: Platform, spec: ModelSpec, answers: list[Answered]) -> str:

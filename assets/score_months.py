@@ -35,7 +35,7 @@ def main() -> int:
 
 
 def months_named(text: str, span: Months) -> list[str]:
-    """Return the months that "2013-07" or "2013-07..2013-10" names. Raises LookupError if `span` has not all of them."""
+    """Return the months that "2013-07" or "2013-07..2013-10" names. Raises LookupError if `span` lacks one."""
     first, _, last = text.partition("..")
     last = last or first
     strangers = [month for month in (first, last) if not span.has(month)]
