@@ -51,11 +51,9 @@ def _judge(
     past, own = _good_versions(batch, made_alike)
     previous = _rows(batch, own, batch.partition) if restated and own is not None else None
     profiles = Profiles(batch.platform.lake, batch.platform.clock, FORMAT)
-    outcome, profile = check_history(
-        table, batch.partition, batch.rows, _profiles(batch, table, profiles, past), previous
-    )
-    if len(past) < blocks_from:
-        outcome = while_learning(outcome, len(past), blocks_from)
+    before = _profiles(batch, table, profiles, past)
+    outcome, profile = check_history(table, batch.partition, batch.rows, before, previous)
+    outcome = while_learning(outcome, before, blocks_from)
     if outcome.passed:
         profiles.record(batch.table, batch.version, batch.partition, profile.to_json())
     return outcome

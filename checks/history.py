@@ -25,6 +25,7 @@ __all__ = ["CHECK", "FORMAT", "Profile", "Table", "check_history", "profile_of",
 CHECK = "history"
 NEAREST = 5
 CAUTION = 2.0  # how much wider the margins are between halves of one month: half the rows, and two weeks differ more
+TELLING = 1_000  # rows of a month that say what is normal for its table
 SHOWN = 5  # statistics of a broken rule in the table
 WITHIN = {"nulls", "text", "text length", "correlation", "like its own row before", "far from its own row before"}
 WITHIN |= {"by category", "astray", "dependency", "order", "sum", "constant of a sum", "nulls together"}
@@ -65,14 +66,19 @@ def check_history(
         return _outcome(views, findings, past, earlier, [named] if restated is None else [named, restated]), now
 
 
-def while_learning(outcome: Outcome, months: int, wanted: int) -> Outcome:
-    """Let pass what only `months` earlier months tell, of `wanted` that it takes to know what is normal for a table.
+def while_learning(outcome: Outcome, past: Sequence[Profile], wanted: int) -> Outcome:
+    """Let pass what only the past tells, until `wanted` good months of `TELLING` rows are there to know what is normal.
 
-    What needs no past still fails: schema, duplicates, a partition without rows, and its own rows changed.
+    Months of fewer rows differ by chance. What needs no past still fails: schema, duplicates, a partition without rows,
+    and its own rows changed.
     """
+    months = sum(profile.rows >= TELLING for profile in past)
+    if months >= wanted:
+        return outcome
     if outcome.passed or not all(row["months"] and row["rule"] != RESTATED for row in outcome.evidence["broken"]):
         return outcome
-    summary = f"passes while the table has {months} of {wanted} good months to compare with, but {outcome.summary}"
+    count = f"{months} of {wanted} good months of {TELLING:,} rows or more"
+    summary = f"passes while the table has {count} to compare with, but {outcome.summary}"
     return replace(outcome, passed=True, summary=summary, failing=None)
 
 

@@ -1,6 +1,7 @@
 """The history check on real months, corrupted so that most columns stay sane by themselves, and on another field."""
 
 from calendar import monthrange
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import numpy as np
@@ -240,9 +241,12 @@ def test_a_short_past_says_what_is_unlike_it_and_blocks_only_what_needs_no_past(
     month = weather.months["2013-05"]
     moved = weather.judge("2013-05", month.with_columns(pl.col("temp") * 2), history=1)
     assert not moved.passed
-    learning = while_learning(moved, 1, 6)
+    past = [weather.profiles["2013-04"]]
+    learning = while_learning(moved, past, 6)
     assert learning.passed
-    assert learning.summary.startswith("passes while the table has 1 of 6 good months to compare with, but ")
+    assert learning.summary.startswith(
+        "passes while the table has 1 of 6 good months of 1,000 rows or more to compare with, but "
+    )
     assert moved.summary in learning.summary
     assert learning.evidence == moved.evidence
     later = datetime(2013, 6, 9, tzinfo=UTC)
@@ -253,7 +257,9 @@ def test_a_short_past_says_what_is_unlike_it_and_blocks_only_what_needs_no_past(
         weather.judge("2013-05", pl.concat([month, many]), history=1, previous=month),
     ):
         assert not wrong.passed
-        assert while_learning(wrong, 1, 6) is wrong
+        assert while_learning(wrong, past, 6) is wrong
+    assert while_learning(moved, past, 1) is moved
+    assert while_learning(moved, [replace(past[0], rows=999)], 1).passed
 
 
 def test_a_table_without_months_is_judged_by_its_last_good_version():
