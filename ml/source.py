@@ -138,8 +138,8 @@ class Source:
     `created_column` names the source's own column with the instant of a correction, if it has one. `fresh_within` is
     how long the source may be silent before its newest month counts as late, None if that means nothing.
     `history_months` is the number of good months (of 1,000 rows or more) from which on the table's own past blocks a
-    month that is unlike it; with fewer it says so only. `known_earlier` are parts of a row that staging may use before `known_at`; all else
-    waits for it.
+    month that is unlike it; with fewer it says so only. `known_earlier` are parts of a row that staging may use before
+    `known_at`; all else waits for it.
     """
 
     name: str
