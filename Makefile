@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: always demo-services test-k8s monitor approve replay promote canary challenger shadow end rollback supervise demo model scores ui mlflow search status drift views quarantine overrides drill-bad-data drill-leak drill-rollback drill-drift model-ci stop vacuum test lint types imports format bench spark setup preflight lock clean help alerts trace
+.PHONY: always demo-services test-k8s monitor approve replay promote canary challenger shadow end rollback supervise demo model ask scores ui mlflow search status drift views quarantine overrides drill-bad-data drill-leak drill-rollback drill-drift model-ci stop vacuum test lint types imports format bench spark setup preflight lock clean help alerts trace
 
 export HEADWATER_HOME ?= .headwater
 export DAGSTER_HOME := $(abspath $(HEADWATER_HOME))/dagster
@@ -28,8 +28,11 @@ demo: setup ## From raw tables to a prediction served by Triton, on the real yea
 demo-services: setup .tools/.services ## The same on a real PostgreSQL (Dagster, MLflow) and Redis, started in a home of its own and stopped again
 	@$(PY) -m assets.demo_services
 
-model: setup ## One model from its training set to Triton, on the tables that make demo published: make model NAME=arrival_delay
+model: setup ## One model from its raw tables to Triton, whatever of it is out of date: make model NAME=arrival_delay
 	@$(PY) -m assets.model $(NAME)
+
+ask: setup ## Held-out questions of the past to the served model, each at its own moment: make ask NAME=flight_delay ROWS=5
+	@$(PY) -m assets.ask $(NAME) $(if $(ROWS),--rows $(ROWS))
 
 scores: setup ## Batch inference: score a month, or several, by the version that serves: make scores NAME=flight_delay MONTH=2013-10
 	@$(PY) -m assets.score_months $(NAME) $(MONTH)
@@ -111,7 +114,7 @@ vacuum: setup ## Remove what the retention settings no longer keep; make vacuum 
 	@$(PY) -m assets.vacuum $(if $(DRY),--dry-run)
 
 test: setup ## Lint, types, import contracts and all tests
-	@$(MAKE) --no-print-directory --output-sync=target -j2 lint types imports .tools/.test-packages .tools/.helm .venv/.spark
+	@$(MAKE) --no-print-directory --output-sync=target -j2 lint types imports .tools/.test-packages .tools/.helm .venv/.spark .venv/.data
 	@KUBECONFIG= $(PY) -m pytest -n 2 --no-loadscope-reorder
 
 test-k8s: setup .tools/.helm ## Tests in the cluster that KUBECONFIG names, in a namespace of their own: make test-k8s HEADWATER_TEST_IMAGE=<a loaded image>
@@ -144,6 +147,7 @@ lock: .tools/.ready ## Resolve the locks anew from pyproject.toml
 	grep -v '^protobuf' requirements/serving.lock > requirements/.kept && $(UV) pip compile -q --group pyproject.toml:serving-image -c requirements/.kept --python-version 3.12 --no-header --no-annotate -o requirements/serving-image.lock; rm -f requirements/.kept
 	$(UV) pip compile -q pyproject.toml -c requirements/platform.lock --python-version 3.11 --no-header --no-annotate -o requirements/platform-image.lock
 	$(UV) pip compile -q --group pyproject.toml:spark -c requirements/platform.lock --python-version 3.11 --no-header --no-annotate --upgrade -o requirements/spark.lock
+	$(UV) pip compile -q --group pyproject.toml:data --no-deps --python-version 3.11 --no-header --no-annotate --upgrade -o requirements/data.lock
 	$(UV) pip compile -q --group pyproject.toml:peers -c requirements/platform.lock --python-version 3.11 --no-header --no-annotate --upgrade -o requirements/peers.lock
 
 clean: ## Stop Triton and delete all state (not the installed environments)
@@ -181,6 +185,9 @@ preflight:
 
 .venv/.spark: requirements/spark.lock .venv/.ready
 	@$(UV) pip install -q --python .venv -r $< && touch $@
+
+.venv/.data: requirements/data.lock .venv/.ready
+	@$(UV) pip install -q --python .venv --no-deps -r $< && touch $@
 
 .venv/.ready: requirements/platform.lock .tools/.ready
 	@$(UV) venv -q --clear --python $(PYTHON) .venv && $(UV) pip install -q --python .venv $(LINKS) -r $< && { $(PY) -m compileall -q -j 0 .venv/lib >/dev/null || true; } && touch $@

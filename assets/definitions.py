@@ -7,10 +7,11 @@ import dagster as dg
 from assets.alerts_sensor import alerts_sensor
 from assets.deployment import deployment_asset
 from assets.executor import executor_for
-from assets.features import dbt_resource, feature_assets, feature_checks
+from assets.features import dbt_resource, feature_assets, feature_checks, history_months
 from assets.monitor import monitor_job, monitor_sensor
 from assets.monitoring import predictions_asset
 from assets.outcomes import outcomes_assets
+from assets.partitions import table_months
 from assets.performance import performance_asset
 from assets.performance_checks import performance_checks
 from assets.progress import progress_logger
@@ -28,6 +29,7 @@ from assets.trial import trial_sensor
 from checks.suite import feature_tables, refuse_strangers
 from ml.feature_views import require_features
 from ml.models import MODELS
+from ml.outcome_table import require_outcome
 from ml.settings import Settings
 from ml.source import Source
 from ml.sources import SOURCES
@@ -53,25 +55,30 @@ def definitions_for(
 
     Raises LookupError if dbt's manifest has not been built, or lacks a view or feature that a model reads.
     """
+    months, learning = table_months(platform.manifest, sources), history_months(platform.manifest, sources)
+    for spec in models:
+        require_features(spec.name, spec.features, platform.feature_views)
+        require_outcome(spec, platform.manifest)
     jobs = {spec.name: retraining_job(spec) for spec in models}
     rollouts = {spec.name: rollout_job(spec) for spec in models}
     monitors = {spec.name: monitor_job(spec) for spec in models}
     everything = [
         *raw_assets(sources),
-        feature_assets(platform, sources),
-        *(feature_checks(platform.manifest, name) for name in feature_tables(platform.manifest)),
-        *publishing_assets(platform, models),
+        *feature_assets(platform, sources),
+        *(
+            feature_checks(platform.manifest, name, months[name], learning[name])
+            for name in feature_tables(platform.manifest)
+        ),
+        *publishing_assets(platform, models, months),
         *(part for spec in models for part in training_assets(spec, sources)),
         *(deployment_asset(spec) for spec in models),
         *(predictions_asset(spec) for spec in models),
-        *(part for spec in models for part in scores_assets(spec, platform.feature_views)),
+        *(part for spec in models for part in scores_assets(spec, platform.feature_views, months[spec.outcome.table])),
         *(served_parity_check(spec) for spec in models),
         *(part for spec in models for part in outcomes_assets(spec)),
         *(part for spec in models for part in (performance_asset(spec), performance_checks(spec))),
         quarantine_asset(),
     ]
-    for spec in models:
-        require_features(spec.name, spec.features, platform.feature_views)
     return dg.Definitions(
         assets=[item for item in everything if not isinstance(item, dg.AssetChecksDefinition)],
         asset_checks=[item for item in everything if isinstance(item, dg.AssetChecksDefinition)],

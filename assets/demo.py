@@ -45,14 +45,12 @@ class Demo:
         server_for(self.platform.settings).require_startable()  # said at once, and not when the year is built
         ReplayClock(self.platform.settings.clock_file).set(YEAR_END)
         stages = self.stages
-        stages.raw()
-        stages.bring(("staging", "features"), "dbt on DuckDB: staging, feature tables and tests, the year in one run")
-        stages.bring(("published",), "write-audit-publish to the offline and online stores; drift checks")
+        stages.tables(SPEC.name)
         stages.model(SPEC.name)
         say("triton", "one Triton on loopback, models loaded through its control API")
         server_for(self.platform.settings).start()
         answers = self._ask()
-        stages.bring(("predictions",), "the prediction log returns to the lake", SPEC.name, always=True)
+        stages.bring("predictions", "the prediction log returns to the lake", SPEC.name, always=True)
         self._report(answers, time.monotonic() - started)
 
     def _ask(self) -> list[Answered]:

@@ -33,6 +33,7 @@ from checks.outcome import Outcome
 from ml.feature_views import FeatureView
 from ml.model_version import ModelVersion
 from ml.models import MODELS
+from ml.months import Months
 from ml.onnx_file import PROOF_SHA256
 from ml.settings import Settings
 from ml.spec import ModelSpec, column_of
@@ -42,7 +43,7 @@ from ml.trained_spec import AS_OF, trained_spec
 LONGEST_MONTH = timedelta(days=31)  # rows valid for longer need not come anew every month
 
 
-def feature_drift_check(view: FeatureView, models: Sequence[ModelSpec]) -> dg.AssetChecksDefinition:
+def feature_drift_check(view: FeatureView, models: Sequence[ModelSpec], months: Months) -> dg.AssetChecksDefinition:
     """Return the check of a published view: each month of a run against the months before and the champion's."""
     gate = Gate(
         CHECK,
@@ -55,7 +56,7 @@ def feature_drift_check(view: FeatureView, models: Sequence[ModelSpec]) -> dg.As
     return gate_checks(
         f"published/{view.name}",
         [gate],
-        partitioned=True,
+        months=months,
         version=lambda platform: platform.publications.require(view.name).version,
     )
 

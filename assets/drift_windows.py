@@ -8,11 +8,11 @@ from collections.abc import Iterable, Sequence
 
 import polars as pl
 
-from assets.partitions import MONTHS, with_look_back
 from assets.resources import Platform
 from checks.drift_windows import Part, Window
 from ml.fingerprint import json_hash
 from ml.lake import WHOLE
+from ml.months import between, end_of, month_before, start_of
 from ml.spec import ModelSpec
 from ml.spec import Window as Interval
 from ml.trained_spec import trained_spec
@@ -31,20 +31,23 @@ class PublishedMonths:
         self._platform, self._view, self._version = platform, view, version
         self._files = platform.lake.files_of(f"published/{view}", version)
 
+    @property
+    def months(self) -> list[str]:
+        """Those that have rows, in order."""
+        return sorted(self._files)
+
     def window(self, month: str) -> Window:
         """Return the rows of one month."""
         return Window(f"{self._view} {month}", self.parts([month]))
 
     def before(self, month: str) -> Window:
         """Return the months before one, those that have rows."""
-        parts = self.parts([m for m in with_look_back([month], REFERENCE_MONTHS) if m != month])
+        parts = self.parts(between(month_before(month, REFERENCE_MONTHS), month_before(month, 1)))
         return Window(_span(part.label for part in parts), parts, in_order=True)
 
     def year_before(self, month: str) -> Window | None:
-        """Return the same month of the year before, None if it has no rows or is not among the partitions."""
-        known = list(MONTHS.get_partition_keys())
-        place = known.index(month) - YEAR
-        parts = self.parts([known[place]]) if place >= 0 else ()
+        """Return the same month of the year before, None if it has no rows."""
+        parts = self.parts([month_before(month, YEAR)])
         return Window(parts[0].label, parts) if parts else None
 
     def parts(self, months: Sequence[str]) -> tuple[Part, ...]:
@@ -71,8 +74,8 @@ def champion_window(platform: Platform, spec: ModelSpec, view: str) -> Window | 
     sources, spec = metadata.get("sources", {}), trained_spec(spec, metadata)
     if view not in sources:
         return None
-    months = [m for m in MONTHS.get_partition_keys() if _within(m, spec.split.train)]
-    parts = PublishedMonths(platform, view, sources[view]).parts(months)
+    published = PublishedMonths(platform, view, sources[view])
+    parts = published.parts([month for month in published.months if _within(month, spec.split.train)])
     return Window(f"{spec.name} version {version}, learned from {_span(p.label for p in parts)}", parts)
 
 
@@ -107,8 +110,7 @@ def training_window(platform: Platform, spec: ModelSpec, version: int, interval:
 
 
 def _within(month: str, interval: Interval) -> bool:
-    covered = MONTHS.time_window_for_partition_key(month)
-    return covered.start < interval.end and covered.end > interval.start
+    return start_of(month) < interval.end and end_of(month) > interval.start
 
 
 def _span(labels: Iterable[str]) -> str:

@@ -18,7 +18,6 @@ from assets.drill import command, promise, say, scratch, untouched
 from assets.drill_month import SECONDS, SPOILED, sources_with
 from assets.drill_serving import ask, served
 from assets.failures import one_line
-from assets.partitions import MONTHS
 from assets.quarantine import all_batches, held, listing
 from assets.quiet import quiet_exit
 from assets.resources import Platform
@@ -28,6 +27,7 @@ from checks.quarantine import HeldBatch
 from ml.fingerprint import content_hash, json_hash
 from ml.models import model_named
 from ml.source import Source
+from ml.sources.nycflights13 import YEAR
 
 SPEC = model_named("flight_delay")
 ASKED = 20  # flights whose answers are compared
@@ -41,7 +41,7 @@ class Drill:
         """Take the scratch home, which is served."""
         self.platform = platform
         now = platform.clock.now()
-        self._month = max(month for month in MONTHS.get_partition_keys() if month <= f"{now:%Y-%m}")
+        self._month = max(month for month in YEAR.names if month <= f"{now:%Y-%m}")
         moment = pl.col(SPEC.outcome.prediction_time)
         rows = platform.lake.read(f"{SPEC.name}/training_set").filter(moment <= now)
         self._questions = rows.sort(moment).tail(ASKED).collect().to_dicts()
@@ -72,7 +72,7 @@ class Drill:
 
     def _nobody_goes_on(self) -> None:
         """The child alone, which Dagster by itself would let go on; and the month after, which looks back."""
-        later = [month for month in MONTHS.get_partition_keys() if month > self._month][:1]
+        later = [month for month in YEAR.names if month > self._month][:1]
         for month in [self._month, *later]:
             error = self._run(self._tables("staging", "features"), month)
             promise(isinstance(error, GateClosed), f"the features of {month}, started by themselves, are refused")

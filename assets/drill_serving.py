@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
+from assets.replay import published_views
 from assets.resources import Platform
 from ml.online_publish import rebuild
 from ml.online_rows import open_online_rows
@@ -31,7 +32,7 @@ def served(original: Platform, copy: Platform) -> Iterator[Platform]:
     copy = replace(copy, settings=copy.settings.model_copy(update=ports))
     move_plans(original.settings, copy.settings)
     online = open_online_rows(copy.settings.online_store)
-    rebuild(copy.feature_views, copy.publications, online, copy.clock.now())
+    rebuild(published_views(copy), copy.publications, online, copy.clock.now())
     server = Server(copy.settings)
     try:
         status = server.start()

@@ -8,7 +8,7 @@ verdict on exactly that version. Publishing is another asset.
 import json
 import os
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import chdir
 from functools import cached_property
 from importlib.metadata import version
@@ -27,7 +27,7 @@ from assets.expectations import expectations_gate
 from assets.gates import Gate, gate_checks
 from assets.history import history_gate
 from assets.mirror import Judgement, record
-from assets.partitions import MONTHS, with_look_back
+from assets.partitions import partitions_of, table_months
 from assets.resources import Platform
 from assets.step_pods import LARGE
 from assets.views import BUILT_FROM, admit_build
@@ -35,9 +35,11 @@ from checks.dbt_tests import CHECK as DBT_TESTS
 from checks.dbt_tests import FEATURES_FOLDER, built_tables, check_dbt_tests, errors
 from checks.history import Table
 from checks.suite import EVENT, Suite, suite_of_feature_table
+from ml.dbt_lineage import sources_behind
 from ml.dbt_manifest import read_manifest, table_of
 from ml.lake import WHOLE
 from ml.look_back import load_look_backs, raw_read
+from ml.months import Months
 from ml.recipe import collect_recipe
 from ml.source import Source
 from ml.view_definitions import Definition
@@ -114,15 +116,29 @@ def dbt_resource(platform: Platform) -> DbtCliResource:
     return InstalledDbt(project_dir=project, profiles_dir=project, dbt_executable=str(executable))
 
 
-def feature_assets(platform: Platform, sources: Sequence[Source]) -> dg.AssetsDefinition:
-    """Return dbt's models as assets. Raises LookupError if the manifest has not been built."""
+def feature_assets(platform: Platform, sources: Sequence[Source]) -> list[dg.AssetsDefinition]:
+    """Return dbt's models as assets, those of the same months built together.
+
+    Raises LookupError if the manifest has not been built.
+    """
     if not platform.manifest.exists():
         raise LookupError(f"dbt's manifest {platform.manifest} is missing; run make setup")
+    alike: dict[Months, list[str]] = {}
+    for table, months in table_months(platform.manifest, sources).items():
+        alike.setdefault(months, []).append(table)
+    return [_build_of(platform, sources, months, tables) for months, tables in alike.items()]
+
+
+def _build_of(
+    platform: Platform, sources: Sequence[Source], span: Months, tables: Sequence[str]
+) -> dg.AssetsDefinition:
+    """Return the asset that builds tables of the same months."""
 
     @dbt_assets(
         manifest=read_manifest(platform.manifest),  # dagster-dbt would keep what it once read from a path
-        name="dbt_build",
-        partitions_def=MONTHS,
+        select=" ".join(selectors(platform.manifest, tables)),
+        name=f"dbt_build_{span.first}_{span.last or 'on'}".replace("-", "_"),
+        partitions_def=partitions_of(span),
         backfill_policy=dg.BackfillPolicy.single_run(),
         dagster_dbt_translator=Translator(load_look_backs(platform.manifest)),
         pool=POOL,
@@ -155,6 +171,12 @@ def feature_assets(platform: Platform, sources: Sequence[Source]) -> dg.AssetsDe
     return dbt_build
 
 
+def selectors(manifest: Path, tables: Collection[str]) -> list[str]:
+    """Return what selects the models of these tables, each version of a model for itself, in dbt's own words."""
+    models = [node for node in read_manifest(manifest)["nodes"].values() if node["resource_type"] == "model"]
+    return sorted(".".join(node["fqn"]) for node in models if table_of(node) in tables)
+
+
 def release_warehouse(build: DbtCliInvocation) -> None:
     """Close what dagster-dbt opened in this process to fetch metadata: it would lock out the next writer."""
     from dbt.adapters.duckdb.connections import DuckDBConnectionManager
@@ -172,8 +194,11 @@ def admitted_raw(
     for source in sources:
         if source.name in read:
             pinned[source.name] = platform.lake.version(source.table) if platform.lake.exists(source.table) else 0
-            wanted = [WHOLE] if source.partition is None else with_look_back(months, read[source.name])
-            platform.guard.admit("features", source.table, wanted)
+            wanted = [WHOLE]
+            if source.partition is not None and source.months is not None:
+                wanted = source.months.with_look_back(months, read[source.name])
+            if wanted:
+                platform.guard.admit("features", source.table, wanted)
     return pinned
 
 
@@ -199,17 +224,29 @@ def export(
     record(platform, run_id, judgements)
 
 
-def feature_checks(manifest: Path, name: str) -> dg.AssetChecksDefinition:
+def feature_checks(manifest: Path, name: str, months: Months, blocks_from: int) -> dg.AssetChecksDefinition:
     """Return the checks of features/<name> beside dbt's tests."""
-    return gate_checks(f"features/{name}", feature_gates(manifest, name), partitioned=True)
+    return gate_checks(f"features/{name}", feature_gates(manifest, name, blocks_from), months=months)
 
 
-def feature_gates(manifest: Path, name: str) -> list[Gate]:
+def history_months(manifest: Path, sources: Sequence[Source]) -> dict[str, int]:
+    """Return from how many good months on its history blocks each table of dbt, by its name: as its sources say."""
+    wanted = {source.name: source.history_months for source in sources}
+    return {
+        table: max((wanted.get(name, 0) for name in behind), default=0)
+        for table, behind in sources_behind(manifest).items()
+    }
+
+
+def feature_gates(manifest: Path, name: str, blocks_from: int = 0) -> list[Gate]:
     """Return what judges a month of features/<name> beside dbt's tests."""
     suite = suite_of_feature_table(manifest, name)
     # One definition at a time: what is made by other SQL is no past to be measured by.
     history = history_gate(
-        _history_table(suite), may_be_empty=suite.may_be_empty, made_alike=lambda commit: commit.get(BUILT_FROM)
+        _history_table(suite),
+        may_be_empty=suite.may_be_empty,
+        made_alike=lambda commit: commit.get(BUILT_FROM),
+        blocks_from=blocks_from,
     )
     return [expectations_gate(suite), history]
 

@@ -17,13 +17,14 @@ from dagster._core.definitions.asset_checks.asset_check_evaluation import (
 )
 
 from assets.mirror import Judgement, evaluation, record
-from assets.partitions import MONTHS
+from assets.partitions import partitions_of
 from assets.quarantine import refresh
 from assets.resources import Platform
 from assets.step_pods import LARGE
 from checks.guard import name_of
 from checks.outcome import Outcome
 from ml.lake import WHOLE
+from ml.months import Months
 
 
 @dataclass(frozen=True)
@@ -77,14 +78,15 @@ def gate_checks(
     table: str,
     gates: Sequence[Gate],
     *,
-    partitioned: bool = False,
+    months: Months | None = None,
     version: Version | None = None,
     require: Requirement | None = None,
 ) -> dg.AssetChecksDefinition:
     """Return the checks of the asset called `table`, run together, each of them alone if so selected.
 
-    `version` tells which version is judged, where it is not the one that last wrote the partition. All of `gates`
-    are about partitions, or none is. `require` raises where there is nothing that may be judged.
+    `months` are the table's partitions, None if the checks are about the whole of it. `version` tells which version is
+    judged, where it is not the one that last wrote the partition. `require` raises where there is nothing that may be
+    judged.
     """
     key, by_name = dg.AssetKey(table.split("/")), {gate.name: gate for gate in gates}
     with warnings.catch_warnings():
@@ -95,7 +97,7 @@ def gate_checks(
                 asset=key,
                 blocking=gate.blocking,
                 description=gate.description,
-                partitions_def=MONTHS if partitioned else None,
+                partitions_def=partitions_of(months) if months else None,
             )
             for gate in gates
         ]
@@ -105,7 +107,7 @@ def gate_checks(
         selected = [by_name[name] for name in by_name if name in {k.name for k in context.selected_asset_check_keys}]
         if require is not None:
             require(platform, context.instance)
-        for batch in _batches(context, platform, table, partitioned, version):
+        for batch in _batches(context, platform, table, months is not None, version):
             judgements = [gate.judgement(batch) for gate in selected]
             record(platform, context.run.run_id, judgements)
             refresh(context.instance, platform, any(j.blocking and not j.outcome.passed for j in judgements))

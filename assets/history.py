@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from assets.gates import Batch, Gate
-from checks.history import CHECK, FORMAT, Profile, Table, check_history, profile_of
+from checks.history import CHECK, FORMAT, Profile, Table, check_history, profile_of, while_learning
 from checks.outcome import Outcome
 from ml.profiles import Profiles
 
@@ -20,20 +20,23 @@ def history_gate(
     restated: bool = False,
     may_be_empty: bool = False,
     made_alike: Callable[[Metadata], Any] = lambda commit: None,
+    blocks_from: int = 0,
 ) -> Gate:
     """Return the gate that compares a partition with the good ones before it.
 
     `restated` says whether a partition that lands again is also compared with its own last good version: of raw tables,
     whose rows are only ever added to. `may_be_empty` leaves a month without rows to those who know how many there must
     be: dbt's tests of a feature table. Months whose commits `made_alike` tells apart are not compared: those of a table
-    that is made otherwise now.
+    that is made otherwise now. Before so many good months (`blocks_from`) what only they tell is said, and passes.
     """
     return Gate(
         CHECK,
         "The month against the table's own good past: schema, volume, values of each column, and what ties columns "
         "together. Says which statistic of which column left its range, by how much, and which rows show it.",
         lambda batch: (
-            _empty(batch) if may_be_empty and batch.rows.is_empty() else _judge(batch, table, restated, made_alike)
+            _empty(batch)
+            if may_be_empty and batch.rows.is_empty()
+            else _judge(batch, table, restated, made_alike, blocks_from)
         ),
     )
 
@@ -42,13 +45,15 @@ def _empty(batch: Batch) -> Outcome:
     return Outcome(True, "no rows in this month; dbt's tests know how many there must be", {"rows": 0})
 
 
-def _judge(batch: Batch, table: Table, restated: bool, made_alike: Callable[[Metadata], Any]) -> Outcome:
+def _judge(
+    batch: Batch, table: Table, restated: bool, made_alike: Callable[[Metadata], Any], blocks_from: int
+) -> Outcome:
     past, own = _good_versions(batch, made_alike)
     previous = _rows(batch, own, batch.partition) if restated and own is not None else None
     profiles = Profiles(batch.platform.lake, batch.platform.clock, FORMAT)
-    outcome, profile = check_history(
-        table, batch.partition, batch.rows, _profiles(batch, table, profiles, past), previous
-    )
+    before = _profiles(batch, table, profiles, past)
+    outcome, profile = check_history(table, batch.partition, batch.rows, before, previous)
+    outcome = while_learning(outcome, before, blocks_from)
     if outcome.passed:
         profiles.record(batch.table, batch.version, batch.partition, profile.to_json())
     return outcome

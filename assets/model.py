@@ -1,4 +1,4 @@
-"""`make model`: one model from its training set to Triton, whatever of it is out of date."""
+"""`make model`: one model from its raw tables to Triton, whatever of it is out of date."""
 
 import argparse
 import sys
@@ -14,7 +14,7 @@ def main() -> int:
     """Run the command; return its exit status."""
     parser = argparse.ArgumentParser(
         prog="python -m assets.model",
-        description="Bring one model up to date on the published tables: training set, training, gates, Triton.",
+        description="Bring one model up to date: its raw and feature tables, training set, training, gates, Triton.",
     )
     parser.add_argument("name", choices=sorted(spec.name for spec in MODELS), help="a file in ml/models")
     name = parser.parse_args().name
@@ -23,6 +23,7 @@ def main() -> int:
 
 def _bring(stages: Stages, name: str) -> None:
     platform, spec = stages.platform, model_named(name)
+    stages.tables(name)
     stages.model(name)
     say("triton", "one Triton on loopback, models loaded through its control API")
     server_for(platform.settings).start()

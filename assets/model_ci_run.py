@@ -16,6 +16,7 @@ from assets.model_ci_sides import Processes, Side
 from assets.model_ci_trees import LOCK, changed_files, checked_out, described, git, resolve
 from assets.model_ci_verdict import Finding, judge
 from assets.model_ci_work import Half, Task, Work, trained_by
+from ml.months import between, month_before
 from ml.provenance import ROOT
 from ml.settings import Settings
 from ml.spec import Split, Window
@@ -29,16 +30,21 @@ _STARTED = time.monotonic()
 def months_between(window: str | None) -> tuple[str, ...]:
     """Return the months of a window such as 2013-01..2013-03, ends included; None: the first three that there are.
 
-    Raises LookupError if it is not a span of months that tables have.
+    Raises LookupError if it is not a span of months that a source has, or None and sources have different months.
     """
-    from assets.partitions import MONTHS
+    from ml.sources import SOURCES
 
-    known = list(MONTHS.get_partition_keys())
-    first, _, last = (window or f"{known[0]}..{known[2]}").partition("..")
+    spans = list(dict.fromkeys(source.months for source in SOURCES if source.months is not None))
+    told = ", ".join(map(str, spans))
+    if window is None:
+        if len(spans) != 1:
+            raise LookupError(f"sources have different months ({told}): say which, such as WINDOW={_EXAMPLE}")
+        window = f"{spans[0].first}..{month_before(spans[0].first, -2)}"
+    first, _, last = window.partition("..")
     last = last or first
-    if first not in known or last not in known or first > last:
-        raise LookupError(f"window {window!r} is no span of months from {known[0]} to {known[-1]}, such as {_EXAMPLE}")
-    return tuple(known[known.index(first) : known.index(last) + 1])
+    if first > last or not any(span.has(first) and span.has(last) for span in spans):
+        raise LookupError(f"window {window!r} is no span of months of a source ({told}), such as {_EXAMPLE}")
+    return tuple(between(first, last))
 
 
 def split_of(months: Sequence[str]) -> tuple[Split, datetime]:
@@ -70,6 +76,7 @@ def compare(arguments: argparse.Namespace, settings: Settings) -> Report:
         work = Work(cache, folder)
         work.read_specs([base, change])
         models = chosen(arguments.models, arguments.all or bool(changed), base, change)
+        models = [name for name in models if arguments.models or asked_in(split, name, base, change)]
         say("models", ", ".join(models) or "none: nothing that a model is made by has changed")
         findings = _findings(work, base, change, models) if models else []
         return Report(
@@ -97,6 +104,13 @@ def chosen(asked: Sequence[str], all_of_them: bool, base: Half, change: Half) ->
     if asked or all_of_them:
         return [name for name in known if not asked or name in asked]
     return [name for name in known if trained_by(base.specs.get(name)) != trained_by(change.specs.get(name))]
+
+
+def asked_in(window: Split, model: str, base: Half, change: Half) -> bool:
+    """Return whether a model's own windows touch the months that are compared: other sources may have other months."""
+    spec = base.specs.get(model) or change.specs[model]
+    own = Split.model_validate(spec["split"])
+    return own.train.start < window.test.end and window.train.start < own.test.end
 
 
 def _findings(work: Work, base: Half, change: Half, models: Sequence[str]) -> list[Finding]:

@@ -55,12 +55,14 @@ def world(arguments: argparse.Namespace) -> dict[str, Any]:
     with dg.DagsterInstance.ephemeral() as instance:
         line = _Line(platform, instance, _some(arguments.models))
         for index, month in enumerate(landed):
-            due = [source for source in SOURCES if source.partition is not None or index == 0]
+            due = [
+                s for s in SOURCES if (index == 0 if s.partition is None or s.months is None else s.months.has(month))
+            ]
             line.run([dg.AssetKey(["raw", source.name]) for source in due], [month])
         say(f"features of {months[0]} to {months[-1]}")
-        line.run(line.keys("staging", "features"), months)
+        line.run(line.keys(months[0], "staging", "features"), months)
         say("publishing")
-        line.run(line.keys("published"), months)
+        line.run(line.keys(months[0], "published"), months)
     return {"raw": _raw_contents(platform), "months": months, "landed": landed}
 
 
@@ -168,9 +170,12 @@ class _Line:
         self._instance, self._log = instance, platform.settings.root / "tools.log"
         self._definitions = definitions_for(platform, models=models)
 
-    def keys(self, *stages: str) -> list[Any]:
-        keys = self._definitions.resolve_asset_graph().get_all_asset_keys()
-        return sorted(key for key in keys if key.path[0] in stages)
+    def keys(self, month: str, *stages: str) -> list[Any]:
+        """Return the assets of these stages that have the month."""
+        graph = self._definitions.resolve_asset_graph()
+        keys = sorted(key for key in graph.get_all_asset_keys() if key.path[0] in stages)
+        found = [(key, graph.get(key).partitions_def) for key in keys]
+        return [key for key, partitions in found if partitions is None or month in partitions.get_partition_keys()]
 
     def run(self, keys: list[Any], months: list[str], go_on: bool = False) -> None:
         from assets.runs import materialize
@@ -199,11 +204,13 @@ def _parse_dbt() -> None:
 
 def _look_back(platform: "Platform", months: list[str]) -> list[str]:
     """Return the months and those before them that features read, as far as there are any."""
-    from assets.partitions import with_look_back
     from checks.suite import feature_tables
     from ml.look_back import raw_read
+    from ml.months import union_of
+    from ml.sources import SOURCES
 
-    return with_look_back(months, max(raw_read(platform.manifest, feature_tables(platform.manifest)).values()))
+    span = union_of(source.months for source in SOURCES if source.months is not None and source.months.has(months[0]))
+    return span.with_look_back(months, max(raw_read(platform.manifest, feature_tables(platform.manifest)).values()))
 
 
 def _raw_contents(platform: "Platform") -> dict[str, str]:

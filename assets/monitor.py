@@ -86,7 +86,7 @@ def main() -> int:
 
 def _monitor(stages: Stages, name: str, day: str | None) -> None:
     for part, what in zip(PARTS, ("answers from the log", "labels that have come", "windows, judged"), strict=True):
-        stages.bring((part,), what, name, always=True)
+        stages.bring(part, what, name, always=True)
     print(told(stages.platform, model_named(name)))
     if day is not None:
         print(f"\npage: {write_page(stages.platform, model_named(name), day)}")

@@ -1,19 +1,36 @@
-"""The months. One partition is one calendar month; the shipped data hold the twelve of 2013."""
+"""Dagster's partitions: a calendar month each, of every table those that its sources declare (`ml.source`, `months`).
 
-from datetime import UTC, datetime
+Several spans live side by side: a table made from several sources has every month that one of them has.
+"""
 
-from dagster import MonthlyPartitionsDefinition
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 
-MONTHS = MonthlyPartitionsDefinition(start_date="2013-01", end_date="2014-01", fmt="%Y-%m")
+import dagster as dg
 
-
-def with_look_back(months: list[str], look_back: int) -> list[str]:
-    """Return `months` and the `look_back` months before the first, as far as partitions go back."""
-    known = list(MONTHS.get_partition_keys())
-    first = known.index(min(months))
-    return known[max(0, first - look_back) : known.index(max(months)) + 1]
+from ml.dbt_lineage import sources_behind
+from ml.months import Months, start_of, union_of
+from ml.source import Source
 
 
-def end_of(month: str) -> datetime:
-    """Return the instant (UTC) at which a month is over."""
-    return MONTHS.time_window_for_partition_key(month).end.astimezone(UTC)
+def partitions_of(months: Months) -> dg.MonthlyPartitionsDefinition:
+    """Return the partitions of a span; those of one without an end grow by each month that is over."""
+    empty = [start_of(name) for name in months.without]
+    return dg.MonthlyPartitionsDefinition(months.first, months.ends_before, fmt="%Y-%m", exclusions=empty or None)
+
+
+def table_months(manifest: Path, sources: Sequence[Source]) -> dict[str, Months]:
+    """Return the months of every table that dbt makes, by its name: those of the sources that it is made from.
+
+    Sources that land whole and declare no months add none; a table of such sources alone has the months of all sources.
+    Raises LookupError if there is no manifest, ValueError if no source declares months.
+    """
+    declared = {source.name: source.months for source in sources if source.months is not None}
+    return {
+        table: union_of(_known(behind, declared) or declared.values())
+        for table, behind in sources_behind(manifest).items()
+    }
+
+
+def _known(names: Iterable[str], declared: Mapping[str, Months]) -> list[Months]:
+    return [declared[name] for name in names if name in declared]

@@ -4,7 +4,7 @@ One asset a table, guarded by the verdicts on exactly the versions it copies; on
 rebuilt in the online store as of the clock. Their drift checks are in `assets/drift.py`.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import dagster as dg
 import polars as pl
@@ -13,12 +13,13 @@ from assets.automation import WHEN_CHECKED
 from assets.drift import feature_drift_check
 from assets.freshness import freshness_check
 from assets.metadata import column_schema, preview
-from assets.partitions import MONTHS
+from assets.partitions import partitions_of
 from assets.resources import Platform
 from assets.step_pods import LARGE
 from assets.views import admit_publish, record_published
 from ml.feature_views import FeatureView
 from ml.lake import PARTITION_KEY
+from ml.months import Months
 from ml.online_publish import rebuild
 from ml.online_rows import open_online_rows
 from ml.point_in_time import CREATED, EVENT
@@ -28,16 +29,18 @@ GROUP = "publish"
 
 
 def publishing_assets(
-    platform: Platform, models: Sequence[ModelSpec]
+    platform: Platform, models: Sequence[ModelSpec], months: Mapping[str, Months]
 ) -> list[dg.AssetsDefinition | dg.AssetChecksDefinition]:
-    """Return an asset for every feature view and outcome table, and the checks of the views."""
+    """Return an asset for every feature view and outcome table, with its `months`, and the checks of the views."""
     views = {view.name: view for view in platform.feature_views}
     outcomes = {spec.outcome.table: spec for spec in models}
-    assets = [_asset(name, view, view.owner, view.description) for name, view in views.items()]
-    assets += [_asset(name, None, spec.owner, f"Outcomes of {spec.name}.") for name, spec in outcomes.items()]
+    assets = [_asset(name, months[name], view, view.owner, view.description) for name, view in views.items()]
+    assets += [
+        _asset(name, months[name], None, spec.owner, f"Outcomes of {spec.name}.") for name, spec in outcomes.items()
+    ]
     return [
         *assets,
-        *(feature_drift_check(view, models) for view in views.values()),
+        *(feature_drift_check(view, models, months[view.name]) for view in views.values()),
         *(freshness_check(view) for view in views.values() if view.online),
     ]
 
@@ -46,11 +49,11 @@ def _columns(view: FeatureView) -> tuple[str, ...]:
     return (*view.join_keys, EVENT, CREATED, PARTITION_KEY, *(field.name for field in view.fields))
 
 
-def _asset(name: str, view: FeatureView | None, owner: str, description: str) -> dg.AssetsDefinition:
+def _asset(name: str, span: Months, view: FeatureView | None, owner: str, description: str) -> dg.AssetsDefinition:
     @dg.asset(
         key=["published", name],
         deps=[dg.AssetDep(["features", name])],
-        partitions_def=MONTHS,
+        partitions_def=partitions_of(span),
         backfill_policy=dg.BackfillPolicy.single_run(),
         automation_condition=WHEN_CHECKED,
         group_name=GROUP,

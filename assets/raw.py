@@ -10,7 +10,7 @@ from assets.expectations import expectations_gate
 from assets.gates import Batch, Gate, gate_checks
 from assets.history import history_gate
 from assets.metadata import preview
-from assets.partitions import MONTHS, end_of
+from assets.partitions import partitions_of
 from assets.resources import Platform
 from checks.freshness import ARRIVAL, check_arrival
 from checks.history import Table
@@ -19,6 +19,7 @@ from checks.suite import suite_of_source
 from ml.fingerprint import json_hash
 from ml.lake import WHOLE
 from ml.landing import land
+from ml.months import Months, end_of
 from ml.source import Source
 
 GROUP = "raw"
@@ -36,15 +37,24 @@ def raw_assets(sources: Iterable[Source]) -> list[dg.AssetsDefinition | dg.Asset
 def raw_gates(source: Source) -> dg.AssetChecksDefinition:
     """Return the checks of a landed partition."""
     table = Table(source.table, source.key, source.schema)
-    gates = [expectations_gate(suite_of_source(source)), history_gate(table, restated=True)]
+    gates = [
+        expectations_gate(suite_of_source(source)),
+        history_gate(table, restated=True, blocks_from=source.history_months),
+    ]
     gates += [_freshness(source.fresh_within)] if source.fresh_within else []
-    return gate_checks(source.table, gates, partitioned=source.partition is not None)
+    return gate_checks(source.table, gates, months=_months(source))
+
+
+def _months(source: Source) -> Months | None:
+    return source.months if source.partition is not None else None
 
 
 def _asset(source: Source) -> dg.AssetsDefinition:
+    months = _months(source)
+
     @dg.asset(
         key=["raw", source.name],
-        partitions_def=MONTHS if source.partition is not None else None,
+        partitions_def=partitions_of(months) if months else None,
         group_name=GROUP,
         pool=f"raw_{source.name}",  # a table has one writer
         description=source.description,

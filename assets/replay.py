@@ -10,6 +10,7 @@ import polars as pl
 from assets.resources import Platform
 from assets.views import admit_use
 from ml.clock import ReplayClock
+from ml.feature_views import FeatureView
 from ml.online_publish import push_until, rebuild
 from ml.online_rows import OnlineRows, open_online_rows
 from ml.spec import ModelSpec
@@ -33,7 +34,7 @@ def ask_in_order(platform: Platform, spec: ModelSpec, rows: pl.DataFrame, timeou
     became known, up to each request's prediction time. The clock stays at the last one. Raises GateClosed if a view
     that a model in use reads is not declared as it was published.
     """
-    admit_use(platform, "push", [view.name for view in platform.feature_views if view.online])
+    admit_use(platform, "push", [view.name for view in published_views(platform) if view.online])
     clock, online = ReplayClock(platform.settings.clock_file), open_online_rows(platform.settings.online_store)
     client = HeadwaterClient.of(platform.settings, timeout)
     try:
@@ -50,8 +51,13 @@ def ask_in_order(platform: Platform, spec: ModelSpec, rows: pl.DataFrame, timeou
         client.close()
 
 
+def published_views(platform: Platform) -> list[FeatureView]:
+    """Return the views of which something is published: those of another problem may not be yet."""
+    return [view for view in platform.feature_views if platform.publications.current(view.name) is not None]
+
+
 def _move(platform: Platform, online: OnlineRows, before: datetime | None, now: datetime) -> int:
-    views, publications = platform.feature_views, platform.publications
+    views, publications = published_views(platform), platform.publications
     if before is None:
         return sum(rebuild(views, publications, online, now).values())
     return sum(push_until(views, publications, online, before, now).values())

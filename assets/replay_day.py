@@ -10,6 +10,7 @@ from typing import Any
 
 import polars as pl
 
+from assets.replay import published_views
 from assets.replay_home import ReplayHome
 from ml.event_tape import EventTape
 from ml.online_publish import rebuild
@@ -43,8 +44,8 @@ class Days:
         self._home, self._spec = home, spec
         platform, outcome = home.platform, spec.outcome
         self._online = open_online_rows(platform.settings.online_store)
-        rebuild(platform.feature_views, platform.publications, self._online, start)
-        self._tape = EventTape(platform.feature_views, platform.publications, start, end)
+        rebuild(published_views(platform), platform.publications, self._online, start)
+        self._tape = EventTape(published_views(platform), platform.publications, start, end)
         asked = pl.col(outcome.prediction_time)
         rows = platform.publications.read(outcome.table).filter((asked >= start) & (asked < end)).collect()
         drawn = pl.col(outcome.row_id).hash(seed=1) % 10_000 < round(share * 10_000)

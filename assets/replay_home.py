@@ -20,10 +20,10 @@ from dagster._core.instance.ref import InstanceRef
 from assets.drill_serving import PORTS
 from assets.driver import Driver
 from assets.new_home import prepare
-from assets.partitions import end_of
 from assets.resources import Platform, platform_for
 from assets.runs import QUIET, materialize
 from ml.clock import ReplayClock
+from ml.months import end_of
 from ml.settings import Settings
 from ml.sources import SOURCES
 from ml.spec import ModelSpec
@@ -58,25 +58,30 @@ class ReplayHome:
         for month in months:
             self.clock.set(end_of(month) + timedelta(days=1))
             for source in SOURCES:
+                if source.months is not None and not source.months.has(month):
+                    continue
                 if source.partition is not None:
                     self._run([dg.AssetKey(source.table.split("/"))], [month])
                 elif not self.platform.lake.exists(source.table):
                     self._run([dg.AssetKey(source.table.split("/"))])
         for stages in (("staging", "features"), ("published",)):
-            self._run(self._stage(*stages), months)
+            self._run(self._stage(months[0], *stages), months)
 
     def published(self, month: str) -> bool:
         """Whether a month of every table has been published."""
-        names = ["/".join(key.path[1:]) for key in self._stage("published")]
+        names = ["/".join(key.path[1:]) for key in self._stage(month, "published")]
         current = [self.platform.publications.current(name) for name in names]
         return all(publication is not None and month in publication.staged for publication in current)
 
     def _run(self, keys: Sequence[dg.AssetKey], months: Sequence[str] = ()) -> None:
         materialize(self.definitions, self.instance, keys, months, self.log, told=QUIET)
 
-    def _stage(self, *stages: str) -> list[dg.AssetKey]:
-        keys = self.definitions.resolve_asset_graph().get_all_asset_keys()
-        return sorted(key for key in keys if key.path[0] in stages)
+    def _stage(self, month: str, *stages: str) -> list[dg.AssetKey]:
+        """Return the assets of these stages that have the month: other sources may have other months."""
+        graph = self.definitions.resolve_asset_graph()
+        keys = sorted(key for key in graph.get_all_asset_keys() if key.path[0] in stages)
+        found = [(key, graph.get(key).partitions_def) for key in keys]
+        return [key for key, partitions in found if partitions and month in partitions.get_partition_keys()]
 
 
 @contextmanager

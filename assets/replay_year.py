@@ -12,7 +12,7 @@ import sys
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,6 @@ from typing import Any
 import polars as pl
 
 from assets.drill import command, say
-from assets.partitions import MONTHS, end_of
 from assets.quiet import quiet_exit
 from assets.replay_day import DAY, Days
 from assets.replay_home import ReplayHome, replay_home
@@ -31,7 +30,9 @@ from assets.replay_steps import retrainings, shares
 from assets.resources import Platform
 from assets.retraining import run_config
 from ml.models import model_named
+from ml.months import end_of, start_of
 from ml.serving_settings import CanaryBounds
+from ml.sources.nycflights13 import YEAR
 from ml.spec import ModelSpec
 from ml.windows import newest_final
 from serving.model_repository import ModelRepository
@@ -101,8 +102,7 @@ class Replay:
         self._keep(self.start)
 
     def _month(self, month: str) -> None:
-        window = MONTHS.time_window_for_partition_key(month)
-        start, end = window.start.astimezone(UTC), window.end.astimezone(UTC)
+        start, end = start_of(month), end_of(month)
         day = max(start, self._next())
         if day >= end:
             return
@@ -185,7 +185,7 @@ class Replay:
 def main(arguments: list[str] | None = None) -> int:
     """Replay the year. Returns 0, 1 after one line on what failed, 130 interrupted: run it again and it goes on."""
     parser = argparse.ArgumentParser(prog="python -m assets.replay_year", description="Replay the year as it happened.")
-    known = list(MONTHS.get_partition_keys())
+    known = YEAR.names
     parser.add_argument("--until", choices=known[FIRST_MONTHS:], default=known[-1], help="the last month")
     parser.add_argument("--share", type=float, default=1.0, help="share of the requests that are sent")
     parser.add_argument("--fresh", action="store_true", help="begin anew")

@@ -10,7 +10,6 @@ from pathlib import Path
 
 import polars as pl
 
-from assets.partitions import MONTHS
 from assets.resources import Platform
 from assets.views import admit_use
 from checks.guard import GateClosed
@@ -18,6 +17,7 @@ from ml.batch_scores import Graph, Questions, Version
 from ml.extents import partitions_between
 from ml.feature_views import FeatureView
 from ml.history import EVENT
+from ml.months import end_of, start_of
 from ml.onnx_file import require_unchanged
 from ml.spec import ModelSpec
 from ml.task import task_of
@@ -41,8 +41,7 @@ class Inputs:
 
 def window(month: str) -> tuple[datetime, datetime]:
     """Return the first instant (UTC) of a month and that of the next: prediction times in between are its own."""
-    found = MONTHS.time_window_for_partition_key(month)
-    return found.start, found.end
+    return start_of(month), end_of(month)
 
 
 def champion(platform: Platform, model: str) -> plans.Version:

@@ -9,7 +9,7 @@ import sys
 import dagster as dg
 import polars as pl
 
-from assets.partitions import MONTHS
+from assets.partitions import table_months
 from assets.quiet import quiet_exit
 from assets.resources import Platform
 from assets.score_inputs import champion
@@ -17,6 +17,8 @@ from assets.stages import Stages, run
 from ml.batch_scores import DECISION, MODEL_VERSION
 from ml.lake import PARTITION_KEY
 from ml.models import MODELS, model_named
+from ml.months import Months, between
+from ml.sources import SOURCES
 from ml.task import task_of
 
 
@@ -27,28 +29,26 @@ def main() -> int:
         description="Score the rows of a month, labelled or not, by the version that serves: the table <model>/scores.",
     )
     parser.add_argument("name", choices=sorted(spec.name for spec in MODELS), help="a file in ml/models")
-    parser.add_argument("months", type=months_named, help="a month (2013-10), or several (2013-07..2013-10)")
+    parser.add_argument("months", help="a month (2013-10), or several (2013-07..2013-10)")
     arguments = parser.parse_args()
     return run("scores", lambda stages: _bring(stages, arguments.name, arguments.months))
 
 
-def months_named(text: str) -> list[str]:
-    """Return the months that "2013-07" or "2013-07..2013-10" names.
-
-    Raises argparse.ArgumentTypeError naming those that there are.
-    """
-    known = list(MONTHS.get_partition_keys())
+def months_named(text: str, span: Months) -> list[str]:
+    """Return the months that "2013-07" or "2013-07..2013-10" names. Raises LookupError if `span` lacks one."""
     first, _, last = text.partition("..")
     last = last or first
-    strangers = [month for month in (first, last) if month not in known]
+    strangers = [month for month in (first, last) if not span.has(month)]
     if strangers:
-        raise argparse.ArgumentTypeError(f"no month {strangers[0]!r}; there are {known[0]} to {known[-1]}")
+        raise LookupError(f"no month {strangers[0]!r}; there are {span}")
     if first > last:
-        raise argparse.ArgumentTypeError(f"{text!r} ends before it begins; give {last}..{first}")
-    return known[known.index(first) : known.index(last) + 1]
+        raise LookupError(f"{text!r} ends before it begins; give {last}..{first}")
+    return [month for month in between(first, last) if span.has(month)]
 
 
-def _bring(stages: Stages, name: str, months: list[str]) -> None:
+def _bring(stages: Stages, name: str, text: str) -> None:
+    spans = table_months(stages.platform.manifest, SOURCES)
+    months = months_named(text, spans[model_named(name).outcome.table])
     version = champion(stages.platform, name).version
     key, many = dg.AssetKey([name, "scores"]), f", {len(months)} months" if len(months) > 1 else ""
     stages.months(key, months, f"every row asked about, scored by version {version}{many}")

@@ -15,7 +15,7 @@ import polars as pl
 
 from assets.gates import Batch, Gate, gate_checks
 from assets.metadata import column_schema, preview
-from assets.partitions import MONTHS
+from assets.partitions import partitions_of
 from assets.resources import Platform
 from assets.score_inputs import Inputs, admitted, asked_in, differing, questions
 from assets.step_pods import LARGE
@@ -23,6 +23,7 @@ from checks.outcome import Outcome
 from checks.scores import AGREE, COMPLETE, SAMPLE, check_agreement, check_complete
 from ml.batch_scores import MODEL_VERSION, ONNX_SHA256, Graph, Scores, score_rows
 from ml.feature_views import FeatureView
+from ml.months import Months
 from ml.onnx_file import require_unchanged
 from ml.provenance import git_commit
 from ml.rows import StreamedRows
@@ -35,19 +36,19 @@ _SAME = ("content", MODEL_VERSION, ONNX_SHA256, "threshold", "sources")  # of tw
 
 
 def scores_assets(
-    spec: ModelSpec, views: Sequence[FeatureView]
+    spec: ModelSpec, views: Sequence[FeatureView], months: Months
 ) -> list[dg.AssetsDefinition | dg.AssetChecksDefinition]:
-    """Return the scores of a spec's champion, and their blocking checks."""
-    return [_scores(spec, views), _gates(spec)]
+    """Return the scores of a spec's champion in the `months` of its outcomes, and their blocking checks."""
+    return [_scores(spec, views, months), _gates(spec, months)]
 
 
-def _scores(spec: ModelSpec, views: Sequence[FeatureView]) -> dg.AssetsDefinition:
+def _scores(spec: ModelSpec, views: Sequence[FeatureView], months: Months) -> dg.AssetsDefinition:
     table = f"{spec.name}/scores"
 
     @dg.asset(
         key=[spec.name, "scores"],
         deps=[dg.AssetDep([spec.name, "deployment"]), *_published(spec, views)],
-        partitions_def=MONTHS,
+        partitions_def=partitions_of(months),
         backfill_policy=dg.BackfillPolicy.multi_run(),  # a month a run: each has its own checks, and fails alone
         group_name="scoring",
         op_tags=LARGE,
@@ -149,7 +150,7 @@ def _write_once(platform: Platform, table: str, month: str, made: Scores, metada
         return platform.lake.replace_streamed(table, made.batches(), month, metadata)
 
 
-def _gates(spec: ModelSpec) -> dg.AssetChecksDefinition:
+def _gates(spec: ModelSpec, months: Months) -> dg.AssetChecksDefinition:
     complete = Gate(
         COMPLETE,
         "A score for every row asked about in the month, each once: a number, a probability within 0 and 1; decided by "
@@ -161,7 +162,7 @@ def _gates(spec: ModelSpec) -> dg.AssetChecksDefinition:
         f"Up to {SAMPLE:,} rows of the version's training set: scored from there, not one bit differs.",
         lambda batch: _agreement(spec, batch),
     )
-    return gate_checks(f"{spec.name}/scores", [complete, agree], partitioned=True)
+    return gate_checks(f"{spec.name}/scores", [complete, agree], months=months)
 
 
 def _complete(spec: ModelSpec, batch: Batch) -> Outcome:

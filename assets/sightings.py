@@ -10,11 +10,11 @@ from typing import Any
 
 import polars as pl
 
-from assets.partitions import end_of
 from assets.resources import Platform
 from checks.drift import CHECK as FEATURE_DRIFT
 from checks.retraining import Past, Sighting
 from ml.fingerprint import json_hash
+from ml.months import end_of
 from ml.spec import ModelSpec
 
 

@@ -8,7 +8,7 @@ import signal
 import sys
 import traceback
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,10 +18,15 @@ from assets.failures import one_line
 from assets.instance import open_instance
 from assets.resources import Platform
 from assets.runs import materialize
-from assets.staleness import out_of_date
+from assets.staleness import Stale, out_of_date
 from checks.guard import GateClosed
+from ml.dbt_lineage import problem_of
+from ml.models import model_named
+from ml.months import end_of
 from ml.settings import Settings
 from serving.fleet import server_for
+
+STAGES = ("raw", "staging", "features", "published")
 
 
 @dataclass
@@ -33,9 +38,26 @@ class Stages:
     instance: dg.DagsterInstance
     log: Path
 
-    def raw(self) -> None:
+    def tables(self, model: str) -> None:
+        """Land, build and publish what is out of date of all tables that are made from the sources of a model's.
+
+        Months that are not over by the platform's clock wait for it. Raises LookupError if none is.
+        """
+        spec = model_named(model)
+        tables = problem_of(self.platform.manifest, [spec.outcome.table, *spec.views])
+        keys = self.definitions.resolve_asset_graph().get_all_asset_keys()
+        of = {name: sorted(key for key in keys if key.path[0] == name) for name in STAGES}
+        raw = [key for key in of["raw"] if key.path[-1] in tables.raw]
+        self._require_months(raw)
+        self._land(raw)
+        built = [key for name in ("staging", "features") for key in of[name] if key.path[-1] in tables.made]
+        self._bring(built, "features", "dbt on DuckDB: staging, feature tables and tests, all months in one run")
+        published = [key for key in of["published"] if key.path[-1] in tables.made]
+        self._bring(published, "published", "write-audit-publish to the offline and online stores; drift checks")
+
+    def _land(self, keys: Sequence[dg.AssetKey]) -> None:
         """Land what is out of date. Each month is a run of its own, so that Dagster keeps its check apart."""
-        stale = out_of_date(self.definitions, self.platform, self.instance, self._keys(("raw",), ""))
+        stale = self._over(out_of_date(self.definitions, self.platform, self.instance, keys))
         if not stale:
             say("raw", "up to date")
         for key, months in stale.items():
@@ -46,18 +68,20 @@ class Stages:
             for month in months:
                 materialize(self.definitions, self.instance, [key], [month] if month else [], self.log)
 
-    def bring(self, stages: tuple[str, ...], what: str, model: str = "", always: bool = False) -> None:
-        """Run what is out of date of the stages of all tables, or of one model; `always`: all of it."""
-        keys = self._keys(stages, model)
+    def bring(self, stage: str, what: str, model: str, always: bool = False) -> None:
+        """Run a stage of one model if it is out of date; `always`: in any case."""
+        self._bring([dg.AssetKey([model, stage])], stage, what, always)
+
+    def _bring(self, keys: Sequence[dg.AssetKey], stage: str, what: str, always: bool = False) -> None:
         stale = {key: [""] for key in keys}
         if not always:
-            stale = out_of_date(self.definitions, self.platform, self.instance, keys)
+            stale = self._over(out_of_date(self.definitions, self.platform, self.instance, keys))
         if not stale:
-            say(stages[-1], "up to date")
+            say(stage, "up to date")
             return
-        say(stages[-1], what)
-        months = sorted({month for found in stale.values() for month in found if month})
-        materialize(self.definitions, self.instance, list(stale), months, self.log)
+        say(stage, what)
+        for months, group in self._alike(stale):
+            materialize(self.definitions, self.instance, group, months, self.log)
 
     def months(self, key: dg.AssetKey, months: Sequence[str], what: str) -> None:
         """Run what is out of date of an asset's months, each in a run of its own."""
@@ -75,20 +99,43 @@ class Stages:
 
         Raises what refused it where there is no champion.
         """
-        self.bring(("training_set",), "point-in-time join through Feast, checked", name)
+        self.bring("training_set", "point-in-time join through Feast, checked", name)
         try:
-            self.bring(("model",), "train in torch, export one ONNX graph, register in MLflow; promotion gates", name)
-            self.bring(("deployment",), "to Triton, verified by a real inference", name)
+            self.bring("model", "train in torch, export one ONNX graph, register in MLflow; promotion gates", name)
+            self.bring("deployment", "to Triton, verified by a real inference", name)
         except Exception as error:
             champion = self.platform.registry.champion(name)
             if champion is None or not _refused(error):
                 raise
             say("refused", f"{one_line(error)} -- champion {champion.version} keeps serving")
 
-    def _keys(self, stages: tuple[str, ...], model: str) -> list[dg.AssetKey]:
-        keys = self.definitions.resolve_asset_graph().get_all_asset_keys()
-        own = {dg.AssetKey([model, stage]) for stage in stages}
-        return sorted(key for key in keys if (key in own if model else key.path[0] in stages))
+    def _over(self, stale: Stale) -> Stale:
+        """Leave out the months that are not over by the platform's clock."""
+        now = self.platform.clock.now()
+        left = {key: [month for month in months if not month or end_of(month) <= now] for key, months in stale.items()}
+        return {key: months for key, months in left.items() if months}
+
+    def _alike(self, stale: Stale) -> Iterator[tuple[list[str], list[dg.AssetKey]]]:
+        """Yield keys with the same partitions, and their months. Upstream comes first: it has fewer partitions."""
+        graph = self.definitions.resolve_asset_graph()
+        groups: dict[tuple[str, ...], list[dg.AssetKey]] = {}
+        for key in stale:
+            found = graph.get(key).partitions_def
+            groups.setdefault(tuple(found.get_partition_keys()) if found else (), []).append(key)
+        for group in sorted(groups, key=len):
+            yield sorted({month for key in groups[group] for month in stale[key] if month}), groups[group]
+
+    def _require_months(self, keys: Sequence[dg.AssetKey]) -> None:
+        """Raise LookupError if no month of the tables with months is over by the platform's clock."""
+        graph, now = self.definitions.resolve_asset_graph(), self.platform.clock.now()
+        found = [(key, graph.get(key).partitions_def) for key in keys]
+        months = [month for _, partitions in found if partitions for month in partitions.get_partition_keys()]
+        if any(partitions for _, partitions in found) and not any(end_of(month) <= now for month in months):
+            tables = ", ".join("/".join(key.path) for key, partitions in found if partitions)
+            raise LookupError(
+                f"no month of {tables} is over by the platform's clock, which stands at {now:%Y-%m-%d %H:%M} UTC; move "
+                "it (make clock AT=...), or give this problem a home of its own (HEADWATER_HOME)"
+            )
 
 
 def say(stage: str, text: str) -> None:

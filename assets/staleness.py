@@ -14,6 +14,7 @@ from dagster._core.loader import LoadingContextForTest
 
 from assets.resources import Platform
 from assets.score_inputs import champion, republished
+from assets.training import BOUNDS, bounds_of
 from checks.required import MODEL
 from ml.batch_scores import MODEL_VERSION
 from ml.lake import WHOLE
@@ -45,13 +46,16 @@ def out_of_date(
 def unproven(platform: Platform, key: dg.AssetKey, partitions: Sequence[str]) -> list[str]:
     """Return the partitions of which a required check has not passed on what they hold now.
 
-    A model is unproven only if a check on its newest version never ended: one that was refused stays so.
+    A model is unproven only if a check on its newest version never ended, or refused it by other bounds than its spec
+    has now: one that was refused stays so.
     """
     table = "/".join(key.path)
     if key.path[-1] == "model":
         numbers = [int(v.version) for v in platform.registry.versions(key.path[0])[:1]]
-        judged = platform.verdicts.newest_of(table)
-        return [WHOLE] if any((n, WHOLE, check) not in judged for n in numbers for check in MODEL) else []
+        bounds = bounds_of(model_named(key.path[0]))
+        given = [platform.verdicts.newest(table, n, WHOLE, check) for n in numbers for check in MODEL]
+        open_ones = [v for v in given if v is None or (not v.passed and v.evidence.get(BOUNDS, bounds) != bounds)]
+        return [WHOLE] if open_ones else []
     if key.path[0] not in ("raw", "features") and key.path[-1] not in ("training_set", "scores"):
         return []
     versions, passed = platform.lake.partition_versions(table, partitions), platform.guard.passed(table)

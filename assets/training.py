@@ -4,6 +4,7 @@ import json
 import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -17,7 +18,7 @@ from pydantic import Field
 from assets.automation import WHEN_CHECKED
 from assets.column_lineage import ENTRY, of_features
 from assets.drift import serving_drift_gate
-from assets.gates import Gate, gate_checks
+from assets.gates import Batch, Gate, gate_checks
 from assets.leakage import leakage_gate
 from assets.metadata import column_schema, preview
 from assets.parity import parity_gate
@@ -26,6 +27,7 @@ from assets.reports import address_of
 from assets.resources import Platform
 from assets.step_pods import LARGE
 from assets.trainer import Trainer
+from checks.outcome import Outcome
 from checks.training_rows import CHECK as TRAINING_ROWS
 from checks.training_rows import check_training_rows
 from ml.card import PAGE_FILE
@@ -35,6 +37,8 @@ from ml.provenance import git_commit
 from ml.source import Source
 from ml.spec import ModelSpec
 from ml.trained_spec import AS_OF, trained_spec
+
+BOUNDS = "bounds"  # in the evidence of a model's verdicts
 
 
 class AsOf(dg.Config):
@@ -221,9 +225,24 @@ def _arguments(platform: Platform, spec: ModelSpec, table: str, version: int, fo
     ]
 
 
+def bounds_of(spec: ModelSpec) -> str:
+    """Return the hash of the bounds in a spec."""
+    return json_hash(spec.gates.model_dump(mode="json"))[:16]
+
+
+def _with_bounds(gate: Gate, spec: ModelSpec) -> Gate:
+    """Keep with each verdict by which bounds it was given: by other ones, a refusal is not final."""
+
+    def judge(batch: Batch) -> Outcome:
+        outcome = gate.judge(batch)
+        return replace(outcome, evidence={**outcome.evidence, BOUNDS: bounds_of(spec)})
+
+    return replace(gate, judge=judge)
+
+
 def _model_gates(spec: ModelSpec) -> dg.AssetChecksDefinition:
     def newest(platform: Platform) -> int:
         return int(platform.registry.newest(spec.name).version)
 
-    gates = [promotion_gate(spec), serving_drift_gate(spec)]
+    gates = [_with_bounds(gate, spec) for gate in (promotion_gate(spec), serving_drift_gate(spec))]
     return gate_checks(f"{spec.name}/model", gates, version=newest, require=partial(require_trained, spec))

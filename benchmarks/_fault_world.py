@@ -21,7 +21,6 @@ from dagster._core.instance.ref import InstanceRef
 
 from assets.definitions import definitions_for
 from assets.new_home import prepare
-from assets.partitions import MONTHS, end_of
 from assets.resources import DBT_PROJECT, Platform
 from assets.runs import materialize
 from benchmarks.faults import Fault
@@ -29,9 +28,11 @@ from benchmarks.faults.fault import arrival
 from benchmarks.faults.files import zipped
 from ml.clock import ReplayClock
 from ml.models import MODELS
+from ml.months import end_of
 from ml.settings import Settings
 from ml.source import CsvReader, Source
 from ml.sources import SOURCES
+from ml.sources.nycflights13 import YEAR
 from ml.spec import ModelSpec
 
 ROOT = Path(__file__).parent.parent
@@ -166,7 +167,7 @@ def open_world(folder: Path, month: str, tree: Path = ROOT, models: tuple[ModelS
 
     Raises LookupError if the month is the first one: nothing had arrived before it.
     """
-    before = [name for name in MONTHS.get_partition_keys() if name < month]
+    before = [name for name in YEAR.names if name < month]
     if not before:
         raise LookupError(f"{month} is the first month; take a later one")
     world = World(folder / f"{month}-{_code()}", month, tree / DBT_PROJECT.name, tree, models)

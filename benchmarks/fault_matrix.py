@@ -20,7 +20,6 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
-from assets.partitions import MONTHS as PARTITIONS
 from benchmarks._fault_outcome import MATERIAL, Result
 from benchmarks._fault_paths import IN_PROCESS, SERVED
 from benchmarks._fault_play import Play
@@ -32,9 +31,10 @@ from benchmarks.faults.features import FAULTS as SQL_FAULTS
 from benchmarks.faults.features import SqlFault
 from benchmarks.report import conclude
 from ml.settings import Settings
+from ml.sources.nycflights13 import YEAR
 
 MONTHS = ("2013-03", "2013-08")
-MONTHS_OF_DATA = tuple(PARTITIONS.get_partition_keys())
+MONTHS_OF_DATA = tuple(YEAR.names)
 RAW, WHOLE_WAY = "raw alone", "one run"
 SPREAD = ("dropped_column", "delays_in_seconds", "exact_duplicates", "stale_redated", "celsius", "planes_twice")
 

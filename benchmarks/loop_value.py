@@ -7,12 +7,12 @@ rows. SHARE=0.2 sends a fifth of the requests, UNTIL=2013-08 ends earlier.
 
 import os
 
-from assets.partitions import MONTHS
 from assets.replay_home import replay_home
 from assets.replay_rivals import LOOP, MONTHLY, NEVER
 from assets.replay_year import Replay, replayed
 from benchmarks.report import conclude
 from ml.settings import Settings
+from ml.sources.nycflights13 import YEAR
 
 HALF = 0.5
 
@@ -20,8 +20,7 @@ HALF = 0.5
 def main() -> None:
     """Measure and print. The bar: no worse than monthly within noise, on half of its retrainings; better than never."""
     settings, spec = Settings(), replayed()
-    months = list(MONTHS.get_partition_keys())
-    months = [month for month in months if month <= os.environ.get("UNTIL", months[-1])]
+    months = [month for month in YEAR.names if month <= os.environ.get("UNTIL", month)]
     with replay_home(settings, settings.home / "replay", [spec]) as home:
         result = Replay(home, spec, months, float(os.environ.get("SHARE", "1"))).run()
     monthly, never, loop = (result.of(name) for name in (MONTHLY, NEVER, LOOP))

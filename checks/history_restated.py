@@ -12,6 +12,7 @@ from checks.history_bounds import Judged
 from checks.history_views import Views
 from checks.outcome import RULE
 
+RESTATED = "restated"
 CHANGED, NEW, VANISHED, FEW = 0.05, 0.05, 0.01, 3  # shares of the keys; so many keys are never too many
 MATERIAL = 0.05  # of half the column's middle 90%: smaller differences do not count as changes
 
@@ -54,4 +55,4 @@ def _differences(now: Views, before: Views, i: np.ndarray, j: np.ndarray) -> Ite
 
 def _judged(subject: str, count: float, total: int, most: float) -> Judged:
     bound = max(most, FEW / total)
-    return Judged("restated", subject, float(count) / total, -np.inf, bound, float(count) / total / bound, 1)
+    return Judged(RESTATED, subject, float(count) / total, -np.inf, bound, float(count) / total / bound, 1)

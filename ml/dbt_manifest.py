@@ -7,17 +7,34 @@ from typing import Any
 
 Node = Mapping[str, Any]
 
+# What every feature-stage table has, whether its YAML says so or not (dbt_project/macros/times.sql).
+TIMES = {
+    "event_timestamp": ("timestamp with time zone", "When the row became known (UTC)."),
+    "created_timestamp": ("timestamp with time zone", "When this version of the row became known (UTC)."),
+    "partition_key": ("varchar", "Month of the row's partition."),
+}
+
 
 def read_manifest(path: Path) -> dict[str, Any]:
-    """Return the manifest. Raises LookupError if there is none and ValueError if the file is not one."""
+    """Return the manifest, feature-stage tables with the columns that all of them have.
+
+    Raises LookupError if there is none and ValueError if the file is not one.
+    """
     try:
         manifest = json.loads(path.read_text())
-        manifest["nodes"]
+        for node in manifest["nodes"].values():
+            if node["resource_type"] == "model" and {"feature_view", "outcome"} & set(node["config"].get("meta", {})):
+                _complete(node["columns"])
     except OSError as error:
         raise LookupError(f"no dbt manifest at {path}; run dbt parse") from error
     except (ValueError, KeyError, TypeError) as error:
         raise ValueError(f"{path} is not a dbt manifest ({error}); run dbt parse") from error
     return manifest
+
+
+def _complete(columns: dict[str, Any]) -> None:
+    for name, (data_type, description) in TIMES.items():
+        columns.setdefault(name, {"name": name, "data_type": data_type, "description": description, "meta": {}})
 
 
 def table_of(node: Node) -> str:

@@ -7,6 +7,7 @@ from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
+from ml.dbt_lineage import sources_of
 from ml.dbt_manifest import read_manifest, table_of
 
 KEY = "look_back_months"
@@ -40,17 +41,10 @@ def raw_read(manifest: Path, tables: Collection[str]) -> dict[str, int]:
     look_backs, found = load_look_backs(manifest), dict[str, int]()
     for unique_id, model in models.items():
         if table_of(model) in tables:
-            for source in _sources(models, unique_id):
+            for source in sources_of(models, unique_id):
                 name = nodes["sources"][source]["name"]
                 found[name] = max(look_backs.get(unique_id, 0), found.get(name, 0))
     return found
-
-
-def _sources(models: Mapping[str, Any], unique_id: str) -> set[str]:
-    """Return the unique ids of all sources that a node is built on."""
-    if unique_id not in models:
-        return {unique_id}
-    return set().union(*(_sources(models, parent) for parent in models[unique_id]["depends_on"]["nodes"]))
 
 
 def _spread(models: Mapping[str, Any], unique_id: str, months: int, found: dict[str, int]) -> None:

@@ -16,6 +16,7 @@ from ml.as_of import RawHistory
 from ml.feature_views import FeatureView
 from ml.history import CREATED, EVENT, INSTANT, frame_pieces
 from ml.lake import PARTITION_KEY, Lake
+from ml.months import month_before, month_of
 from ml.point_in_time import Lookup, PointInTimeJoin
 from ml.recipe import Recipe
 from ml.source import Source
@@ -154,18 +155,6 @@ class Rebuilder:
         for schema in recipe.schemas:
             connections[recipe.database].execute(f'create schema if not exists "{schema}"')
         return connections[recipe.database]
-
-
-def month_of(moment: datetime) -> str:
-    """Return the month of an instant in UTC, as partitions are named."""
-    return f"{moment:%Y-%m}"
-
-
-def month_before(month: str, count: int) -> str:
-    """Return the month `count` months before "2013-01"."""
-    year, number = map(int, month.split("-"))
-    index = year * 12 + number - 1 - count
-    return f"{index // 12:04d}-{index % 12 + 1:02d}"
 
 
 def _needed(

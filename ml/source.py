@@ -5,13 +5,17 @@ The instances are in `ml/sources`; landing them in the lake is `ml/landing.py`.
 
 import zipfile
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import timedelta
 from functools import lru_cache
+from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
 from typing import Protocol
 
 import polars as pl
+
+from ml.months import Months
 
 KnownAt = Callable[[pl.DataFrame], pl.Series]
 
@@ -31,25 +35,38 @@ class Reader(Protocol):
 
 @dataclass(frozen=True)
 class CsvReader:
-    """A CSV file, also as the only member of a .zip. Empty fields and "NA" are null."""
+    """A CSV file, also compressed (.gz), or the only member of a .zip. Empty fields and what `nulls` names are null.
+
+    With `package`, the file is one that this installed Python package ships: `path` is that from site-packages on, and
+    the package is not imported.
+    """
 
     path: str | Path
+    package: str | None = None
+    nulls: tuple[str, ...] = ("NA",)
 
     def read(self, schema: Mapping[str, pl.DataType]) -> pl.DataFrame:
         """Return the file's rows. Columns the declaration does not know are kept as strings."""
-        path = Path(self.path)
+        path = self._found()
         if not path.exists():
-            raise LookupError(f"source file {path} is missing; restore it or correct its declaration")
+            remedy = f"install the package {self.package!r}, restore it" if self.package else "restore it"
+            raise LookupError(f"source file {path} is missing; {remedy} or correct its declaration")
         try:
             state = path.stat()
-            return _parsed(path, state.st_mtime_ns, state.st_size, tuple(schema.items()))
+            return _parsed(path, state.st_mtime_ns, state.st_size, tuple(schema.items()), self.nulls)
         except (pl.exceptions.PolarsError, zipfile.BadZipFile, OSError) as error:
             raise ValueError(f"source file {path} does not fit its declaration: {_first_line(error)}") from error
 
     @property
     def origin(self) -> str:
         """The file."""
-        return str(self.path)
+        return str(self._found())
+
+    def _found(self) -> Path:
+        if self.package is not None:
+            with suppress(PackageNotFoundError):
+                return Path(str(distribution(self.package).locate_file(str(self.path))))
+        return Path(self.path)
 
 
 @dataclass(frozen=True)
@@ -116,10 +133,13 @@ class Source:
 
     `columns` maps each column to its type and description. `key` names a fact uniquely. `known_at`
     is a rule that gives, per row, the UTC instant at which the row became known. `partition` is an
-    expression that gives the month ("2013-01") a row belongs to, None for a table that lands whole.
+    expression that gives the month ("2013-01") a row belongs to, None for a table that lands whole. `months` are those
+    that it has, and with it the feature tables made from it: a partition each.
     `created_column` names the source's own column with the instant of a correction, if it has one. `fresh_within` is
     how long the source may be silent before its newest month counts as late, None if that means nothing.
-    `known_earlier` are parts of a row that staging may use before `known_at`; all else waits for it.
+    `history_months` is the number of good months (of 1,000 rows or more) from which on the table's own past blocks a
+    month that is unlike it; with fewer it says so only. `known_earlier` are parts of a row that staging may use before
+    `known_at`; all else waits for it.
     """
 
     name: str
@@ -130,9 +150,18 @@ class Source:
     key: tuple[str, ...]
     known_at: KnownAt
     partition: pl.Expr | None = None
+    months: Months | None = None
     created_column: str | None = None
     fresh_within: timedelta | None = None
     known_earlier: tuple[KnownEarlier, ...] = ()
+    history_months: int = 6
+
+    def __post_init__(self) -> None:
+        if self.partition is not None and self.months is None:
+            raise ValueError(
+                f"source {self.name!r} lands by month and does not say which months it has; give it "
+                'months=Months("2013-01", "2013-12"), or Months("2013-01") if it goes on (ml.months)'
+            )
 
     @property
     def table(self) -> str:
@@ -166,9 +195,11 @@ class Source:
 
 
 @lru_cache(maxsize=1)  # a year lands month by month from one file
-def _parsed(path: Path, changed: int, size: int, schema: tuple[tuple[str, pl.DataType], ...]) -> pl.DataFrame:
+def _parsed(
+    path: Path, changed: int, size: int, schema: tuple[tuple[str, pl.DataType], ...], nulls: tuple[str, ...]
+) -> pl.DataFrame:
     content = _unzipped(path) if path.suffix == ".zip" else path
-    return pl.read_csv(content, schema_overrides=dict(schema), null_values=["NA", ""], infer_schema=False)
+    return pl.read_csv(content, schema_overrides=dict(schema), null_values=[*nulls, ""], infer_schema=False)
 
 
 def _unzipped(path: Path) -> bytes:

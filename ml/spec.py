@@ -4,7 +4,7 @@ Frozen, validated, unknown fields refused.
 """
 
 from collections.abc import Sequence
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Annotated, Literal, Self
 
 from pydantic import AwareDatetime, Field, model_validator
@@ -33,7 +33,9 @@ class Outcome(Frozen):
     label: str = Field(
         description="Column with 0 or 1 (binary) or a number (regression); null: no label, the row is not trained on."
     )
-    label_timestamp: str = Field(description="Column with the instant at which the label became known (UTC).")
+    label_timestamp: str = Field(
+        "label_timestamp", description="Column with the instant at which the label became known (UTC)."
+    )
     auxiliary: tuple[str, ...] = Field(
         (),
         description="Numbers that become known with the label and say more than it, such as the minutes behind a yes "
@@ -97,6 +99,20 @@ class Split(Frozen):
             raise ValueError("split windows overlap; order them train, validation, test")
         return self
 
+    @classmethod
+    def between(cls, start: str, end: str) -> Self:
+        """Return the days from `start` to before `end` ("2013-01-01", UTC) in time order: two thirds, a sixth, a sixth.
+
+        Raises ValueError if one is no day, or there are fewer than six.
+        """
+        first, last = (datetime.fromisoformat(day).replace(tzinfo=UTC) for day in (start, end))
+        part = timedelta(days=(last - first).days // 6)
+        if not part:
+            raise ValueError(f"{start} to {end} is no span of at least six days, to learn, validate and test on")
+        windows = zip((first, last - 2 * part, last - part), (last - 2 * part, last - part, last), strict=True)
+        train, validation, test = (Window(start=start, end=end) for start, end in windows)
+        return cls(train=train, validation=validation, test=test)
+
 
 class NetworkSettings(Frozen):
     """Shape of the tabular network."""
@@ -132,9 +148,10 @@ class Gates(Frozen):
     """Bounds that a candidate must keep to be promoted."""
 
     min_score: Share = Field(
-        description="A held-out score (ROC AUC, or R^2 of a regression) below this is refused even without a champion."
+        0.6,
+        description="A held-out score (ROC AUC, or R^2 of a regression) below this is refused even without a champion.",
     )
-    max_score: Share = Field(description="A held-out score above this is a leak until proven otherwise.")
+    max_score: Share = Field(0.95, description="A held-out score above this is a leak until proven otherwise.")
     max_feature_share: Share = Field(
         0.6, description="One feature that carries more of the score than this is a leak until proven otherwise."
     )
@@ -191,7 +208,7 @@ class ModelSpec(Frozen):
     task: TaskName = "binary"
     outcome: Outcome
     features: tuple[str, ...] = Field(description="Feast references: view:feature.", min_length=1)
-    request: tuple[RequestField, ...]
+    request: tuple[RequestField, ...] = ()
     elapsed: tuple[Elapsed, ...] = ()
     split: Split
     network: NetworkSettings = NetworkSettings()
@@ -199,7 +216,7 @@ class ModelSpec(Frozen):
     slices: tuple[str, ...] = Field(
         (), description="Request fields to judge in parts: each category, or each hour of a local_time."
     )
-    gates: Gates
+    gates: Gates = Gates()
     costs: Costs | None = Field(None, description="What wrong decisions cost; only a binary model has a threshold.")
     serving: ServingSettings = ServingSettings()
     canary: CanaryBounds = CanaryBounds()

@@ -9,6 +9,6 @@
         {%- endfor -%}
     {%- endif -%}
     {%- set months = in_months() if relation.schema == 'features' else in_raw_months(look_back[-1]) -%}
-    {%- set wanted = [config.get('where') or 'true', months if 'partition_key' in columns else 'true'] -%}
+    {%- set wanted = [config.get('where') or 'true', months if relation.schema == 'features' or 'partition_key' in columns else 'true'] -%}
     (select * from {{ relation }} where {{ wanted | join(' and ') }}) dbt_subquery
 {%- endmacro %}

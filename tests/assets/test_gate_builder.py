@@ -8,16 +8,18 @@ import pytest
 
 from assets.gates import Gate, gate_checks
 from assets.override import end, grant
-from assets.partitions import MONTHS
+from assets.partitions import partitions_of
 from assets.quarantine import COUNT, KEY
 from assets.resources import Platform
 from assets.runs import RANGE_END, RANGE_START
 from checks.outcome import RULE, Outcome
 from checks.required import RAW
 from ml.clock import ReplayClock
+from ml.months import Months
 from ml.settings import Settings
 
 TABLE, ASSET = "raw/gauges", dg.AssetKey(["raw", "gauges"])
+YEAR = Months("2013-01", "2013-12")
 NOW = datetime(2014, 1, 2, tzinfo=UTC)
 
 
@@ -40,13 +42,13 @@ class World:
         self.levels = {}
 
     def run(self, *months):
-        @dg.asset(key=ASSET, partitions_def=MONTHS, backfill_policy=dg.BackfillPolicy.single_run())
+        @dg.asset(key=ASSET, partitions_def=partitions_of(YEAR), backfill_policy=dg.BackfillPolicy.single_run())
         def gauges(context: dg.AssetExecutionContext) -> None:
             for month in context.partition_keys:
                 rows = pl.DataFrame({"level": [5, self.levels.get(month, 1)], "partition_key": [month] * 2})
                 self.platform.lake.replace(TABLE, rows, [month])
 
-        checks = gate_checks(TABLE, [Gate(name, "levels are positive", judge) for name in RAW], partitioned=True)
+        checks = gate_checks(TABLE, [Gate(name, "levels are positive", judge) for name in RAW], months=YEAR)
         tags = {RANGE_START: months[0], RANGE_END: months[-1]} if len(months) > 1 else {}
         job = dg.Definitions(
             assets=[gauges], asset_checks=[checks], resources={"platform": self.platform}

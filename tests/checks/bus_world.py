@@ -10,6 +10,7 @@ import polars as pl
 from checks.leakage_rebuild import TrainingSet
 from ml.feature_views import FeatureView
 from ml.lake import Lake
+from ml.months import Months
 from ml.packed import Field
 from ml.rebuild import Cut, Made, RawTables, Rebuilder
 from ml.recipe import Recipe
@@ -46,6 +47,7 @@ TRIPS = Source(
     key=("trip",),
     known_at=_arrival,
     partition=pl.col("planned").dt.strftime("%Y-%m"),
+    months=Months("2013-01"),
     known_earlier=(KnownEarlier(("bus", "depot", "planned", "held"), _departure),),
 )
 

@@ -1,13 +1,14 @@
 """The history check on real months, corrupted so that most columns stay sane by themselves, and on another field."""
 
 from calendar import monthrange
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import numpy as np
 import polars as pl
 import pytest
 
-from checks.history import Profile, Table, check_history, profile_of
+from checks.history import Profile, Table, check_history, profile_of, while_learning
 from ml.clock import RealClock
 from ml.lake import Lake
 from ml.profiles import Profiles
@@ -234,6 +235,31 @@ def test_a_few_corrections_pass_and_a_rewritten_month_needs_a_person(weather):
     assert not outcome.passed
     assert "keys whose values changed" in {row["column"] for row in outcome.table if row["rule"] == "restated"}
     assert outcome.failing["rule"].str.starts_with("restated").any()
+
+
+def test_a_short_past_says_what_is_unlike_it_and_blocks_only_what_needs_no_past(weather):
+    month = weather.months["2013-05"]
+    moved = weather.judge("2013-05", month.with_columns(pl.col("temp") * 2), history=1)
+    assert not moved.passed
+    past = [weather.profiles["2013-04"]]
+    learning = while_learning(moved, past, 6)
+    assert learning.passed
+    assert learning.summary.startswith(
+        "passes while the table has 1 of 6 good months of 1,000 rows or more to compare with, but "
+    )
+    assert moved.summary in learning.summary
+    assert learning.evidence == moved.evidence
+    later = datetime(2013, 6, 9, tzinfo=UTC)
+    many = month.head(400).with_columns(temp=pl.col("temp") + 9, created_timestamp=later)
+    for wrong in (
+        weather.judge("2013-05", month.drop("temp"), history=1),
+        weather.judge("2013-05", pl.concat([month, month.head(9)]), history=1),
+        weather.judge("2013-05", pl.concat([month, many]), history=1, previous=month),
+    ):
+        assert not wrong.passed
+        assert while_learning(wrong, past, 6) is wrong
+    assert while_learning(moved, past, 1) is moved
+    assert while_learning(moved, [replace(past[0], rows=999)], 1).passed
 
 
 def test_a_table_without_months_is_judged_by_its_last_good_version():

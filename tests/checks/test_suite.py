@@ -13,6 +13,7 @@ from checks.expectation_run import run
 from checks.expectations import check_expectations
 from checks.suite import refuse_strangers, suite_of_feature_table, suite_of_source
 from ml.lake import WHOLE
+from ml.months import Months
 from ml.source import CsvReader, Source
 
 INSTANT = pl.Datetime("us", "UTC")
@@ -25,7 +26,7 @@ GAUGES = Source(
     key=("gauge",),
     known_at=lambda frame: frame["event_timestamp"],
 )
-MONTHLY = replace(GAUGES, partition=pl.lit("2020-02"))
+MONTHLY = replace(GAUGES, partition=pl.lit("2020-02"), months=Months("2020-02"))
 NOW = datetime(2020, 2, 10, tzinfo=UTC)
 
 

@@ -4,7 +4,6 @@ import dagster as dg
 import pytest
 
 from assets.definitions import definitions_for
-from assets.partitions import with_look_back
 from assets.raw import raw_assets
 from assets.resources import Platform
 from ml.models.flight_delay import FLIGHT_DELAY
@@ -50,13 +49,6 @@ def test_every_table_that_feeds_another_stage_has_a_blocking_check(graph):
         crosses = stages - {graph.get(key).group_name}
         if crosses and key.path[0] in ("raw", "features", "flight_delay") and key.path[-1] != "deployment":
             assert graph.get(key).check_keys, key
-
-
-def test_a_month_looks_back_to_the_months_before_and_the_first_to_nothing():
-    assert with_look_back(["2013-03"], 1) == ["2013-02", "2013-03"]
-    assert with_look_back(["2013-03"], 2) == ["2013-01", "2013-02", "2013-03"]
-    assert with_look_back(["2013-01", "2013-02"], 2) == ["2013-01", "2013-02"]
-    assert with_look_back(["2013-03"], 0) == ["2013-03"]
 
 
 def test_tables_record_rows_and_columns(line):

@@ -81,7 +81,7 @@ def test_every_step_is_a_job_that_kubernetes_and_our_rules_take(steps):
 
 def test_steps_that_hold_a_year_of_rows_get_more_than_those_that_watch(steps):
     assert limits(steps["flight_delay__training_set"])["memory"] == "8Gi"
-    assert limits(steps["dbt_build"])["memory"] == "8Gi"
+    assert limits(steps["dbt_build_2013_01_2013_12"])["memory"] == "8Gi"
     assert limits(steps["flight_delay__model"])["memory"] == "2Gi"
 
 

@@ -4,6 +4,7 @@ import polars as pl
 import pytest
 
 from ml.as_of import NOT_YET, RawHistory
+from ml.months import Months
 from ml.source import KnownEarlier, ParquetReader, Source
 from ml.sources import source_named
 
@@ -29,6 +30,7 @@ TRIPS = Source(
     key=("trip",),
     known_at=lambda rows: rows["left"],
     partition=pl.col("left").dt.strftime("%Y-%m"),
+    months=Months("2013-07"),
     known_earlier=(
         KnownEarlier(("bus", "left"), lambda rows: rows["left"]),
         KnownEarlier(("riders",), lambda rows: rows["left"] + timedelta(minutes=30)),

@@ -95,8 +95,6 @@ META = ("config", "meta", "feature_view")
         (changed("columns", "level", "description"), "description of column 'level'"),
         (changed("columns", "level", "description", to=""), "description of column 'level'"),
         (changed("columns", "gauge_id"), "gauge_id"),
-        (changed("columns", "event_timestamp"), "event_timestamp"),
-        (changed("columns", "created_timestamp"), "created_timestamp"),
         (changed("columns", "created_timestamp", "data_type", to="date"), "created_timestamp"),
         (changed("columns", "level", "data_type"), "level"),
         (changed("columns", "level", "data_type", to="geometry"), "geometry"),

@@ -6,6 +6,7 @@ import pytest
 from ml.clock import ReplayClock
 from ml.lake import Lake
 from ml.landing import land
+from ml.months import Months
 from ml.source import CsvReader, ParquetReader, Source, SqlReader
 
 COLUMNS = {
@@ -32,6 +33,7 @@ def gauges(reader, **changes):
         "key": ("station", "day"),
         "known_at": known_next_day,
         "partition": pl.col("day").dt.strftime("%Y-%m"),
+        "months": Months("2013-01", "2013-12"),
     }
     return Source(**{**given, **changes})
 
