@@ -24,7 +24,7 @@ from packaging.version import Version
 from assets.automation import WHEN_CHECKED
 from assets.column_lineage import with_columns
 from assets.expectations import expectations_gate
-from assets.gates import Gate, gate_checks
+from assets.gates import Gate, gate_checks, own_gates
 from assets.history import history_gate
 from assets.mirror import Judgement, record
 from assets.partitions import MONTHS, with_look_back
@@ -211,7 +211,7 @@ def feature_gates(manifest: Path, name: str) -> list[Gate]:
     history = history_gate(
         _history_table(suite), may_be_empty=suite.may_be_empty, made_alike=lambda commit: commit.get(BUILT_FROM)
     )
-    return [expectations_gate(suite), history]
+    return [expectations_gate(suite), history, *own_gates(suite.table)]
 
 
 def _history_table(suite: Suite) -> Table:

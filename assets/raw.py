@@ -7,7 +7,7 @@ import dagster as dg
 import polars as pl
 
 from assets.expectations import expectations_gate
-from assets.gates import Batch, Gate, gate_checks
+from assets.gates import Batch, Gate, gate_checks, own_gates
 from assets.history import history_gate
 from assets.metadata import preview
 from assets.partitions import MONTHS, end_of
@@ -36,7 +36,7 @@ def raw_assets(sources: Iterable[Source]) -> list[dg.AssetsDefinition | dg.Asset
 def raw_gates(source: Source) -> dg.AssetChecksDefinition:
     """Return the checks of a landed partition."""
     table = Table(source.table, source.key, source.schema)
-    gates = [expectations_gate(suite_of_source(source)), history_gate(table, restated=True)]
+    gates = [expectations_gate(suite_of_source(source)), history_gate(table, restated=True), *own_gates(source.table)]
     gates += [_freshness(source.fresh_within)] if source.fresh_within else []
     return gate_checks(source.table, gates, partitioned=source.partition is not None)
 

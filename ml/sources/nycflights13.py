@@ -11,7 +11,7 @@ from pathlib import Path
 import polars as pl
 
 from ml.source import CsvReader, KnownEarlier, Source
-from ml.sources.arrival import arrived_at, departure
+from ml.sources._arrival import arrived_at, departure
 
 OWNER = "team:flight-ops"
 LOCAL_MONTH = pl.format("{}-{}", pl.col("year"), pl.col("month").cast(pl.String).str.zfill(2))
@@ -168,5 +168,3 @@ AIRLINES = Source(
     key=("carrier",),
     known_at=_since_year_start,
 )
-
-NYCFLIGHTS13: tuple[Source, ...] = (FLIGHTS, WEATHER, PLANES, AIRPORTS, AIRLINES)

@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 import polars as pl
 import pytest
 
-from ml.sources.arrival import arrived_at
+from ml.sources._arrival import arrived_at
 
 ZONES = {
     "IAH": "America/Chicago",
