@@ -16,7 +16,7 @@ import dagster as dg
 import polars as pl
 
 from assets.drill import PromiseBroken, command, promise, say, scratch, untouched
-from assets.features import admitted_raw, dbt_resource, export, feature_gates
+from assets.features import admitted_raw, build_variables, dbt_resource, export, feature_gates
 from assets.gates import judge
 from assets.quiet import quiet_exit
 from assets.resources import Platform
@@ -164,7 +164,7 @@ class Drill:
         """Build and judge as the feature assets do, less the metadata that they fetch for the UI."""
         raw = admitted_raw(self.platform, SOURCES, tables, MONTHS)
         definitions = admit_build(self.platform, "drill", [VIEW])
-        variables = {"start_month": MONTHS[0], "end_month": MONTHS[-1], "raw_versions": raw}
+        variables = build_variables(self.platform, SOURCES, MONTHS, raw)
         selected = " ".join(f"+{name}" for name in tables)
         command = ["--quiet", "build", "--select", selected, "--vars", json.dumps(variables)]
         build = dbt_resource(self.platform).cli(command, raise_on_error=False).wait()

@@ -134,7 +134,7 @@ def feature_assets(platform: Platform, sources: Sequence[Source]) -> dg.AssetsDe
         months = list(context.partition_keys)
         selected = [key.path[-1] for key in context.selected_asset_keys]
         raw = admitted_raw(platform, sources, selected, months)
-        variables = {"start_month": months[0], "end_month": months[-1], "raw_versions": raw}
+        variables = build_variables(platform, sources, months, raw)
         definitions = admit_build(platform, f"dagster run {context.run.run_id}", selected)
         context.log.info(f"dbt build {months[0]} to {months[-1]}")
         build = dbt.cli(["build", "--vars", json.dumps(variables)], context=context, raise_on_error=False)
@@ -175,6 +175,14 @@ def admitted_raw(
             wanted = [WHOLE] if source.partition is None else with_look_back(months, read[source.name])
             platform.guard.admit("features", source.table, wanted)
     return pinned
+
+
+def build_variables(
+    platform: Platform, sources: Sequence[Source], months: Sequence[str], raw: Mapping[str, int]
+) -> dict[str, Any]:
+    """Return dbt's variables for a build of `months` on these versions of raw tables, by source."""
+    absent = [source.name for source in sources if not platform.lake.exists(source.table)]
+    return {"start_month": months[0], "end_month": months[-1], "raw_versions": raw, "not_landed": absent}
 
 
 def export(

@@ -5,7 +5,7 @@ view is `assets/new_view.py`.
 """
 
 import re
-from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 from assets.new_files import FILL_IN, Draft, require_name
@@ -13,7 +13,7 @@ from assets.plan_manifest import with_files
 from assets.resources import Platform
 from assets.views import view_guard
 from checks.guard import GateClosed
-from ml.view_definitions import Definition, load_definitions
+from ml.view_definitions import load_definitions
 
 FOLDER = "dbt_project/models/features"
 # The last columns of a view's own select, and of its declaration: a feature stands before them.
@@ -21,73 +21,76 @@ _LAST_IN_SQL = re.compile(r"^( +)(?:\S.* as )?event_timestamp,$", re.MULTILINE)
 _LAST_IN_YAML = "      - name: event_timestamp\n"
 
 
-def new_feature(
-    platform: Platform, view: str, name: str, sql: str = "", data_type: str = "double"
-) -> tuple[Draft, str]:
-    """Return the files of feature view `view` with the column `name` (SQL expression `sql`), and the version's name.
+@dataclass(frozen=True)
+class Column:
+    """A feature to add: its name, its SQL expression ("" if that is to be filled in) and its type."""
 
-    Raises LookupError if there is no such view, ValueError if it has the column, or is not written as ours are.
+    name: str
+    sql: str = ""
+    data_type: str = "double"
+
+    @property
+    def line(self) -> str:
+        """Its line in a select."""
+        if self.sql:
+            return f"{self.sql} as {self.name},\n"
+        return f"cast(null as {self.data_type}) as {self.name}, -- {FILL_IN}: from what is known at event_timestamp\n"
+
+    def entry(self, indent: int) -> str:
+        """Its entry in a list of columns in YAML."""
+        space = " " * indent
+        return (
+            f"{space}- name: {self.name}\n"
+            f'{space}  description: "{FILL_IN}: what it is, with its unit, and when it is null."\n'
+            f"{space}  data_type: {self.data_type}\n"
+        )
+
+
+def new_feature(platform: Platform, view: str, column: Column) -> tuple[Draft, str]:
+    """Return the files of feature view `view` with one column more, and the name of the table that has it.
+
+    Raises LookupError if there is no such view, ValueError if it has the column, or its files are not as ours are.
     """
-    require_name(name, "feature")
+    require_name(column.name, "feature")
     declared = load_definitions(platform.manifest)
     if view not in declared:
-        raise LookupError(
-            f"no feature view {view!r}; there are {sorted(declared)}: for a new one say ENTITY= and FROM="
-        )
-    definition = declared[view]
-    if name in dict(definition.columns):
-        raise ValueError(f"feature view {view!r} has a column {name!r}; take another name")
-    expression = sql or f"cast(null as {data_type})"
-    line = f"{expression} as {name}," + (
-        "" if sql else f" -- {FILL_IN}: how it is computed, from what is known by then"
-    )
-    draft = _in_place(platform, definition, name, line, data_type)
-    return (
-        (draft, view)
-        if _admitted(platform, draft, view)
-        else _next_version(platform, declared, definition, name, line, data_type)
-    )
-
-
-def _in_place(platform: Platform, definition: Definition, name: str, line: str, data_type: str) -> Draft:
-    root = platform.dbt_project.parent
-    sql = _sql_of(root, definition)
-    yml = f"{FOLDER}/{definition.view}.yml"
-    text = (root / yml).read_text()
-    if definition.version > 1 or text.count(_LAST_IN_YAML) != 1:
+        known = sorted(declared)
+        raise LookupError(f"no feature view {view!r}; there are {known}; a new one needs ENTITY= and FROM=")
+    if column.name in dict(declared[view].columns):
+        raise ValueError(f"feature view {view!r} has a column {column.name!r}; take another name")
+    root, base = platform.dbt_project.parent, declared[view].view
+    if [d.name for d in declared.values() if d.view == base] != [base]:
         raise ValueError(
-            f"{yml} does not end its columns with event_timestamp, or declares versions; add {name!r} there by hand"
-        )
-    changed = text.replace(_LAST_IN_YAML, _entry(name, data_type, 6) + _LAST_IN_YAML)
-    return Draft({}, {sql: _with_line(root, sql, line), yml: changed}, root)
-
-
-def _next_version(
-    platform: Platform, declared: Mapping[str, Definition], definition: Definition, name: str, line: str, data_type: str
-) -> tuple[Draft, str]:
-    """Declare version 2 of a view beside the one that a model in use reads."""
-    root, view = platform.dbt_project.parent, definition.view
-    yml = f"{FOLDER}/{view}.yml"
-    text = (root / yml).read_text()
-    if f"{view}_v2" in declared or "\n    versions:" in text:
-        raise ValueError(
-            f"a model in use reads {definition.name!r}, and {yml} declares versions already: add one more there by hand "
+            f"{FOLDER}/{base}.yml declares versions; add {column.name!r} to one of them, or to one more, by hand "
             "(docs/how-to.md, Change a feature)"
         )
+    draft = _in_place(root, view, column)
+    return (draft, view) if _admitted(platform, draft, view) else (_next_version(root, view, column), f"{view}_v2")
+
+
+def _in_place(root: Path, view: str, column: Column) -> Draft:
+    sql, yml = f"{FOLDER}/{view}.sql", f"{FOLDER}/{view}.yml"
+    text = (root / yml).read_text()
+    if text.count(_LAST_IN_YAML) != 1:
+        raise ValueError(f"{yml} does not end its columns with event_timestamp; add {column.name!r} there by hand")
+    changed = text.replace(_LAST_IN_YAML, column.entry(6) + _LAST_IN_YAML)
+    return Draft({}, {sql: _with_line(root, sql, column), yml: changed}, root)
+
+
+def _next_version(root: Path, view: str, column: Column) -> Draft:
+    """Declare version 2 of a view beside the one that a model in use reads."""
+    yml = f"{FOLDER}/{view}.yml"
     versions = (
         f"    versions:\n      - v: 1\n        defined_in: {view}\n      - v: 2\n        columns:\n"
-        f"          - include: all\n{_entry(name, data_type, 10)}"
+        f"          - include: all\n{column.entry(10)}"
     )
-    sql = f"{FOLDER}/{view}_v2.sql"
-    files = {sql: _with_line(root, _sql_of(root, definition), line)}
-    return Draft(files, {yml: f"{text.rstrip()}\n{versions}"}, root), f"{view}_v2"
+    new = {f"{FOLDER}/{view}_v2.sql": _with_line(root, f"{FOLDER}/{view}.sql", column)}
+    return Draft(new, {yml: f"{(root / yml).read_text().rstrip()}\n{versions}"}, root)
 
 
 def _admitted(platform: Platform, draft: Draft, view: str) -> bool:
     """Whether a build would take the view changed so: no model in use relies on it as it is."""
-    with with_files(
-        platform, {name.removeprefix("dbt_project/"): text for name, text in draft.files.items()}
-    ) as changed:
+    with with_files(platform, draft.of_dbt) as changed:
         try:
             view_guard(changed).admit("dbt build", [view])
         except GateClosed:
@@ -95,27 +98,10 @@ def _admitted(platform: Platform, draft: Draft, view: str) -> bool:
     return True
 
 
-def _sql_of(root: Path, definition: Definition) -> str:
-    return next(
-        name
-        for name in (f"{FOLDER}/{definition.name}.sql", f"{FOLDER}/{definition.view}.sql")
-        if (root / name).exists()
-    )
-
-
-def _with_line(root: Path, file: str, line: str) -> str:
+def _with_line(root: Path, file: str, column: Column) -> str:
     text = (root / file).read_text()
     places = list(_LAST_IN_SQL.finditer(text))
     if not places:
         raise ValueError(f"{file} selects no event_timestamp on a line of its own; add the column there by hand")
     at = places[-1]
-    return f"{text[: at.start()]}{at[1]}{line}\n{text[at.start() :]}"
-
-
-def _entry(name: str, data_type: str, indent: int) -> str:
-    space = " " * indent
-    return (
-        f"{space}- name: {name}\n"
-        f'{space}  description: "{FILL_IN}: what it is, with its unit, and when it is null."\n'
-        f"{space}  data_type: {data_type}\n"
-    )
+    return f"{text[: at.start()]}{at[1]}{column.line}{text[at.start() :]}"

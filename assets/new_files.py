@@ -17,6 +17,7 @@ ROOT = Path(__file__).parent.parent
 FILL_IN = "FILL IN"
 GUESS = "GUESS"
 
+_DBT = "dbt_project/"
 _NAME = re.compile(r"[a-z][a-z0-9_]*")
 _Held = TypeVar("_Held")
 
@@ -38,6 +39,11 @@ class Draft:
     def files(self) -> dict[str, str]:
         """All texts by path."""
         return {**self.new, **self.changed}
+
+    @property
+    def of_dbt(self) -> dict[str, str]:
+        """The texts that belong to dbt's project, by path inside of it."""
+        return {name.removeprefix(_DBT): text for name, text in self.files.items() if name.startswith(_DBT)}
 
     def write(self) -> None:
         """Write them. If one cannot be written, what was there before is there again."""

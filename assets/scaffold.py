@@ -6,9 +6,8 @@ Nothing is run. With DRY=1 nothing is written either; after it, `make plan NAME=
 import argparse
 import sys
 import warnings
-from collections.abc import Mapping
 
-from assets.new_feature import new_feature
+from assets.new_feature import Column, new_feature
 from assets.new_files import FILL_IN, GUESS, Draft
 from assets.new_model import new_model
 from assets.new_source import months_told, new_source
@@ -20,8 +19,6 @@ from assets.resources import Platform, platform_for
 from ml.settings import Settings
 from ml.sources import SOURCES
 
-_DBT = "dbt_project/"
-
 
 def scaffold(platform: Platform, asked: argparse.Namespace) -> None:
     """Print the plan of what is asked for and write its files, unless it is a dry run."""
@@ -30,12 +27,12 @@ def scaffold(platform: Platform, asked: argparse.Namespace) -> None:
         print(printed(f"model {spec.name}", model_plan(platform, spec)))
     elif asked.what == "source":
         draft, source = new_source(asked.name, asked.file)
-        with with_files(platform, _of_dbt(draft)) as planned:
+        with with_files(platform, draft.of_dbt) as planned:
             print(printed(f"source {source.name}", source_plan(planned, source)))
         print(f"  {'months':<10}{months_told(source)}")
     else:
         draft, name = _feature(platform, asked)
-        with with_files(platform, _of_dbt(draft)) as planned:
+        with with_files(platform, draft.of_dbt) as planned:
             print(printed(f"feature table {name}", table_plan(planned, name)))
     _finish(draft, asked.dry_run)
 
@@ -45,11 +42,7 @@ def _feature(platform: Platform, asked: argparse.Namespace) -> tuple[Draft, str]
         if not asked.read:
             raise ValueError("a new view reads a table: say FROM=<a staging model or a raw table>")
         return new_view(platform, SOURCES, asked.view, asked.entity, asked.read, asked.name), asked.view
-    return new_feature(platform, asked.view, asked.name, asked.sql, asked.type or "double")
-
-
-def _of_dbt(draft: Draft) -> Mapping[str, str]:
-    return {name.removeprefix(_DBT): text for name, text in draft.files.items() if name.startswith(_DBT)}
+    return new_feature(platform, asked.view, Column(asked.name, asked.sql, asked.type or "double"))
 
 
 def _finish(draft: Draft, dry: bool) -> None:
