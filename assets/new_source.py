@@ -98,7 +98,7 @@ def _known_at(schema: Mapping[str, pl.DataType], time: str | None) -> str:
 def _entry(name: str) -> str:
     return f"""version: 2
 
-# The Delta table raw/{name}, as ml/sources/{name}.py lands it. In a view's SQL: {{{{ source('{DBT_SOURCE}', '{name}') }}}}
+# The Delta table raw/{name}, as ml/sources/{name}.py lands it: {{{{ source('{DBT_SOURCE}', '{name}') }}}} in SQL.
 sources:
   - name: {DBT_SOURCE}
     schema: raw

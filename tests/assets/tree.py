@@ -23,7 +23,8 @@ with dg.DagsterInstance.ephemeral() as instance:
     keys = [dg.AssetKey(key.split("/")) for key in sys.argv[2:]]
     result = materialize(defs, instance, keys, [sys.argv[1]], go_on=True, told=QUIET)
     failed = [e.check_name for e in result.get_asset_check_evaluations() if not e.passed]
-    errors = [str(e.step_failure_data.error.message) for e in result.all_events if e.is_step_failure and e.step_failure_data.error]
+    steps = [e.step_failure_data.error for e in result.all_events if e.is_step_failure]
+    errors = [error.message for error in steps if error]
     print(json.dumps({"success": result.success, "failed": failed, "errors": errors}))
 """
 
