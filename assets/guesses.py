@@ -20,12 +20,14 @@ _MOST_COLUMNS, _LONGEST_KEY = 12, 4
 def reader_of(path: str) -> Reader:
     """Return the reader for a file. Raises LookupError if it is not there, ValueError if there is none for it."""
     if not Path(path).is_file():
-        raise LookupError(f"no file {path!r}; FILE names a CSV (.csv, .csv.zip) or a Parquet file (.parquet)")
+        raise LookupError(f"no file {path!r}; FILE names a CSV (.csv, .csv.gz, .csv.zip) or a Parquet file (.parquet)")
     if path.endswith(".parquet"):
         return ParquetReader(path)
-    if path.endswith((".csv", ".csv.zip")):
+    if path.endswith((".csv", ".csv.gz", ".csv.zip")):
         return CsvReader(path)
-    raise ValueError(f"{path!r} is neither .csv, .csv.zip nor .parquet; convert it, or declare a SqlReader by hand")
+    raise ValueError(
+        f"{path!r} is neither .csv, .csv.gz, .csv.zip nor .parquet; convert it, or declare a SqlReader by hand"
+    )
 
 
 def schema_of(reader: Reader) -> dict[str, pl.DataType]:

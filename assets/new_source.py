@@ -15,8 +15,6 @@ from assets.partitions import MONTHS
 from ml.source import ParquetReader, Reader, Source
 from ml.sources import SOURCES
 
-DBT_SOURCE = "raw"  # {{ source('raw', 'gauges') }} reads raw/gauges
-
 
 def new_source(name: str, file: str) -> tuple[Draft, Source]:
     """Return the files of a source called `name` that reads `file`, and the source itself, which has read it.
@@ -98,9 +96,9 @@ def _known_at(schema: Mapping[str, pl.DataType], time: str | None) -> str:
 def _entry(name: str) -> str:
     return f"""version: 2
 
-# The Delta table raw/{name}, as ml/sources/{name}.py lands it: {{{{ source('{DBT_SOURCE}', '{name}') }}}} in SQL.
+# The Delta table raw/{name}, as ml/sources/{name}.py lands it: {{{{ source('{name}', '{name}') }}}} in SQL.
 sources:
-  - name: {DBT_SOURCE}
+  - name: {name}
     schema: raw
     tables:
       - name: {name}

@@ -63,7 +63,7 @@ def assert_formatted(text):
 
 @pytest.mark.parametrize("source", SOURCES, ids=lambda source: source.name)
 def test_what_is_guessed_of_the_shipped_files_is_what_people_declared(source):
-    schema = schema_of(reader_of(str(source.reader.path)))
+    schema = schema_of(reader_of(source.reader.origin))
     assert schema == source.schema
     rows = source.read()
     assert len(key_of(rows, time_of(rows))) <= len(source.key)
@@ -95,7 +95,7 @@ def test_rows_that_cannot_be_declared_are_refused_by_file(tmp_path, content, pro
         ("../up", "gauges.csv", "cannot be the name of a source"),
         ("", "gauges.csv", "cannot be the name of a source"),
         ("river", "nowhere.csv", "no file"),
-        ("river", "gauges.xlsx", "neither .csv, .csv.zip nor .parquet; convert it"),
+        ("river", "gauges.xlsx", "neither .csv, .csv.gz, .csv.zip nor .parquet; convert it"),
     ],
 )
 def test_a_source_of_a_bad_name_or_without_a_file_is_refused(gauges, tmp_path, name, file, problem):
