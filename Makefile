@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: always demo-services test-k8s monitor approve replay promote canary challenger shadow end rollback supervise demo model ask scores ui mlflow search status drift views quarantine overrides drill-bad-data drill-leak drill-rollback drill-drift model-ci stop vacuum test lint types imports format bench spark setup preflight lock clean help alerts trace
+.PHONY: always demo-services test-k8s monitor approve replay promote canary challenger shadow end rollback supervise demo model ask scores ui mlflow search status drift views quarantine overrides drill-bad-data drill-leak drill-rollback drill-drift model-ci new-model new-source new-feature plan stop vacuum test lint types imports format bench spark setup preflight lock clean help alerts trace
 
 export HEADWATER_HOME ?= .headwater
 export DAGSTER_HOME := $(abspath $(HEADWATER_HOME))/dagster
@@ -61,6 +61,18 @@ end: setup ## End a canary, challenger or shadow: make end NAME=flight_delay VER
 
 rollback: setup ## Back to the champion before: make rollback NAME=flight_delay WHY="late at night"
 	@$(PY) -m assets.rollout rollback $(NAME) $(if $(WHY),--why "$(WHY)")
+
+new-model: setup ## Write ml/models/<name>.py to fill in, the plan first: make new-model NAME=late_landing; FROM=<a model like it>, TABLE=<its outcomes>; DRY=1 only plans
+	@$(PY) -m assets.scaffold model --name="$(NAME)" $(if $(FROM),--from="$(FROM)") $(if $(TABLE),--table="$(TABLE)") $(if $(DRY),--dry-run)
+
+new-source: setup ## Declare a file's rows as a table, the plan first: make new-source NAME=river_gauges FILE=gauges.csv; DRY=1 only plans
+	@$(PY) -m assets.scaffold source --name="$(NAME)" --file="$(FILE)" $(if $(DRY),--dry-run)
+
+new-feature: setup ## Add a column to a view: make new-feature VIEW=aircraft_state NAME=speed SQL="..." TYPE=double; or a view: VIEW=... ENTITY=station:station_id FROM=<table it reads>
+	@$(PY) -m assets.scaffold feature --view="$(VIEW)" --name="$(NAME)" $(if $(SQL),--sql="$(SQL)") $(if $(TYPE),--type="$(TYPE)") $(if $(ENTITY),--entity="$(ENTITY)") $(if $(FROM),--from="$(FROM)") $(if $(DRY),--dry-run)
+
+plan: setup ## What a model, source or feature view adds: assets, checks, jobs, Triton's inputs, online keys: make plan NAME=flight_delay
+	@$(PY) -m assets.plan "$(NAME)"
 
 approve: setup ## Let a version take the step that its spec has wait for a person: make approve NAME=flight_delay VERSION=3 STEP=champion
 	@$(PY) -m assets.approve $(NAME) $(VERSION) $(STEP) $(if $(WHY),--why "$(WHY)")

@@ -26,7 +26,8 @@ from assets.served_parity import served_parity_check
 from assets.trainer import trainer_for
 from assets.training import training_assets
 from assets.trial import trial_sensor
-from checks.suite import feature_tables, refuse_strangers
+from checks.suite import feature_tables, judged_tables, refuse_strangers
+from checks.tables import refuse_unknown_tables
 from ml.feature_views import require_features
 from ml.models import MODELS
 from ml.outcome_table import require_outcome
@@ -40,11 +41,12 @@ def build_definitions(environment: str | None = None) -> dg.Definitions:
     """Return the whole lineage for an environment (default: the one HEADWATER_ENV names).
 
     Raises LookupError if dbt's manifest has not been built or the environment is not available, ValueError if a suite
-    file belongs to no table.
+    file or a check belongs to no table.
     """
     settings = Settings() if environment is None else Settings(env=environment)
     definitions = definitions_for(platform := platform_for(settings))
     refuse_strangers(SOURCES, platform.manifest)
+    refuse_unknown_tables(judged_tables(SOURCES, platform.manifest))
     return definitions
 
 

@@ -24,7 +24,7 @@ from packaging.version import Version
 from assets.automation import WHEN_CHECKED
 from assets.column_lineage import with_columns
 from assets.expectations import expectations_gate
-from assets.gates import Gate, gate_checks
+from assets.gates import Gate, gate_checks, own_gates
 from assets.history import history_gate
 from assets.mirror import Judgement, record
 from assets.partitions import partitions_of, table_months
@@ -248,7 +248,7 @@ def feature_gates(manifest: Path, name: str, blocks_from: int = 0) -> list[Gate]
         made_alike=lambda commit: commit.get(BUILT_FROM),
         blocks_from=blocks_from,
     )
-    return [expectations_gate(suite), history]
+    return [expectations_gate(suite), history, *own_gates(suite.table)]
 
 
 def _history_table(suite: Suite) -> Table:

@@ -23,6 +23,8 @@ from assets.resources import Platform
 from assets.step_pods import LARGE
 from checks.guard import name_of
 from checks.outcome import Outcome
+from checks.table_check import TableCheck
+from checks.tables import checks_of
 from ml.lake import WHOLE
 from ml.months import Months
 
@@ -61,6 +63,17 @@ class Gate:
             problem = f"the check itself failed: {type(error).__name__}: {' '.join(str(error).split())[:400]}"
             outcome = Outcome(False, problem, {"traceback": traceback.format_exc()})
         return Judgement(batch.table, batch.version, self.name, outcome, batch.partition, self.blocking)
+
+
+def own_gates(table: str) -> list[Gate]:
+    """Return the gates that files in `checks/tables` add to a table."""
+
+    def gate(check: TableCheck) -> Gate:
+        return Gate(
+            check.name, check.description, lambda batch: check.judge(batch.rows, batch.partition), check.blocking
+        )
+
+    return [gate(check) for check in checks_of(table)]
 
 
 def judge(platform: Platform, table: str, gates: Sequence[Gate], partitions: Sequence[str], run_id: str) -> None:

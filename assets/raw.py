@@ -7,7 +7,7 @@ import dagster as dg
 import polars as pl
 
 from assets.expectations import expectations_gate
-from assets.gates import Batch, Gate, gate_checks
+from assets.gates import Batch, Gate, gate_checks, own_gates
 from assets.history import history_gate
 from assets.metadata import preview
 from assets.partitions import partitions_of
@@ -40,6 +40,7 @@ def raw_gates(source: Source) -> dg.AssetChecksDefinition:
     gates = [
         expectations_gate(suite_of_source(source)),
         history_gate(table, restated=True, blocks_from=source.history_months),
+        *own_gates(source.table),
     ]
     gates += [_freshness(source.fresh_within)] if source.fresh_within else []
     return gate_checks(source.table, gates, months=_months(source))

@@ -1,4 +1,9 @@
-"""Which blocking checks each table must have passed before anybody reads it. One place, asked by the guard."""
+"""Which blocking checks each table must have passed before anybody reads it. One place, asked by the guard.
+
+The checks that every table of a stage has stand here; those that a file in `checks/tables` adds to a table come after.
+"""
+
+from checks import tables
 
 RAW = ("expectations", "history")
 FEATURES = ("dbt_tests", "expectations", "history")
@@ -15,9 +20,9 @@ def required_checks(table: str) -> tuple[str, ...]:
     """
     stage, _, name = table.partition("/")
     if stage == "raw":
-        return RAW
+        return (*RAW, *tables.blocking_checks_of(table))
     if stage == "features":
-        return FEATURES
+        return (*FEATURES, *tables.blocking_checks_of(table))
     if name == "training_set":
         return TRAINING_SET
     if name == "model":

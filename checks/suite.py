@@ -84,9 +84,14 @@ def feature_tables(manifest: Path) -> list[str]:
     return sorted(_feature_models(manifest))
 
 
+def judged_tables(sources: Iterable[Source], manifest: Path) -> list[str]:
+    """Return the tables whose months are judged by a suite: raw/<source>, then features/<name>."""
+    return [source.table for source in sources] + [f"features/{name}" for name in feature_tables(manifest)]
+
+
 def refuse_strangers(sources: Iterable[Source], manifest: Path, folder: Path = FOLDER) -> None:
     """Raise ValueError that names the suite files which belong to no table: nobody would ever run them."""
-    tables = [source.table for source in sources] + [f"features/{name}" for name in feature_tables(manifest)]
+    tables = judged_tables(sources, manifest)
     known = {_file_of(folder, table) for table in tables}
     strangers = sorted(path.name for path in folder.glob("*.json") if path not in known)
     if strangers:

@@ -1,0 +1,165 @@
+"""The file of a new model: `ml/models/<name>.py`, from another model or from the table with the outcomes.
+
+Every guess and everything to fill in is marked. What a field means stands in `ml/spec.py`.
+"""
+
+import textwrap
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import datetime, timedelta
+from importlib import import_module
+from inspect import getdoc
+from typing import Any, get_args
+
+from assets.new_files import FILL_IN, GUESS, Draft, formatted, held, require_name
+from assets.partitions import table_months
+from assets.resources import Platform
+from ml.dbt_manifest import read_manifest, table_of
+from ml.feature_views import BOOKKEEPING, kind_of_type
+from ml.frozen import Frozen
+from ml.models import MODELS, model_named
+from ml.months import start_of
+from ml.sources import SOURCES
+from ml.spec import ModelSpec
+
+_OWN = ("name", "description", "owner")
+_WRITTEN = (*_OWN, "task", "outcome", "features", "request", "split", "gates")  # for a model on a table with outcomes
+_EPOCH = "seconds since"  # as descriptions of times say
+
+
+def new_model(platform: Platform, name: str, like: str = "", table: str = "") -> tuple[Draft, ModelSpec]:
+    """Return the file of a model called `name` and the spec in it: like another model, or on a table with outcomes.
+
+    Raises ValueError if the name is taken or is none, LookupError if there is no such model or table.
+    """
+    require_name(name, "model")
+    if name in {spec.name for spec in MODELS}:
+        raise ValueError(f"a model {name!r} exists (ml/models/{name}.py); edit it, or take another name")
+    text = formatted(_like(name, model_named(like)) if like else _on_table(platform, name, table))
+    return Draft({f"ml/models/{name}.py": text}), held(text, name, ModelSpec)
+
+
+def _like(name: str, base: ModelSpec) -> str:
+    """Take over each field of `base` that is not at its default."""
+    constant = next(k for k, v in vars(import_module(f"ml.models.{base.name}")).items() if v is base)
+    others = [field for field in ModelSpec.model_fields if field not in _OWN]
+    taken = [field for field in others if getattr(base, field) != ModelSpec.model_fields[field].default]
+    fields = [f"{_comment(_meaning(field))}    {field}={constant}.{field},\n" for field in taken]
+    imports = f"from ml.models.{base.name} import {constant}\nfrom ml.spec import ModelSpec\n"
+    return _file(name, imports, [*fields, _defaults([field for field in others if field not in taken])])
+
+
+def _on_table(platform: Platform, name: str, table: str) -> str:
+    node = _outcome_table(platform, table)
+    meta, columns = node["config"]["meta"]["outcome"], node["columns"]
+    numeric = kind_of_type(columns[meta["label"]].get("data_type")) == "float"
+    views = [v for v in platform.feature_views if v.online and set(v.join_keys) <= set(columns)]
+    if not views:
+        raise LookupError(f"no feature view has its keys among the columns of {table_of(node)!r}; add a view first")
+    keys = dict.fromkeys(
+        k for v in views for k, kind in zip(v.join_keys, v.join_key_kinds, strict=True) if kind == "string"
+    )
+    times = _times(platform)
+    references = [f"{view.name}:{field.name}" for view in views for field in view.fields]
+    told = {*keys, *(k for v in views for k in v.join_keys), *BOOKKEEPING, *map(str, meta.values())}
+    more = ", ".join(f"{c} ({columns[c].get('data_type')})" for c in columns if c not in told)
+    low, high = (0.05, 0.9) if numeric else (0.55, 0.95)
+    parts = [
+        f'    task="{"regression" if numeric else "binary"}",\n',
+        _comment(f"{_meaning('outcome')} {GUESS}: the label that dbt names; other columns of the table: {more}."),
+        f"    outcome=Outcome(table={table_of(node)!r}, "
+        + "".join(f"{k}={meta[k]!r}, " for k in _named(meta))
+        + "),\n",
+        _comment(
+            f"{_meaning('features')} {GUESS}: all views that the table has the keys of. Take out what tells the answer."
+        ),
+        "    features=(" + "".join(f'"{r}",\n' for r in references if r not in times) + "),\n",
+        _comment(f"{_meaning('request')} {GUESS}: the keys; add what else the caller knows when it asks."),
+        "    request=(" + "".join(f'RequestField(name="{k}", kind="categorical"),\n' for k in keys) + "),\n",
+        *_elapsed_hint([r for r in references if r in times]),
+        _comment(f"{_meaning('split')} {GUESS}: of the months there are, the first two thirds to learn from."),
+        "    split=Split(" + "".join(_window(*part) for part in _windows(platform, table_of(node))) + "),\n",
+        _comment(
+            f"{_meaning('gates')} {FILL_IN}: both bounds; see what a simple model reaches, and what would be too good."
+        ),
+        f"    gates=Gates(min_score={low}, max_score={high}),\n",
+        _defaults([field for field in ModelSpec.model_fields if field not in _WRITTEN]),
+    ]
+    names = "Gates, ModelSpec, Outcome, RequestField, Split, Window"
+    return _file(name, f"from datetime import UTC, datetime\n\nfrom ml.spec import {names}\n", parts)
+
+
+def _file(name: str, imports: str, parts: Sequence[str]) -> str:
+    return (
+        f'"""{FILL_IN}: what is asked, and when."""\n\n{imports}\n'
+        f"{_comment('What a field means: ml/spec.py, and docs/how-to.md, Add a model.', 0)}"
+        f"{name.upper()} = ModelSpec(\n"
+        f'    name="{name}",\n'
+        f'    description="{FILL_IN}: what the answer is, in one sentence.",\n'
+        f'    owner="team:fill-in",  # {FILL_IN}: an e-mail address, or team:<name>\n' + "".join(parts) + ")\n"
+    )
+
+
+def _outcome_table(platform: Platform, table: str) -> Mapping[str, Any]:
+    nodes = [n for n in read_manifest(platform.manifest)["nodes"].values() if n["resource_type"] == "model"]
+    found = {table_of(n): n for n in nodes if "outcome" in n["config"].get("meta", {})}
+    if not table and len(found) == 1:
+        return next(iter(found.values()))
+    if table not in found:
+        what = f"no table with outcomes {table!r}" if table else "which table has the outcomes?"
+        raise LookupError(f"{what}; say TABLE=<one of {sorted(found)}>, or FROM=<a model like it>")
+    return found[table]
+
+
+def _times(platform: Platform) -> set[str]:
+    """Return the features that are instants, by what their descriptions say."""
+    nodes = [n for n in read_manifest(platform.manifest)["nodes"].values() if n["resource_type"] == "model"]
+    return {f"{table_of(n)}:{c}" for n in nodes for c, d in n["columns"].items() if _EPOCH in d.get("description", "")}
+
+
+def _elapsed_hint(times: Sequence[str]) -> Iterator[str]:
+    if times:
+        yield _comment(
+            f"Instants mean nothing by themselves: to use one of {', '.join(times)}, name it in features and give "
+            "elapsed an Elapsed(name=..., since=<it>, until=<a request field of kind time>)."
+        )
+
+
+def _windows(platform: Platform, table: str) -> Iterator[tuple[str, datetime, datetime]]:
+    """Yield the three windows: on first days of months if there are three, else on days."""
+    published = f"published/{table}"
+    landed = platform.lake.partition_versions(published) if platform.lake.exists(published) else {}
+    months = sorted(landed) or table_months(platform.manifest, SOURCES)[table].over_by(platform.clock.now())
+    starts = [start_of(month) for month in months]
+    edges = [*starts, (starts[-1] + timedelta(days=32)).replace(day=1)]
+    if len(months) < 3:
+        edges = [edges[0] + timedelta(days=n) for n in range((edges[-1] - edges[0]).days + 1)]
+    count = len(edges) - 1
+    test = max(1, count // 6)
+    cuts = [edges[0], edges[count - 2 * test], edges[count - test], edges[-1]]
+    yield from zip(("train", "validation", "test"), cuts, cuts[1:], strict=False)
+
+
+def _window(name: str, start: datetime, end: datetime) -> str:
+    first, last = (f"datetime({i.year}, {i.month}, {i.day}, tzinfo=UTC)" for i in (start, end))
+    return f"{name}=Window(start={first}, end={last}),\n"
+
+
+def _named(meta: Mapping[str, Any]) -> list[str]:
+    return [key for key in ("row_id", "label", "label_timestamp", "prediction_time") if key in meta]
+
+
+def _meaning(field: str) -> str:
+    """What a field is: its description, or the first sentence of its type's docstring."""
+    info = ModelSpec.model_fields[field]
+    kind = (get_args(info.annotation) or (info.annotation,))[0]
+    of_type = getdoc(kind) if isinstance(kind, type) and issubclass(kind, Frozen) else ""
+    return info.description or (of_type or "").split("\n\n")[0]
+
+
+def _defaults(fields: Sequence[str]) -> str:
+    return _comment(f"Left at their defaults: {', '.join(fields)}.")
+
+
+def _comment(text: str, indent: int = 4) -> str:
+    lines = textwrap.wrap(" ".join(text.split()), 112 - indent)
+    return "".join(f"{' ' * indent}# {line}\n" for line in lines)

@@ -1,0 +1,87 @@
+"""`make new-model`, `make new-source`, `make new-feature`: the plan first, then the one or two files to fill in.
+
+Nothing is run. With DRY=1 nothing is written either; after it, `make plan NAME=...` shows the plan again.
+"""
+
+import argparse
+import sys
+import warnings
+
+from assets.new_feature import Column, new_feature
+from assets.new_files import FILL_IN, GUESS, Draft
+from assets.new_model import new_model
+from assets.new_source import months_told, new_source
+from assets.new_view import new_view
+from assets.plan import model_plan, printed, source_plan, table_plan, tell
+from assets.plan_manifest import with_files
+from assets.quiet import quiet_exit
+from assets.resources import Platform, platform_for
+from ml.settings import Settings
+from ml.sources import SOURCES
+
+
+def scaffold(platform: Platform, asked: argparse.Namespace) -> None:
+    """Print the plan of what is asked for and write its files, unless it is a dry run."""
+    if asked.what == "model":
+        draft, spec = new_model(platform, asked.name, asked.like, asked.table)
+        print(printed(f"model {spec.name}", model_plan(platform, spec)))
+    elif asked.what == "source":
+        draft, source = new_source(asked.name, asked.file)
+        with with_files(platform, draft.of_dbt) as planned:
+            print(printed(f"source {source.name}", source_plan(planned, source)))
+        print(f"  {'months':<10}{months_told(source)}")
+    else:
+        draft, name = _feature(platform, asked)
+        with with_files(platform, draft.of_dbt) as planned:
+            print(printed(f"feature table {name}", table_plan(planned, name)))
+    _finish(draft, asked.dry_run)
+
+
+def _feature(platform: Platform, asked: argparse.Namespace) -> tuple[Draft, str]:
+    if asked.entity:
+        if not asked.read:
+            raise ValueError("a new view reads a table: say FROM=<a staging model or a raw table>")
+        return new_view(platform, SOURCES, asked.view, asked.entity, asked.read, asked.name), asked.view
+    return new_feature(platform, asked.view, Column(asked.name, asked.sql, asked.type or "double"))
+
+
+def _finish(draft: Draft, dry: bool) -> None:
+    if not dry:
+        draft.write()
+    for name in draft.files:
+        print(f"{'would write' if dry else 'wrote'} {name}" + (" (a part added)" if name in draft.changed else ""))
+    print(f"look for {FILL_IN} and {GUESS} there; README.md, Where to add things, says what comes next")
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m assets.scaffold", description=__doc__)
+    kinds = parser.add_subparsers(dest="what", required=True)
+    model, source, feature = (kinds.add_parser(kind) for kind in ("model", "source", "feature"))
+    model.add_argument("--name", default="")
+    model.add_argument("--from", dest="like", default="", help="a model to take fields over from")
+    model.add_argument("--table", default="", help="the table with the outcomes, if there are several")
+    source.add_argument("--name", default="")
+    source.add_argument("--file", default="", help="a CSV or Parquet file")
+    feature.add_argument("--view", default="")
+    feature.add_argument("--name", default="", help="the column")
+    feature.add_argument("--sql", default="", help="the column's expression, in an existing view")
+    feature.add_argument("--type", default="", help="the column's type, in an existing view; double by default")
+    feature.add_argument("--entity", default="", help="of a new view: entity:key column, several apart by commas")
+    feature.add_argument(
+        "--from", dest="read", default="", help="of a new view: the staging model or raw table it reads"
+    )
+    for kind in (model, source, feature):
+        kind.add_argument("--dry-run", action="store_true", help="print the plan, write nothing")
+    return parser
+
+
+def main() -> int:
+    """Do what the command line asks for. Returns 1 after one line on what is wrong with it."""
+    quiet_exit()
+    warnings.simplefilter("ignore")
+    asked = _parser().parse_args()
+    return tell(lambda: scaffold(platform_for(Settings()), asked))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,313 @@
+"""Scaffolds: what they write loads and is formatted, what they refuse they refuse in one line, with nothing written."""
+
+import dataclasses
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+from types import ModuleType
+
+import polars as pl
+import pytest
+
+from assets.guesses import key_of, reader_of, schema_of, time_of
+from assets.new_feature import Column, new_feature
+from assets.new_files import Draft, held
+from assets.new_model import new_model
+from assets.new_source import months_told, new_source
+from assets.new_view import new_view
+from assets.plan import model_plan, plan_of, printed, source_plan
+from assets.plan_manifest import with_files
+from assets.resources import Platform
+from checks import tables
+from checks.outcome import Outcome
+from checks.table_check import TableCheck
+from ml import sources
+from ml.feature_views import load_feature_views
+from ml.models.cancellation import CANCELLATION
+from ml.models.flight_delay import FLIGHT_DELAY
+from ml.settings import Settings
+from ml.source import Source
+from ml.sources import SOURCES, source_named
+from serving.build_plan import build_plan
+from serving.model_repository import ModelRepository
+from tests.assets.tree import planned_assets
+
+ROOT = Path(__file__).parents[2]
+RUFF = [str(Path(sys.executable).parent / "ruff")]
+GAUGES = "station,day,level\nUpper,2013-01-30,101.5\nUpper,2013-02-01,99\nLower,2013-02-01,NA\n"
+
+
+@pytest.fixture(scope="module")
+def platform(tmp_path_factory):
+    """The platform of a home in which nothing has run, with dbt's manifest."""
+    empty = Platform(Settings(home=tmp_path_factory.mktemp("scaffold")))
+    with with_files(empty, {}) as parsed:
+        empty.manifest.parent.mkdir(parents=True)
+        empty.manifest.write_text(parsed.manifest.read_text())
+    return empty
+
+
+@pytest.fixture
+def gauges(tmp_path):
+    path = tmp_path / "gauges.csv"
+    path.write_text(GAUGES)
+    return str(path)
+
+
+def assert_formatted(text):
+    for words in (["format", "--check", "-"], ["check", "--no-cache", "-"]):
+        ended = subprocess.run([*RUFF, *words], input=text, cwd=ROOT, capture_output=True, text=True)
+        assert ended.returncode == 0, text + ended.stdout + ended.stderr
+
+
+@pytest.mark.parametrize("source", SOURCES, ids=lambda source: source.name)
+def test_what_is_guessed_of_the_shipped_files_is_what_people_declared(source):
+    schema = schema_of(reader_of(source.reader.origin))
+    assert schema == source.schema
+    rows = source.read()
+    assert len(key_of(rows, time_of(rows))) <= len(source.key)
+
+
+@pytest.mark.parametrize(
+    ("content", "problem"),
+    [
+        ("a,b\n", "has no rows"),
+        ("a,b\nx,1.5\nx,1.5\n", "name a row: rows repeat"),
+        ("a,b\nx,1\nx,1,2\n", "does not fit its declaration"),
+        ("\x00\xff", "a"),
+    ],
+)
+def test_rows_that_cannot_be_declared_are_refused_by_file(tmp_path, content, problem):
+    path = tmp_path / "rows.csv"
+    path.write_text(content)
+    with pytest.raises((ValueError, LookupError), match=problem) as refused:
+        new_source("rows", str(path))
+    assert "\n" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "file", "problem"),
+    [
+        ("flights", "gauges.csv", "a source 'flights' exists"),
+        ("River", "gauges.csv", "cannot be the name of a source; take lower_snake_case"),
+        ("class", "gauges.csv", "cannot be the name of a source"),
+        ("../up", "gauges.csv", "cannot be the name of a source"),
+        ("", "gauges.csv", "cannot be the name of a source"),
+        ("river", "nowhere.csv", "no file"),
+        ("river", "gauges.xlsx", "neither .csv, .csv.gz, .csv.zip nor .parquet; convert it"),
+    ],
+)
+def test_a_source_of_a_bad_name_or_without_a_file_is_refused(gauges, tmp_path, name, file, problem):
+    (tmp_path / "gauges.xlsx").write_text("?")
+    with pytest.raises((ValueError, LookupError), match=problem):
+        new_source(name, str(tmp_path / file))
+
+
+def test_a_drafted_source_reads_its_file_and_knows_no_row_too_early(gauges):
+    draft, source = new_source("gauges", gauges)
+    assert_formatted(draft.files["ml/sources/gauges.py"])
+    assert (source.key, source.schema["day"], source.read().height) == (("station", "day"), pl.Date(), 3)
+    assert source.known_at(source.read()).dt.to_string("%F %T").to_list()[0] == "2013-01-31 00:00:00"
+    assert months_told(source) == "2013-01 to 2013-02"
+
+
+def test_zipped_and_parquet_files_are_declared_too(tmp_path, gauges):
+    with zipfile.ZipFile(tmp_path / "gauges.csv.zip", "w") as archive:
+        archive.write(gauges, "gauges.csv")
+    rows = pl.read_csv(gauges, try_parse_dates=True, null_values=["NA"])
+    rows.with_columns(at=pl.col("day").cast(pl.Datetime("us"))).write_parquet(tmp_path / "gauges.parquet")
+    for file, columns in (("gauges.csv.zip", 3), ("gauges.parquet", 4)):
+        draft, source = new_source("gauges", str(tmp_path / file))
+        assert_formatted(draft.files["ml/sources/gauges.py"])
+        assert source.read().shape == (3, columns)
+    rows.with_columns(at=pl.col("day").cast(pl.Datetime("ns"))).write_parquet(tmp_path / "odd.parquet")
+    with pytest.raises(ValueError, match=r"odd.parquet: columns \{'at': .* write them as"):
+        new_source("odd", str(tmp_path / "odd.parquet"))
+
+
+def test_the_months_of_the_rows_are_told(tmp_path):
+    path = tmp_path / "old.csv"
+    path.write_text("day,level\n1850-03-01,1\n1850-04-01,2\n")
+    assert months_told(new_source("old", str(path))[1]) == "1850-03 to 1850-04"
+
+
+def test_a_model_on_the_outcome_table_loads_and_leaves_the_label_out_of_what_it_reads(platform):
+    draft, spec = new_model(platform, "late_landing")
+    assert_formatted(draft.files["ml/models/late_landing.py"])
+    assert (spec.outcome.label, spec.outcome.table) == ("arrived_late", "flight_outcomes")
+    told = {field.name for field in spec.request} | set(spec.features)
+    assert not told & {"arrived_late", "arr_delay", "cancelled"}
+    assert not [name for name in spec.features if name.endswith(("_at", "_since"))]
+    assert spec.split.train.end <= spec.split.validation.start
+    keys = planned_assets(printed("it", model_plan(platform, spec)))
+    assert "late_landing/deployment" in keys
+    assert all(key.startswith("late_landing/") for key in keys)
+
+
+def test_a_model_like_another_takes_over_what_that_one_says(platform):
+    for base in (FLIGHT_DELAY, CANCELLATION):
+        draft, spec = new_model(platform, "late_landing", like=base.name)
+        assert_formatted(draft.files["ml/models/late_landing.py"])
+        own = {"name": spec.name, "description": spec.description, "owner": spec.owner}
+        assert spec == base.model_copy(update=own)
+
+
+@pytest.mark.parametrize(
+    ("name", "given", "problem"),
+    [
+        ("flight_delay", {}, r"a model 'flight_delay' exists \(ml/models/flight_delay.py\)"),
+        ("9lives", {}, "cannot be the name of a model"),
+        ("late", {"like": "nobody"}, "no model 'nobody'; ml/models holds"),
+        ("late", {"table": "nothing"}, r"no table with outcomes 'nothing'; say TABLE=<one of \['flight_outcomes'\]>"),
+    ],
+)
+def test_a_model_that_is_taken_or_on_nothing_is_refused(platform, name, given, problem):
+    with pytest.raises((ValueError, LookupError), match=problem):
+        new_model(platform, name, **given)
+
+
+@pytest.mark.parametrize(
+    ("view", "name", "problem"),
+    [
+        ("nothing", "speed", "no feature view 'nothing'"),
+        ("aircraft_state", "last_dest", "has a column 'last_dest'"),
+        ("aircraft_state", "Top Speed", "cannot be the name of a feature"),
+    ],
+)
+def test_a_feature_of_no_view_or_of_a_taken_name_is_refused(platform, view, name, problem):
+    with pytest.raises((ValueError, LookupError), match=problem):
+        new_feature(platform, view, Column(name))
+
+
+def test_a_feature_of_a_view_that_a_model_in_use_reads_is_a_new_version_of_it(platform, tmp_path):
+    used = Platform(Settings(home=tmp_path))
+    used.manifest.parent.mkdir(parents=True)
+    used.manifest.write_text(platform.manifest.read_text())
+    plan = build_plan(FLIGHT_DELAY, used.feature_views, 1, "1", tmp_path / "model.onnx", used.settings)
+    repository = ModelRepository(used.settings.serving_home)
+    repository.write_plan(plan)
+    repository.point(plan, proven=True)
+    column = Column("last_speed", "last_distance / last_air_time")
+    draft, name = new_feature(used, "aircraft_state", column)
+    assert name == "aircraft_state_v2"
+    assert list(draft.new) == ["dbt_project/models/features/aircraft_state_v2.sql"]
+    assert list(draft.changed) == ["dbt_project/models/features/aircraft_state.yml"]
+    with with_files(used, draft.of_dbt) as planned:
+        views = {view.name: [field.name for field in view.fields] for view in load_feature_views(planned.manifest)}
+    assert views["aircraft_state_v2"] == [*views["aircraft_state"], "last_speed"]
+    in_place, name = new_feature(platform, "aircraft_state", column)  # nobody reads it in this home
+    assert (name, len(in_place.changed), in_place.new) == ("aircraft_state", 2, {})
+
+
+def test_every_view_can_take_a_column(platform):
+    for view in platform.feature_views:
+        draft, _ = new_feature(platform, view.name, Column("speed", "1 / 2"))
+        (sql,) = (text for name, text in draft.files.items() if name.endswith(".sql"))
+        lines = [line.strip() for line in sql.splitlines()]
+        assert lines[lines.index("1 / 2 as speed,") + 1].endswith("event_timestamp,")
+
+
+@pytest.mark.parametrize(
+    ("view", "entity", "read", "problem"),
+    [
+        ("aircraft", "aircraft:tailnum", "planes", "a feature view 'aircraft' exists"),
+        ("plane_facts", "aircraft:tail", "planes", "'planes' has no column of text or whole numbers"),
+        ("plane_facts", "aircraft:tailnum", "ships", "FROM=ships: no such table; a view reads a staging model"),
+    ],
+)
+def test_a_view_that_exists_or_stands_on_nothing_is_refused(platform, view, entity, read, problem):
+    with pytest.raises((ValueError, LookupError), match=problem):
+        new_view(platform, SOURCES, view, entity, read)
+
+
+def test_a_view_stands_on_a_staging_model_as_well_as_on_a_raw_table(platform):
+    raw = new_view(platform, SOURCES, "plane_facts", "aircraft:tailnum", "planes")
+    staged = new_view(platform, SOURCES, "plane_seats", "aircraft:tailnum", "stg_nycflights__planes", "seats")
+    with with_files(platform, {**raw.of_dbt, **staged.of_dbt}) as planned:
+        views = {view.name: [field.name for field in view.fields] for view in load_feature_views(planned.manifest)}
+    assert views["plane_facts"] == [name for name in source_named("planes").schema if name != "tailnum"]
+    assert views["plane_seats"] == ["seats"]
+
+
+def test_what_is_in_the_tree_has_a_plan_too(platform):
+    expected = {
+        "planes": ["raw/planes"],
+        "origin_congestion": ["features/origin_congestion", "published/origin_congestion"],
+        "flight_outcomes": ["features/flight_outcomes", "published/flight_outcomes"],
+    }
+    for name, keys in expected.items():
+        ((title, lines),) = plan_of(platform, name).items()
+        assert planned_assets(printed(title, lines)) == keys
+    with pytest.raises(LookupError, match="nothing is called 'nope'"):
+        plan_of(platform, "nope")
+
+
+def test_a_new_source_is_planned_before_it_is_there(platform, gauges):
+    _, source = new_source("gauges", gauges)
+    text = printed("it", source_plan(platform, source))
+    assert planned_assets(text) == ["raw/gauges"]
+    assert "blocked by expectations, history" in text
+
+
+def test_no_file_of_somebody_is_overwritten(tmp_path):
+    (tmp_path / "mine.py").write_text("mine")
+    with pytest.raises(ValueError, match=r"mine.py exists and is not overwritten"):
+        Draft({"new.py": "", "mine.py": ""}, root=tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["mine.py"]
+
+
+def test_files_are_written_all_or_not_at_all(tmp_path):
+    (tmp_path / "old.yml").write_text("old")
+    with pytest.raises(OSError, match="nowhere"):
+        Draft({"a.py": "a"}, {"old.yml": "new", "nowhere/b.py": "b"}, tmp_path).write()
+    with pytest.raises(OSError, match="nowhere"):
+        Draft({"a.py": "a", "nowhere/b.py": "b"}, {"old.yml": "new"}, tmp_path).write()
+    assert {path.name: path.read_text() for path in tmp_path.iterdir()} == {"old.yml": "old"}
+
+
+def test_make_hands_over_what_it_was_given():
+    given = ["NAME=late", "FROM=cancellation", "DRY=1"]
+    told = subprocess.run(["make", "-n", "new-model", *given], cwd=ROOT, capture_output=True, text=True).stdout
+    assert '-m assets.scaffold model --name="late" --from="cancellation"  --dry-run' in told
+
+
+def module(**names):
+    made = ModuleType("made")
+    made.__dict__.update(names)
+    return made
+
+
+def test_a_file_of_sources_without_any_is_refused_by_name():
+    with pytest.raises(ValueError, match=r"ml/sources/empty.py holds no Source; declare one, or name the file _"):
+        list(sources._held(module(), "empty"))
+
+
+def test_a_source_that_a_file_imports_is_counted_once():
+    flights = source_named("flights")
+    assert list(sources._held(module(A=flights, B=flights), "two")) == [flights]
+
+
+def test_a_check_of_another_name_or_on_another_stage_is_refused_by_file():
+    good = TableCheck("ghosts", "Ghosts do not fly.", ("raw/flights",), lambda rows, partition: Outcome(True, "none"))
+    assert tables._check_of(module(CHECK=good), "ghosts") is good
+    with pytest.raises(ValueError, match=r"other.py must hold one TableCheck with name='other'; it holds 0"):
+        tables._check_of(module(CHECK=good), "other")
+    elsewhere = dataclasses.replace(good, tables=("published/aircraft",))
+    with pytest.raises(ValueError, match=r"must name raw/<source> or features/<view>, not \['published/aircraft'\]"):
+        tables._check_of(module(CHECK=elsewhere), "ghosts")
+    taken = dataclasses.replace(good, name="history")
+    with pytest.raises(ValueError, match="every table has a check 'history'"):
+        tables._check_of(module(CHECK=taken), "history")
+
+
+def test_a_check_on_a_table_that_does_not_exist_is_refused(monkeypatch):
+    lost = TableCheck("ghosts", "Ghosts do not sail.", ("raw/ships",), lambda rows, partition: Outcome(True, "none"))
+    monkeypatch.setattr(tables, "CHECKS", (lost,))
+    with pytest.raises(ValueError, match=r"checks/tables/ghosts.py judges \['raw/ships'\], which do not exist"):
+        tables.refuse_unknown_tables(["raw/flights"])
+
+
+def test_of_a_drafted_file_only_its_own_is_taken(gauges):
+    text = new_source("gauges", gauges)[0].files["ml/sources/gauges.py"]
+    assert held("from ml.sources.nycflights13 import FLIGHTS\n" + text, "gauges", Source).name == "gauges"
