@@ -43,13 +43,14 @@ def months_told(source: Source) -> str:
 def _declaration(name: str, reader: Reader, schema: Mapping[str, pl.DataType], rows: pl.DataFrame) -> str:
     time = time_of(rows)
     kind = "ParquetReader" if isinstance(reader, ParquetReader) else "CsvReader"
+    used = ", ".join(sorted([kind, "Source", *(["Months"] if time else [])]))
     columns = "".join(
         f'{dumps(c)}: ({dtype_code(t)}, "{FILL_IN}: what it is, and its unit."),\n' for c, t in schema.items()
     )
     return (
         f'"""{FILL_IN}: what the rows are, and where they come from. Guessed from {rows.height} rows."""\n\n'
         + ("" if time else "from datetime import UTC, datetime\n\n")
-        + f"import polars as pl\n\nfrom ml.source import {kind}, {'Months, ' if time else ''}Source\n\n\n"
+        + f"import polars as pl\n\nfrom ml.source import {used}\n\n\n"
         + f"def _known_at(rows: pl.DataFrame) -> pl.Series:\n{_known_at(schema, time)}\n\n"
         + "# What a field means: ml/source.py, and docs/how-to.md, Add a table.\n"
         + f'{name.upper()} = Source(\n    name="{name}",\n    description="{FILL_IN}: what a row is.",\n'
