@@ -3,6 +3,7 @@
 Here: which there are, what engine each is, and what its dbt has to know. Running dbt and reading what it built are not.
 """
 
+import importlib.util
 import json
 import sys
 from collections.abc import Mapping
@@ -13,9 +14,12 @@ from typing import Any
 import yaml
 
 from ml.settings import Settings
+from ml.spark_session import spark_settings
 
 LOCAL = "local"  # the output whose SQL is kept with every version: DuckDB can make its rows again anywhere
 DUCKDB, SPARK = "duckdb", "spark"
+# What a build on another engine leaves beside dbt's artifacts: the same models in DuckDB's SQL (`ml.recipe`).
+RECIPE_MANIFEST, RECIPE_RESULTS = "duckdb_manifest.json", "duckdb_run_results.json"
 _ON_SPARK = Path(__file__).with_name("dbt_spark.sh")
 
 
@@ -33,7 +37,18 @@ class DbtOutput:
 
     def warehouse(self, settings: Settings) -> Path:
         """Return what dbt builds in: DuckDB's file, or the folder of Spark's tables."""
-        return settings.spark_home / "warehouse" if self.engine == SPARK else settings.warehouse
+        return settings.spark_home / "dbt" if self.engine == SPARK else settings.warehouse
+
+    def require(self, settings: Settings) -> None:
+        """Raise LookupError with the remedy if this output cannot build here, or not from this lake."""
+        if self.engine != SPARK:
+            return
+        wanted_by = f"HEADWATER_DBT_OUTPUT={self.name}"
+        if "://" in settings.lake:
+            raise LookupError(f"{wanted_by} reads a lake in a folder, not {settings.lake}; set it to {LOCAL}")
+        spark_settings(settings.spark_home, settings.spark_conf, wanted_by)
+        if importlib.util.find_spec("dbt.adapters.spark") is None:
+            raise LookupError(f"{wanted_by} needs dbt-spark, which is not installed; run make spark")
 
     def variables(self, settings: Settings) -> dict[str, str]:
         """Return the environment that dbt needs here, beside its own."""

@@ -1,13 +1,14 @@
 """dbt's command line on Spark: `python -m ml.dbt_spark build --target spark ...`, by ml/dbt_spark.sh, as dbt itself.
 
 A session begins and ends with the process, and its catalogue with it. So what a build stands on is declared first: raw
-tables at their versions, and all staging views. Tables are written under HEADWATER_WAREHOUSE, where `ml.warehouse` reads.
+tables at their versions, and all staging views. Tables are written to HEADWATER_WAREHOUSE, where `ml.warehouse` reads.
 """
 
 import json
 import logging
 import os
 import shutil
+import subprocess
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, redirect_stdout
@@ -17,12 +18,10 @@ from typing import Any
 
 import yaml
 
-from ml.dbt_output import LOCAL
+from ml.dbt_output import LOCAL, RECIPE_MANIFEST, RECIPE_RESULTS, SPARK
 from ml.lake import Lake
 from ml.spark_session import spark_settings
 
-# What the same models are in DuckDB's SQL, beside dbt's own artifacts: the recipe of what was built (`ml.recipe`).
-RECIPE_MANIFEST, RECIPE_RESULTS = "duckdb_manifest.json", "duckdb_run_results.json"
 _SESSION = {"build", "run", "test", "compile", "show", "retry"}
 _WRITES = {"build", "run"}
 _FOLDERS = ("--project-dir", "--profiles-dir")
@@ -30,7 +29,7 @@ _WANTED_BY = "HEADWATER_DBT_OUTPUT=spark"
 
 
 def main(arguments: Sequence[str]) -> None:
-    """Run dbt, and end the process with its status; with 2 and the remedy if Spark cannot run or read the lake."""
+    """Run dbt, and end the process with its status; with the remedy if Spark cannot run or read the lake."""
     from dbt.cli.main import cli
 
     try:
@@ -50,15 +49,15 @@ def _begin(arguments: Sequence[str]) -> None:
     warehouse = Path(os.environ["HEADWATER_WAREHOUSE"])
     lake = Lake(os.environ["HEADWATER_DBT_LAKE"])
     settings = session_settings(warehouse, json.loads(os.environ.get("HEADWATER_SPARK_CONF") or "{}"))
-    shutil.rmtree(warehouse, ignore_errors=True)  # a catalogue that has ended knows none of its tables
+    for schema in warehouse.glob("*.db"):  # the catalogue that knew these tables has ended
+        shutil.rmtree(schema)
     logging.getLogger("SQLQueryContextLogger").disabled = True  # dbt tells the same error
     spark = SparkSession.builder.config(map=dict(settings)).getOrCreate()
 
     from ml.spark_raw import declare_raw
 
     declare_raw(spark, lake, _variables(arguments).get("raw_versions") or {})
-    with TemporaryDirectory() as folder:
-        _dbt(["run", "--select", "path:models/staging"], "spark", arguments, folder)
+    _declare_staging(arguments)
 
 
 def session_settings(warehouse: Path, overlay: Mapping[str, str]) -> dict[str, str]:
@@ -76,23 +75,37 @@ def _keep_recipe(arguments: Sequence[str]) -> None:
     """Compile the same models for DuckDB, and leave that beside what dbt will leave."""
     target = Path(os.environ.get("DBT_TARGET_PATH") or _option(arguments, "--target-path") or "target")
     target.mkdir(parents=True, exist_ok=True)
-    with TemporaryDirectory() as folder, _environment(HEADWATER_WAREHOUSE=str(Path(folder, "warehouse.duckdb"))):
-        _dbt(["compile"], LOCAL, arguments, folder)
+    with TemporaryDirectory() as folder:
+        words = _words(["compile"], LOCAL, arguments, folder)
+        places = {"HEADWATER_WAREHOUSE": str(Path(folder, "warehouse.duckdb")), **_dbt_writes_to(folder)}
+        dbt = str(Path(sys.executable).parent / "dbt")
+        done = subprocess.run([dbt, *words], env={**os.environ, **places}, stdout=sys.stderr, check=False)
+        if done.returncode:
+            raise LookupError(f"dbt compile failed on the output {LOCAL}; see above")
         for name, kept in (("manifest.json", RECIPE_MANIFEST), ("run_results.json", RECIPE_RESULTS)):
             shutil.move(Path(folder, name), target / kept)
 
 
-def _dbt(command: Sequence[str], output: str, arguments: Sequence[str], folder: str) -> None:
-    """Run dbt in this process for ourselves: nothing of it reaches standard output, which another dbt's events fill."""
+def _declare_staging(arguments: Sequence[str]) -> None:
+    """Make all staging views. Nothing of it reaches standard output: the events of the build that follows fill that."""
     from dbt.cli.main import dbtRunner
 
+    output = _option(arguments, "--target") or SPARK
+    with TemporaryDirectory() as folder, redirect_stdout(sys.stderr), _environment(_dbt_writes_to(folder)):
+        done = dbtRunner().invoke(_words(["run", "--select", "path:models/staging"], output, arguments, folder))
+    if not done.success:
+        raise LookupError(f"dbt run of models/staging failed on the output {output}: {done.exception or 'see above'}")
+
+
+def _words(command: Sequence[str], output: str, arguments: Sequence[str], folder: str) -> list[str]:
+    """Return the words of a command of our own on the same project and variables, which writes to a folder."""
     words = ["--quiet", *command, "--target", output, "--target-path", folder, "--log-path", folder]
     words += [word for name in _FOLDERS if (value := _option(arguments, name)) for word in (name, value)]
-    words += ["--vars", json.dumps(_variables(arguments))]
-    with redirect_stdout(sys.stderr), _environment(DBT_TARGET_PATH=folder, DBT_LOG_PATH=folder):
-        done = dbtRunner().invoke(words)
-    if not done.success:
-        raise LookupError(f"dbt {' '.join(command)} failed on the output {output}: {done.exception or 'see above'}")
+    return [*words, "--vars", json.dumps(_variables(arguments))]
+
+
+def _dbt_writes_to(folder: str) -> dict[str, str]:
+    return {"DBT_TARGET_PATH": folder, "DBT_LOG_PATH": folder}
 
 
 def _variables(arguments: Sequence[str]) -> dict[str, Any]:
@@ -105,7 +118,7 @@ def _option(arguments: Sequence[str], name: str) -> str | None:
 
 
 @contextmanager
-def _environment(**values: str) -> Iterator[None]:
+def _environment(values: Mapping[str, str]) -> Iterator[None]:
     before = {name: os.environ.get(name) for name in values}
     os.environ.update(values)
     try:

@@ -29,11 +29,9 @@ def declare_raw(spark: SparkSession, lake: Lake, versions: Mapping[str, int]) ->
         lake: A lake in a folder.
         versions: The version to read of each table, by name; 0, or none, is the newest, as dbt's DuckDB reads it.
 
-    Raises LookupError if the lake is no folder, or has no such version; NotImplementedError if a table's files alone do
-    not say which rows it has.
+    Raises LookupError if the lake has no such version; NotImplementedError if a table's files alone do not say which
+    rows it has.
     """
-    if "://" in str(lake.root):
-        raise LookupError(f"dbt on Spark reads a lake in a folder, not {lake.root}; set HEADWATER_DBT_OUTPUT=local")
     spark.sql(f"create schema if not exists {SCHEMA}")
     names = [table.partition("/")[2] for table in lake.tables() if table.startswith(f"{SCHEMA}/")]
     for name in names:

@@ -53,7 +53,7 @@ def _opened(warehouse: Path) -> Iterator[duckdb.DuckDBPyConnection]:
             schema = table.parent.name.removesuffix(".db")
             connection.execute(f'create schema if not exists "{schema}"')
             files = f"{table}/*.parquet".replace("'", "''")
-            connection.execute(f"create view \"{schema}\".\"{table.name}\" as select * from read_parquet('{files}')")
+            connection.execute(f'create view "{schema}"."{table.name}" as select * from read_parquet(\'{files}\')')
         yield connection
 
 
