@@ -107,11 +107,8 @@ def test_dagster_s_own_record_of_columns_is_the_same(homes):
         events = home.built.asset_materializations_for_node("dbt_build")
         (event,) = (event for event in events if event.asset_key == dg.AssetKey(["features", "aircraft_state"]))
         assert ENTRY in event.metadata
-        lineage = dg.TableMetadataSet.extract(event.metadata).column_lineage
-        found = {
-            column: {(d.asset_key, d.column_name) for d in deps} for column, deps in lineage.deps_by_column.items()
-        }
-        recorded.append(found)
+        parents = event.metadata[RECORD].value.deps_by_column
+        recorded.append({column: {(d.asset_key, d.column_name) for d in found} for column, found in parents.items()})
     assert recorded[0]["last_turnaround"] == recorded[1]["last_turnaround"] != set()
 
 
