@@ -22,7 +22,8 @@ from ml.dbt_output import LOCAL, RECIPE_MANIFEST, RECIPE_RESULTS, SPARK
 from ml.lake import Lake
 from ml.spark_session import spark_settings
 
-_SESSION = {"build", "run", "test", "compile", "show", "retry"}
+_SESSION = {"build", "run", "compile", "show"}
+_LATER = {"test", "retry"}
 _WRITES = {"build", "run"}
 _FOLDERS = ("--project-dir", "--profiles-dir")
 _WANTED_BY = "HEADWATER_DBT_OUTPUT=spark"
@@ -33,6 +34,8 @@ def main(arguments: Sequence[str]) -> None:
     from dbt.cli.main import cli
 
     try:
+        if _LATER & set(arguments):
+            raise LookupError("the tables of an earlier session are gone; dbt build tests what it builds")
         if _SESSION & set(arguments):
             _begin(arguments)
         if _WRITES & set(arguments):
@@ -44,19 +47,19 @@ def main(arguments: Sequence[str]) -> None:
 
 def _begin(arguments: Sequence[str]) -> None:
     """Start the session, and declare in it what builds stand on."""
-    from pyspark.sql import SparkSession
-
-    warehouse = Path(os.environ["HEADWATER_WAREHOUSE"])
-    lake = Lake(os.environ["HEADWATER_DBT_LAKE"])
+    warehouse, lake = Path(os.environ["HEADWATER_WAREHOUSE"]), os.environ["HEADWATER_DBT_LAKE"]
+    if "://" in lake:
+        raise LookupError(f"{_WANTED_BY} reads a lake in a folder, not {lake}")
     settings = session_settings(warehouse, json.loads(os.environ.get("HEADWATER_SPARK_CONF") or "{}"))
     for schema in warehouse.glob("*.db"):  # the catalogue that knew these tables has ended
         shutil.rmtree(schema)
-    logging.getLogger("SQLQueryContextLogger").disabled = True  # dbt tells the same error
-    spark = SparkSession.builder.config(map=dict(settings)).getOrCreate()
+    from pyspark.sql import SparkSession
 
     from ml.spark_raw import declare_raw
 
-    declare_raw(spark, lake, _variables(arguments).get("raw_versions") or {})
+    logging.getLogger("SQLQueryContextLogger").disabled = True  # dbt tells the same error
+    spark = SparkSession.builder.config(map=dict(settings)).getOrCreate()
+    declare_raw(spark, Lake(lake), _variables(arguments).get("raw_versions") or {})
     _declare_staging(arguments)
 
 
@@ -113,8 +116,13 @@ def _variables(arguments: Sequence[str]) -> dict[str, Any]:
 
 
 def _option(arguments: Sequence[str], name: str) -> str | None:
-    words = list(arguments)
-    return words[words.index(name) + 1] if name in words else None
+    """Return what follows a flag, as the next word or after "="; None if the flag is not given."""
+    for word, following in zip(arguments, [*arguments[1:], ""], strict=True):
+        if word == name:
+            return following
+        if word.startswith(f"{name}="):
+            return word.removeprefix(f"{name}=")
+    return None
 
 
 @contextmanager

@@ -9,11 +9,13 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
+from urllib.parse import unquote
 
 from deltalake import DeltaTable
 from pyspark.sql import SparkSession
 from pyspark.sql.types import StructType
 
+from ml.data_files import data_files
 from ml.lake import Lake
 from ml.spark_tables import refuse_what_files_do_not_say
 
@@ -35,15 +37,15 @@ def declare_raw(spark: SparkSession, lake: Lake, versions: Mapping[str, int]) ->
     spark.sql(f"create schema if not exists {SCHEMA}")
     names = [table.partition("/")[2] for table in lake.tables() if table.startswith(f"{SCHEMA}/")]
     for name in names:
-        _declare(spark, f"{SCHEMA}.{name}", lake.open(f"{SCHEMA}/{name}", versions.get(name) or None))
+        table = f"{SCHEMA}/{name}"
+        _declare(spark, f"{SCHEMA}.{name}", lake.path(table), lake.open(table, versions.get(name) or None))
     return names
 
 
-def _declare(spark: SparkSession, name: str, table: DeltaTable) -> None:
+def _declare(spark: SparkSession, name: str, root: str, table: DeltaTable) -> None:
     refuse_what_files_do_not_say(table)
     schema = StructType.fromJson(json.loads(table.schema().to_json()))
-    root = table.table_uri.removeprefix("file://").rstrip("/")
-    files = [file.removeprefix("file://").removeprefix(f"{root}/") for file in table.file_uris()]
+    files = [unquote(file) for file in data_files(table)]
     if not files:
         spark.catalog.createTable(name, source="parquet", schema=schema)
         return
