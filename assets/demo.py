@@ -46,7 +46,7 @@ class Demo:
         ReplayClock(self.platform.settings.clock_file).set(YEAR_END)
         stages = self.stages
         stages.raw()
-        stages.bring(("staging", "features"), "dbt on DuckDB: staging, feature tables and tests, the year in one run")
+        stages.bring(("staging", "features"), "dbt: staging, feature tables and tests, the year in one run")
         stages.bring(("published",), "write-audit-publish to the offline and online stores; drift checks")
         stages.model(SPEC.name)
         say("triton", "one Triton on loopback, models loaded through its control API")

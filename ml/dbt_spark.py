@@ -17,6 +17,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import yaml
+from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from ml.dbt_output import LOCAL, RECIPE_MANIFEST, RECIPE_RESULTS, SPARK
 from ml.lake import Lake
@@ -27,6 +28,15 @@ _LATER = {"test", "retry"}
 _WRITES = {"build", "run"}
 _FOLDERS = ("--project-dir", "--profiles-dir")
 _WANTED_BY = "HEADWATER_DBT_OUTPUT=spark"
+
+
+class _Told(BaseSettings):
+    """What `DbtOutput.variables` puts into dbt's environment."""
+
+    model_config = SettingsConfigDict(env_prefix="HEADWATER_", extra="ignore", frozen=True)
+    dbt_lake: str
+    warehouse: Path
+    spark_conf: dict[str, str] = {}
 
 
 def main(arguments: Sequence[str]) -> None:
@@ -40,18 +50,18 @@ def main(arguments: Sequence[str]) -> None:
             _begin(arguments)
         if _WRITES & set(arguments):
             _keep_recipe(arguments)
-    except (LookupError, NotImplementedError) as error:
+    except (LookupError, NotImplementedError, ValueError) as error:
         sys.exit(f"headwater: {error}")
     cli(list(arguments), prog_name="dbt")
 
 
 def _begin(arguments: Sequence[str]) -> None:
     """Start the session, and declare in it what builds stand on."""
-    warehouse, lake = Path(os.environ["HEADWATER_WAREHOUSE"]), os.environ["HEADWATER_DBT_LAKE"]
-    if "://" in lake:
-        raise LookupError(f"{_WANTED_BY} reads a lake in a folder, not {lake}")
-    settings = session_settings(warehouse, json.loads(os.environ.get("HEADWATER_SPARK_CONF") or "{}"))
-    for schema in warehouse.glob("*.db"):  # the catalogue that knew these tables has ended
+    told = _Told()  # type: ignore[call-arg]
+    if "://" in told.dbt_lake:
+        raise LookupError(f"{_WANTED_BY} reads a lake in a folder, not {told.dbt_lake}")
+    settings = session_settings(told.warehouse, told.spark_conf)
+    for schema in told.warehouse.glob("*.db"):  # the catalogue that knew these tables has ended
         shutil.rmtree(schema)
     from pyspark.sql import SparkSession
 
@@ -59,7 +69,7 @@ def _begin(arguments: Sequence[str]) -> None:
 
     logging.getLogger("SQLQueryContextLogger").disabled = True  # dbt tells the same error
     spark = SparkSession.builder.config(map=dict(settings)).getOrCreate()
-    declare_raw(spark, Lake(lake), _variables(arguments).get("raw_versions") or {})
+    declare_raw(spark, Lake(told.dbt_lake), _variables(arguments).get("raw_versions") or {})
     _declare_staging(arguments)
 
 
