@@ -62,7 +62,7 @@ def test_every_value_of_the_month_is_the_same_on_both_engines(homes):
     compared = 0
     for name in TABLES:
         on_duckdb, on_spark = (rows_of(home, name) for home in homes)
-        assert on_duckdb.height > 500 or name in NO_ROWS_OF_ITS_OWN
+        assert on_duckdb.height > 200 or name in NO_ROWS_OF_ITS_OWN
         assert on_spark.schema == on_duckdb.schema
         assert on_spark.equals(on_duckdb), name
         compared += on_duckdb.height * on_duckdb.width
@@ -71,14 +71,12 @@ def test_every_value_of_the_month_is_the_same_on_both_engines(homes):
 
 def test_what_spark_built_passed_the_same_dbt_tests(homes):
     for name in TABLES:
-        told = [
-            verdict.evidence["summary"]
-            for home in homes
-            for verdict in home.platform.verdicts.of(f"features/{name}")
-            if verdict.check == CHECK and verdict.passed
-        ]
-        assert len(told) == 2
-        assert len(set(told)) == 1
+        told = []
+        for home in homes:
+            verdicts = [v for v, _ in home.platform.verdicts.newest_verdicts(f"features/{name}") if v.check == CHECK]
+            told += [(v.partition, v.passed, v.evidence["summary"]) for v in verdicts]
+        assert [each[:2] for each in told] == [(MARCH, True), (MARCH, True)]
+        assert told[0] == told[1]
 
 
 def test_the_recipe_of_what_spark_built_is_duckdb_s_so_the_leakage_audit_can_make_it_again(homes):
