@@ -18,6 +18,7 @@ UV := .tools/bin/uv
 LINKS := $(if $(PIP_FIND_LINKS),--find-links "$(PIP_FIND_LINKS)")
 MANIFEST := $(HEADWATER_HOME)/dbt/manifest.json
 LAKE := $(if $(findstring ://,$(HEADWATER_LAKE)),$(HEADWATER_LAKE),$(abspath $(or $(HEADWATER_LAKE),$(HEADWATER_HOME)/lake)))
+OUTPUT := $(or $(HEADWATER_DBT_OUTPUT),local)
 DBT := HEADWATER_DBT_LAKE="$(LAKE)" HEADWATER_WAREHOUSE="$(abspath $(HEADWATER_HOME))/warehouse.duckdb" .venv/bin/dbt
 DAGSTER_YAML := dagster.yaml $(if $(HEADWATER_DAGSTER_DB),deploy/dagster-postgres.yaml)
 apt = { $(1); } >/dev/null 2>&1 || { apt-get update -qq && apt-get install -y -qq $(2) >/dev/null; } || { echo "headwater: needs the package $(2): apt-get install $(2) (as root)" >&2; exit 1; }
@@ -210,8 +211,11 @@ preflight:
 .triton/.ready: requirements/triton.lock .tools/.ready
 	@rm -rf .triton && $(UV) pip install -q --python $(PYTHON) --no-deps --target .triton -r $< && touch $@
 
-$(MANIFEST): .venv/.ready $(shell find dbt_project -name '*.sql' -o -name '*.yml' -not -path '*/target/*')
-	@$(DBT) --quiet parse --project-dir dbt_project --profiles-dir dbt_project --target-path "$(abspath $(HEADWATER_HOME))/dbt" --log-path "$(abspath $(HEADWATER_HOME))/dbt" && touch $@
+$(HEADWATER_HOME)/dbt/.output: $(if $(filter-out local,$(OUTPUT)),.venv/.spark) always
+	@mkdir -p $(@D) && { echo $(OUTPUT) | cmp -s - $@ || echo $(OUTPUT) > $@; }
+
+$(MANIFEST): .venv/.ready $(HEADWATER_HOME)/dbt/.output $(shell find dbt_project -name '*.sql' -o -name '*.yml' -not -path '*/target/*')
+	@$(DBT) --quiet parse --target $(OUTPUT) --project-dir dbt_project --profiles-dir dbt_project --target-path "$(abspath $(HEADWATER_HOME))/dbt" --log-path "$(abspath $(HEADWATER_HOME))/dbt" && touch $@
 
 $(DAGSTER_HOME)/dagster.yaml: $(DAGSTER_YAML) always
 	@mkdir -p $(@D) && { cat $(DAGSTER_YAML) | cmp -s - $@ || cat $(DAGSTER_YAML) > $@; }

@@ -1,6 +1,6 @@
 """Where columns come from, as a table in the Dagster UI: its open-source edition hides the lineage that it records.
 
-The graph is that of `built_columns`; here it is put on assets.
+The graph is that of `built_columns`; here it is put on assets, as Dagster's own record too where dagster-dbt made none.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -16,6 +16,7 @@ from ml.source import Source
 from ml.sql_lineage import Column
 
 ENTRY = "columns made from"
+RECORD = "dagster/column_lineage"
 
 
 def with_columns(
@@ -26,8 +27,22 @@ def with_columns(
     for event in events:
         if isinstance(event, dg.Output):
             table = "/".join(context.asset_key_for_output(event.output_name).path)
-            event = event.with_metadata({**event.metadata, ENTRY: of_table(graph, table)})
+            event = event.with_metadata({**_recorded(graph, table), **event.metadata, ENTRY: of_table(graph, table)})
         yield event
+
+
+def _recorded(graph: ColumnGraph, table: str) -> dict[str, Any]:
+    """Return Dagster's own record of where a model's columns come from, none if that is not known."""
+    if table not in graph.made:
+        return {}
+    parents = {name: graph.parents((table, name)) for name in graph.columns[table]}
+    lineage = dg.TableColumnLineage(
+        {
+            name: [dg.TableColumnDep(dg.AssetKey(source.split("/")), column) for source, column in found]
+            for name, found in parents.items()
+        }
+    )
+    return {RECORD: dg.MetadataValue.column_lineage(lineage)}
 
 
 def of_table(graph: ColumnGraph, table: str) -> dg.MarkdownMetadataValue:

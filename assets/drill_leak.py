@@ -36,11 +36,9 @@ from ml.verdicts import Verdict
 
 VIEW = "aircraft_state"
 FEATURE = f"{VIEW}:last_arrived_at"
-TRUE = "epoch_us(arrived_at) // 1000000 as last_arrived_at"
-LEAKY = (
-    "epoch_us(lead(arrived_at, 1, arrived_at) over (partition by tailnum order by event_timestamp)) // 1000000 "
-    "as last_arrived_at"
-)
+TRUE = "{{ seconds_of('arrived_at') }} as last_arrived_at"
+_NEXT = "lead(arrived_at, 1, arrived_at) over (partition by tailnum order by event_timestamp)"
+LEAKY = f"{{{{ seconds_of('{_NEXT}') }}}} as last_arrived_at"
 MONTHS = ["2013-01", "2013-02", "2013-03"]
 AFTERWARDS = datetime(2013, 4, 2, tzinfo=UTC)
 ROWS = 40_000  # that each of the two quick models learns from

@@ -1,4 +1,4 @@
-"""The features stage: dbt on DuckDB, a range of months in one run, exported as versions that can be audited.
+"""The features stage: dbt on DuckDB or Spark, a range of months in one run, exported as versions that can be audited.
 
 A run reads raw versions that the guard admitted (the months asked for and those its tables look back to), builds and
 tests with dbt, writes each feature table's months to features/<name> and records dbt's tests as the
@@ -7,7 +7,6 @@ verdict on exactly that version. Publishing is another asset.
 
 import json
 import os
-import sys
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import chdir
 from functools import cached_property
@@ -36,7 +35,8 @@ from checks.dbt_tests import FEATURES_FOLDER, built_tables, check_dbt_tests, err
 from checks.history import Table
 from checks.suite import EVENT, Suite, suite_of_feature_table
 from ml.dbt_lineage import sources_behind
-from ml.dbt_manifest import read_manifest, table_of
+from ml.dbt_manifest import engine_of, read_manifest, table_of
+from ml.dbt_output import DUCKDB, RECIPE_MANIFEST, RECIPE_RESULTS
 from ml.lake import WHOLE
 from ml.look_back import load_look_backs, raw_read
 from ml.months import Months
@@ -104,16 +104,18 @@ class InstalledDbt(DbtCliResource):
 
 
 def dbt_resource(platform: Platform) -> DbtCliResource:
-    """Return the dbt command line on this environment's warehouse and lake."""
+    """Return the dbt command line on this environment's output, warehouse and lake.
+
+    Raises LookupError if HEADWATER_DBT_OUTPUT names no output of the project's profile.
+    """
+    output = platform.dbt_output
     os.environ.update(
-        HEADWATER_WAREHOUSE=str(platform.settings.warehouse),
-        HEADWATER_DBT_LAKE=platform.settings.lake,
-        DBT_TARGET_PATH=str(platform.settings.dbt_target),
-        DO_NOT_TRACK="true",
+        **output.variables(platform.settings), DBT_TARGET_PATH=str(platform.settings.dbt_target), DO_NOT_TRACK="true"
     )
-    executable = Path(sys.executable).parent / "dbt"
     project = str(platform.dbt_project)
-    return InstalledDbt(project_dir=project, profiles_dir=project, dbt_executable=str(executable))
+    return InstalledDbt(
+        project_dir=project, profiles_dir=project, target=output.name, dbt_executable=str(output.executable)
+    )
 
 
 def feature_assets(platform: Platform, sources: Sequence[Source]) -> list[dg.AssetsDefinition]:
@@ -123,6 +125,11 @@ def feature_assets(platform: Platform, sources: Sequence[Source]) -> list[dg.Ass
     """
     if not platform.manifest.exists():
         raise LookupError(f"dbt's manifest {platform.manifest} is missing; run make setup")
+    if engine_of(platform.manifest) != platform.dbt_output.engine:
+        raise LookupError(
+            f"dbt's manifest {platform.manifest} is for {engine_of(platform.manifest)}, and "
+            f"HEADWATER_DBT_OUTPUT={platform.dbt_output.name} is on {platform.dbt_output.engine}; run make setup"
+        )
     alike: dict[Months, list[str]] = {}
     for table, months in table_months(platform.manifest, sources).items():
         alike.setdefault(months, []).append(table)
@@ -147,6 +154,7 @@ def _build_of(
     def dbt_build(
         context: dg.AssetExecutionContext, dbt: DbtCliResource, platform: dg.ResourceParam[Platform]
     ) -> Iterator[Any]:
+        platform.dbt_output.require(platform.settings)
         months = list(context.partition_keys)
         selected = [key.path[-1] for key in context.selected_asset_keys]
         raw = admitted_raw(platform, sources, selected, months)
@@ -157,8 +165,10 @@ def _build_of(
         # Dagster hears of a table only when its version and verdict are in the lake.
         with chdir("."):  # dagster-dbt's threads leave the process in dbt's folder
             built = list(build.stream())  # waiting for dbt inside of the fetching takes a whole core, from dbt itself
-            events = list(DbtEventIterator(iter(built), build).fetch_row_counts().fetch_column_metadata())
+            events = described(platform, DbtEventIterator(iter(built), build))
         release_warehouse(build)
+        if not (build.target_path / "run_results.json").exists():
+            raise dg.Failure("dbt ended before it built anything; its words are above, and in this step's stderr")
         export(platform, context.run.run_id, build, months, definitions, raw)
         problems = errors(build.get_artifact("run_results.json"))
         if problems:
@@ -175,6 +185,16 @@ def selectors(manifest: Path, tables: Collection[str]) -> list[str]:
     """Return what selects the models of these tables, each version of a model for itself, in dbt's own words."""
     models = [node for node in read_manifest(manifest)["nodes"].values() if node["resource_type"] == "model"]
     return sorted(".".join(node["fqn"]) for node in models if table_of(node) in tables)
+
+
+def described(platform: Platform, events: DbtEventIterator[Any]) -> list[Any]:
+    """Return dbt's events, with rows and columns as dagster-dbt fetches them where this process can ask the engine.
+
+    A session of Spark has ended with its dbt: there our own column lineage is recorded (`with_columns`).
+    """
+    if platform.dbt_output.engine != DUCKDB:
+        return list(events)
+    return list(events.fetch_row_counts().fetch_column_metadata())
 
 
 def release_warehouse(build: DbtCliInvocation) -> None:
@@ -212,16 +232,24 @@ def export(
 ) -> None:
     """Write the built months of each feature table as a new version, with how it was made and dbt's verdict on it."""
     results = build.get_artifact("run_results.json")
-    warehouse, judgements = platform.settings.warehouse, []
+    warehouse, judgements = platform.warehouse, []
+    in_duckdb = _sql_of(platform, build)
     for name in built_tables(platform.manifest, results):
         frame = read_feature_table(warehouse, name, months)
-        recipe = collect_recipe(platform.manifest, results, warehouse, name, raw)
+        recipe = collect_recipe(*in_duckdb, warehouse, name, raw)
         definition = definitions[name].rows if name in definitions else None
         made_by = {"run": run_id, BUILT_FROM: definition, **recipe.to_metadata()}
         version = platform.lake.replace(f"features/{name}", frame, months, made_by)
         outcome = check_dbt_tests(platform.manifest, results, name, warehouse)
         judgements += [Judgement(f"features/{name}", version, DBT_TESTS, outcome, month) for month in months]
     record(platform, run_id, judgements)
+
+
+def _sql_of(platform: Platform, build: DbtCliInvocation) -> tuple[Path, Mapping[str, Any]]:
+    """Return manifest and results with the SQL of a build in DuckDB's dialect, in which rows are made again."""
+    if platform.dbt_output.engine == DUCKDB:
+        return platform.manifest, build.get_artifact("run_results.json")
+    return build.target_path / RECIPE_MANIFEST, build.get_artifact(RECIPE_RESULTS)
 
 
 def feature_checks(manifest: Path, name: str, months: Months, blocks_from: int) -> dg.AssetChecksDefinition:

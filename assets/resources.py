@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from checks.guard import Guard
 from ml.clock import Clock, open_clock
+from ml.dbt_output import DbtOutput, dbt_output
 from ml.feature_views import FeatureView, load_feature_views
 from ml.lake import Lake
 from ml.loop_log import LoopLog
@@ -82,6 +83,16 @@ class Platform:
     def manifest(self) -> Path:
         """dbt's manifest, built by `make setup`."""
         return self.settings.dbt_target / "manifest.json"
+
+    @cached_property
+    def dbt_output(self) -> DbtOutput:
+        """Where dbt builds. Raises LookupError if the setting names no output, ValueError if it cannot be read."""
+        return dbt_output(self.dbt_project, self.settings.dbt_output)
+
+    @property
+    def warehouse(self) -> Path:
+        """What dbt builds in."""
+        return self.dbt_output.warehouse(self.settings)
 
     @cached_property
     def feature_views(self) -> tuple[FeatureView, ...]:

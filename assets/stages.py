@@ -51,7 +51,7 @@ class Stages:
         self._require_months(raw)
         self._land(raw)
         built = [key for name in ("staging", "features") for key in of[name] if key.path[-1] in tables.made]
-        self._bring(built, "features", "dbt on DuckDB: staging, feature tables and tests, all months in one run")
+        self._bring(built, "features", "dbt: staging, feature tables and tests, all months in one run")
         published = [key for key in of["published"] if key.path[-1] in tables.made]
         self._bring(published, "published", "write-audit-publish to the offline and online stores; drift checks")
 

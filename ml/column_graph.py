@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 
-from ml.sql_lineage import Column, SqlLineage, sql_lineage
+from ml.sql_lineage import DUCKDB, Column, SqlLineage, sql_lineage
 
 
 @dataclass(frozen=True)
@@ -28,10 +28,16 @@ class Touched:
 class ColumnGraph:
     """The columns of source tables and of the statements that stand on them."""
 
-    def __init__(self, tables: Mapping[str, Sequence[str]], statements: Mapping[str, str]) -> None:
+    def __init__(
+        self,
+        tables: Mapping[str, Sequence[str]],
+        statements: Mapping[str, str],
+        dialects: Mapping[str, str] | None = None,
+    ) -> None:
         """Take the columns of source tables, and SQL by the table that it makes, what a statement reads before it.
 
-        A statement that sqlglot cannot read is told in `failed`, with the reason, and so is all that reads it.
+        `dialects` names, by table, the dialect of its statement if it is not DuckDB's. A statement that sqlglot cannot
+        read is told in `failed`, with the reason, and so is all that reads it.
         """
         self.columns = {name: tuple(columns) for name, columns in tables.items()}
         self.sources = frozenset(tables)
@@ -39,7 +45,7 @@ class ColumnGraph:
         self._made: dict[str, SqlLineage] = {}
         for table, sql in statements.items():
             try:
-                self._made[table] = sql_lineage(sql, self.columns)
+                self._made[table] = sql_lineage(sql, self.columns, (dialects or {}).get(table, DUCKDB))
                 self.columns[table] = tuple(self._made[table].values)
             except ValueError as error:
                 self.failed[table] = str(error)

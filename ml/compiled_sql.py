@@ -12,7 +12,7 @@ from typing import Any
 from ml.column_graph import ColumnGraph
 from ml.dbt_manifest import read_manifest, table_of
 from ml.recipe import Recipe
-from ml.sql_lineage import created_table
+from ml.sql_lineage import DUCKDB, created_table
 
 Columns = Mapping[str, Sequence[str]]
 
@@ -45,22 +45,22 @@ def graph_of_builds(manifest: Path, target: Path, raw: Columns) -> ColumnGraph:
     declared = {i: node for i, node in content["nodes"].items() if node["resource_type"] == "model"}
     built = _built(target)
     order = TopologicalSorter({i: set(node["depends_on"]["nodes"]) & set(declared) for i, node in declared.items()})
-    statements, missing = dict[str, str](), dict[str, str]()
+    statements, dialects, missing = dict[str, str](), dict[str, str](), dict[str, str]()
     for unique_id in order.static_order():
         name, last = _name(declared[unique_id]), built.get(unique_id)
         if last is None:
             missing[name] = "dbt has not built it here, so its SQL is not known; materialize it first"
             continue
-        statements[name] = last["compiled_code"]
+        statements[name], dialects[name] = last["compiled_code"], last["dialect"]
         if last["checksum"] != declared[unique_id]["checksum"]:
             missing[name] = "its SQL has changed since it was built last: what is shown is of before; materialize it"
-    graph = ColumnGraph(raw, statements)
+    graph = ColumnGraph(raw, statements, dialects)
     graph.failed |= {name: why for name, why in missing.items() if name not in graph.failed}
     return graph
 
 
 def _built(target: Path) -> dict[str, Any]:
-    """Return each model as its last build that compiled it left it."""
+    """Return each model as its last build that compiled it left it, with the `dialect` it was compiled to."""
     found: dict[str, Any] = {}
     for path in sorted(target.glob("*/manifest.json"), key=lambda path: path.stat().st_mtime, reverse=True):
         for unique_id, node in _compiled(path):
@@ -70,12 +70,13 @@ def _built(target: Path) -> dict[str, Any]:
 
 def _compiled(path: Path) -> Iterator[tuple[str, Any]]:
     try:
-        nodes = json.loads(path.read_text())["nodes"]
+        manifest = json.loads(path.read_text())
+        nodes, dialect = manifest["nodes"], manifest.get("metadata", {}).get("adapter_type", DUCKDB)
     except (OSError, ValueError, KeyError):  # a build that was killed leaves half a file
         return
     for unique_id, node in nodes.items():
         if node["resource_type"] == "model" and node.get("compiled_code"):
-            yield unique_id, node
+            yield unique_id, {**node, "dialect": dialect}
 
 
 def _name(node: Any) -> str:

@@ -37,6 +37,11 @@ def _complete(columns: dict[str, Any]) -> None:
         columns.setdefault(name, {"name": name, "data_type": data_type, "description": description, "meta": {}})
 
 
+def engine_of(path: Path) -> str:
+    """Return dbt's name of the engine that a manifest is for, such as duckdb. Raises what `read_manifest` raises."""
+    return str(read_manifest(path).get("metadata", {}).get("adapter_type", "duckdb"))
+
+
 def table_of(node: Node) -> str:
     """Return the name of the table that a model builds, which differs between the versions of one model."""
     return node["alias"]

@@ -33,6 +33,9 @@ class Settings(AlertSettings, PodSettings, TritonSettings, StoreSettings):
     offline_store: Literal["polars", "spark"] = Field(
         "polars", description="What joins features to rows: polars in this process, or Feast's Spark store."
     )
+    dbt_output: str = Field(
+        "local", description="Where dbt builds: an output of dbt_project/profiles.yml, local (DuckDB) or spark."
+    )
     join_memory_mb: float | None = Field(
         None, gt=0, description="Feature history that a join holds at a time, in MiB; unset: a month of a view."
     )
@@ -107,7 +110,7 @@ class Settings(AlertSettings, PodSettings, TritonSettings, StoreSettings):
 
     @property
     def warehouse(self) -> Path:
-        """The DuckDB file in which dbt builds."""
+        """The DuckDB file in which dbt builds, unless its output is on Spark."""
         return self.root / "warehouse.duckdb"
 
     @property

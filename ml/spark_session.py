@@ -6,11 +6,8 @@ import shutil
 from collections.abc import Mapping
 from pathlib import Path
 
-_NO_PYSPARK = "HEADWATER_OFFLINE_STORE=spark needs pyspark, which is not installed; run make spark"
-_NO_JAVA = (
-    "HEADWATER_OFFLINE_STORE=spark needs Java 17 or later: apt-get install default-jre-headless (as root), "
-    "or set JAVA_HOME"
-)
+_NO_PYSPARK = "needs pyspark, which is not installed; run make spark"
+_NO_JAVA = "needs Java 17 or later: apt-get install default-jre-headless (as root), or set JAVA_HOME"
 
 
 _EVERYWHERE = {
@@ -22,13 +19,15 @@ _EVERYWHERE = {
 }
 
 
-def spark_settings(home: Path, overlay: Mapping[str, str]) -> dict[str, str]:
+def spark_settings(
+    home: Path, overlay: Mapping[str, str], wanted_by: str = "HEADWATER_OFFLINE_STORE=spark"
+) -> dict[str, str]:
     """Return Spark's settings: local mode with all files under `home`, or what `overlay` says, which wins.
 
-    With another `spark.master` than local mode's in `overlay`, nothing of local mode is set.
-    Raises LookupError with the remedy if pyspark or Java is missing.
+    With another `spark.master` than local mode's in `overlay`, nothing of local mode is set. `wanted_by` is the setting
+    that asks for Spark. Raises LookupError with it and the remedy if pyspark or Java is missing.
     """
-    _require_spark()
+    _require_spark(wanted_by)
     local = overlay.get("spark.master", "local").startswith("local")
     return {**_EVERYWHERE, **(_local(home) if local else {}), **overlay}
 
@@ -50,10 +49,10 @@ def _local(home: Path) -> dict[str, str]:
     }
 
 
-def _require_spark() -> None:
+def _require_spark(wanted_by: str) -> None:
     if importlib.util.find_spec("pyspark") is None:
-        raise LookupError(_NO_PYSPARK)
+        raise LookupError(f"{wanted_by} {_NO_PYSPARK}")
     home = os.environ.get("JAVA_HOME")
     java = Path(home, "bin", "java") if home else shutil.which("java")
     if java is None or not Path(java).exists():
-        raise LookupError(_NO_JAVA)
+        raise LookupError(f"{wanted_by} {_NO_JAVA}")

@@ -32,7 +32,7 @@ def read_version(spark: SparkSession, table: DeltaTable) -> DataFrame:
 
     Raises NotImplementedError if its files alone do not say which rows the version has.
     """
-    _refuse_what_files_do_not_say(table)
+    refuse_what_files_do_not_say(table)
     schema = StructType.fromJson(json.loads(table.schema().to_json()))
     # Delta keeps the values of partition columns in its log, not in the files.
     within = set(table.metadata().partition_columns)
@@ -54,11 +54,12 @@ def one_version_each(rows: DataFrame, keys: Sequence[str], instants: Sequence[st
     return rows.withColumn(_NEWER, F.row_number().over(newest)).where(F.col(_NEWER) == 1).drop(_NEWER, _PLACE, _ROW)
 
 
-def _refuse_what_files_do_not_say(table: DeltaTable) -> None:
+def refuse_what_files_do_not_say(table: DeltaTable) -> None:
+    """Raise NotImplementedError if a version's rows are not simply those of its files."""
     protocol = table.protocol()
     features = set(protocol.reader_features or ())
     if protocol.min_reader_version == 2 or features & {"deletionVectors", "columnMapping"}:
         raise NotImplementedError(
             f"Delta table {table.table_uri} has deletion vectors or mapped columns; rewrite it without them, "
-            "or join with HEADWATER_OFFLINE_STORE=polars"
+            "or do without Spark (HEADWATER_OFFLINE_STORE=polars, HEADWATER_DBT_OUTPUT=local)"
         )

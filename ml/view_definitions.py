@@ -168,8 +168,12 @@ def _definition(view: FeatureView, model: Node, manifest: Mapping[str, Any]) -> 
 
 
 def _parts(model: Node, manifest: Mapping[str, Any]) -> Iterator[SqlPart]:
-    """The model, all models upstream, and the macros of the same project that any of these use."""
+    """The model, all models upstream, and the macros of the same project that any of these use.
+
+    Of a macro that differs by engine, what it is on every engine: a definition is the same wherever dbt builds.
+    """
     project, waiting, seen = model["package_name"], [model], {model["unique_id"]}
+    ours = {i: macro for i, macro in manifest["macros"].items() if macro["package_name"] == project}
     while waiting:
         node = waiting.pop()
         if node["resource_type"] == "macro":
@@ -177,7 +181,9 @@ def _parts(model: Node, manifest: Mapping[str, Any]) -> Iterator[SqlPart]:
         else:
             # A seed has no SQL: its content stands for it.
             yield _part(table_of(node), node, node.get("raw_code") or node["checksum"]["checksum"])
-        for unique_id in (*node["depends_on"].get("nodes", ()), *node["depends_on"].get("macros", ())):
+        engines = (i for i, macro in ours.items() if macro["name"].endswith(f"__{node['name']}"))
+        used = node["depends_on"]
+        for unique_id in (*used.get("nodes", ()), *used.get("macros", ()), *engines):
             upstream = manifest["nodes"].get(unique_id) or manifest["macros"].get(unique_id)
             if upstream is not None and upstream["package_name"] == project and unique_id not in seen:
                 seen.add(unique_id)

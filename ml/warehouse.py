@@ -1,6 +1,10 @@
-"""Reads what dbt built out of DuckDB. Read-only, and never while dbt writes: DuckDB has one writer."""
+"""Reads what dbt built: out of a DuckDB file, or out of a folder of Spark's tables (Parquet), by the same queries.
 
-from collections.abc import Sequence
+Read-only, and never while dbt writes: DuckDB has one writer, and a build on Spark begins with an empty folder.
+"""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import duckdb
@@ -30,11 +34,27 @@ def read_failing_rows(warehouse: Path, relation: str, limit: int, each: str) -> 
 
 
 def _read(warehouse: Path, query: str, parameter: object) -> pl.DataFrame:
-    with duckdb.connect(str(warehouse), read_only=True) as connection:
+    with _opened(warehouse) as connection:
         connection.execute("SET TimeZone = 'UTC'")
         frame = connection.sql(query, params=[parameter]).pl()
     instants = [n for n, t in frame.schema.items() if isinstance(t, pl.Datetime)]
     return frame.with_columns(pl.col(instants).cast(pl.Datetime("us", "UTC")))
+
+
+@contextmanager
+def _opened(warehouse: Path) -> Iterator[duckdb.DuckDBPyConnection]:
+    """Open DuckDB's file; for a folder, a database in memory in which each of its tables is a view."""
+    if not warehouse.is_dir():
+        with duckdb.connect(str(warehouse), read_only=True) as connection:
+            yield connection
+        return
+    with duckdb.connect() as connection:
+        for table in sorted(warehouse.glob("*.db/*")):  # <schema>.db/<table>, as Spark lays managed tables out
+            schema = table.parent.name.removesuffix(".db")
+            connection.execute(f'create schema if not exists "{schema}"')
+            files = f"{table}/*.parquet".replace("'", "''")
+            connection.execute(f'create view "{schema}"."{table.name}" as select * from read_parquet(\'{files}\')')
+        yield connection
 
 
 def read_view_statement(warehouse: Path, schema: str, name: str) -> str:

@@ -37,8 +37,8 @@
    work and changes no row: the look-back is whole months, a window of three hours needs three hours of them. #}
 {% macro within_reach(instant, reach) -%}
     {%- if months_given() -%}
-        {{ instant }} >= timestamptz '{{ var('start_month') }}-01 00:00:00+00' - interval '{{ reach }}'
-        and {{ instant }} < timestamptz '{{ var('end_month') }}-01 00:00:00+00' + interval 1 month
+        {{ instant }} >= {{ beginning_of(var('start_month')) }} - interval '{{ reach }}'
+        and {{ instant }} < {{ beginning_of(var('end_month')) }} + interval 1 month
     {%- else -%}
         true
     {%- endif -%}
@@ -52,9 +52,4 @@
         {%- do found.append(look_back_of(node.unique_id)) -%}
     {%- endfor -%}
     {{ return(found | max) }}
-{%- endmacro %}
-
-{# The partition of an instant: its month in UTC. #}
-{% macro month_of(instant) -%}
-    strftime({{ instant }} at time zone 'UTC', '%Y-%m')
 {%- endmacro %}

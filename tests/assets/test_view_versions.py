@@ -104,6 +104,7 @@ class Home:
             return
         dbt_resource(self.platform)  # sets dbt's environment
         words = ["parse", "--quiet", "--project-dir", str(self.project), "--profiles-dir", str(self.project)]
+        words += ["--target", self.platform.dbt_output.name]
         log = ["--log-path", str(self.folder / "logs")]
         done = subprocess.run([ROOT_DBT, *words, *log], capture_output=True, text=True, env=os.environ)
         assert done.returncode == 0, done.stdout + done.stderr

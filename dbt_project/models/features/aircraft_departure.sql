@@ -1,11 +1,11 @@
 -- Known hours before the leg is over: `aircraft_state` knows an aircraft only once it has landed.
 select
     tailnum,
-    epoch_us(departed_at) // 1000000 as departed_at,
+    {{ seconds_of('departed_at') }} as departed_at,
     cast(dep_delay as double) as dep_delay,
     cast(distance as double) as distance,
     -- There at eight miles a minute with half an hour to climb and taxi, 45 minutes on the ground, and the same way back.
-    epoch_us(departed_at) // 1000000 + 15 * distance + 6300 as back_at,
+    {{ seconds_of('departed_at') }} + 15 * distance + 6300 as back_at,
     departed_at as event_timestamp,
     departed_at as created_timestamp,
     {{ month_of('departed_at') }} as partition_key

@@ -1,6 +1,6 @@
 -- A day is New York's: all legs leave from there, and a flying day ends at night, not at 19:00 as the UTC day does.
 with legs as (
-    select *, date_trunc('day', timezone('America/New_York', arrived_at)) as day
+    select *, date_trunc('day', {{ wall_clock_at('arrived_at', 'America/New_York') }}) as day
     from {{ ref('stg_nycflights__flights') }}
     where
         {{ in_raw_months() }} and {{ within_reach('event_timestamp', '3 days') }}
@@ -16,25 +16,25 @@ histories as (
         ) as legs_today,
         max(arrived_at) filter (where is_original) over (
             partition by tailnum order by event_timestamp
-            range between interval 3 days preceding and interval 1 microsecond preceding
+            range between interval '3 days 0 seconds' preceding and interval '0 days 1 microsecond' preceding
         ) as previous_arrival
     from legs
 )
 
 select
     tailnum,
-    epoch_us(arrived_at) // 1000000 as last_arrived_at,
+    {{ seconds_of('arrived_at') }} as last_arrived_at,
     cast(dep_delay as double) as last_dep_delay,
     cast(arr_delay as double) as last_arr_delay,
     cast(air_time as double) as last_air_time,
     cast(distance as double) as last_distance,
     dest as last_dest,
     legs_today,
-    epoch_us(timezone('America/New_York', day)) // 1000000 as legs_today_since,
+    {{ seconds_of(instant_of('day', 'America/New_York')) }} as legs_today_since,
     -- A leg that the source lets leave before the one before it landed has no turnaround.
     case
         when previous_arrival <= departed_at
-            then cast(epoch_us(departed_at - previous_arrival) // 60000000 as double)
+            then cast({{ minutes_from('previous_arrival', 'departed_at') }} as double)
     end as last_turnaround,
     event_timestamp,
     created_timestamp,

@@ -5,7 +5,7 @@ select
     origin,
     cast(dep_delay as double) as last_dep_delay,
     cast(arr_delay as double) as last_arr_delay,
-    epoch_us(arrived_at) // 1000000 as last_arrived_at,
+    {{ seconds_of('arrived_at') }} as last_arrived_at,
     arrived_at as event_timestamp,
     arrived_at as created_timestamp,
     {{ month_of('arrived_at') }} as partition_key

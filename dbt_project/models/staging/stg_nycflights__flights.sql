@@ -5,13 +5,13 @@ with flights as (
 scheduled as (
     select
         *,
-        time_hour + to_minutes(minute) as scheduled_departure,
-        make_timestamp(year, month, day, hour, minute, 0) as scheduled_departure_local
+        {{ minutes_later('time_hour', 'minute') }} as scheduled_departure,
+        {{ wall_clock('year', 'month', 'day', 'hour', 'minute') }} as scheduled_departure_local
     from flights
 )
 
 select
-    strftime(scheduled_departure_local, '%Y-%m-%d') || '/' || carrier || flight || '/' || origin as flight_id,
+    {{ day_text('scheduled_departure_local') }} || '/' || carrier || flight || '/' || origin as flight_id,
     carrier,
     flight as flight_number,
     tailnum,
@@ -19,7 +19,7 @@ select
     dest,
     scheduled_departure,
     scheduled_departure_local,
-    scheduled_departure + to_minutes(dep_delay) as departed_at,
+    {{ minutes_later('scheduled_departure', 'dep_delay') }} as departed_at,
     case when arr_delay is not null then event_timestamp end as arrived_at,
     dep_delay,
     arr_delay,

@@ -7,7 +7,7 @@
         {{ it.at_least }} as at_least,
         sum(cast(found as int) * times) / sum(times) as share,
         sum(times) as rows_asked,
-        any_value(asked) filter (not found) as example
+        any_value(asked) filter (where not found) as example
     from (
         select
             {{ it.column }} as asked,
