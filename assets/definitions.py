@@ -8,6 +8,7 @@ from assets.alerts_sensor import alerts_sensor
 from assets.deployment import deployment_asset
 from assets.executor import executor_for
 from assets.features import dbt_resource, feature_assets, feature_checks
+from assets.links import with_links
 from assets.monitor import monitor_job, monitor_sensor
 from assets.monitoring import predictions_asset
 from assets.outcomes import outcomes_assets
@@ -60,7 +61,7 @@ def definitions_for(
         *raw_assets(sources),
         feature_assets(platform, sources),
         *(feature_checks(platform.manifest, name) for name in feature_tables(platform.manifest)),
-        *publishing_assets(platform, models),
+        *publishing_assets(platform, sources, models),
         *(part for spec in models for part in training_assets(spec, sources)),
         *(deployment_asset(spec) for spec in models),
         *(predictions_asset(spec) for spec in models),
@@ -72,8 +73,9 @@ def definitions_for(
     ]
     for spec in models:
         require_features(spec.name, spec.features, platform.feature_views)
+    assets = [item for item in everything if not isinstance(item, dg.AssetChecksDefinition)]
     return dg.Definitions(
-        assets=[item for item in everything if not isinstance(item, dg.AssetChecksDefinition)],
+        assets=with_links(platform, sources, models, assets),
         asset_checks=[item for item in everything if isinstance(item, dg.AssetChecksDefinition)],
         jobs=[*jobs.values(), *rollouts.values(), *monitors.values()],
         sensors=[

@@ -26,6 +26,7 @@ from assets.column_lineage import with_columns
 from assets.expectations import expectations_gate
 from assets.gates import Gate, gate_checks
 from assets.history import history_gate
+from assets.metadata import preview
 from assets.mirror import Judgement, record
 from assets.partitions import MONTHS, with_look_back
 from assets.resources import Platform
@@ -43,7 +44,6 @@ from ml.source import Source
 from ml.view_definitions import Definition
 from ml.warehouse import read_feature_table
 
-GROUP = "features"
 POOL = "duckdb"  # DuckDB has one writer
 _TYPES: Mapping[str | None, pl.DataType] = {
     "float": pl.Float64(),
@@ -69,8 +69,8 @@ class Translator(DagsterDbtTranslator):
         return dg.AssetKey([stage, table_of(dbt_resource_props)])
 
     def get_group_name(self, dbt_resource_props: Mapping[str, Any]) -> str | None:
-        """Put all of dbt's models in one group."""
-        return GROUP
+        """Return the stage."""
+        return self.get_asset_key(dbt_resource_props).path[0]
 
     def get_owners(self, dbt_resource_props: Mapping[str, Any]) -> Sequence[str] | None:
         """Return the owner that the view's YAML names, else the project's."""
@@ -141,16 +141,17 @@ def feature_assets(platform: Platform, sources: Sequence[Source]) -> dg.AssetsDe
         # Dagster hears of a table only when its version and verdict are in the lake.
         with chdir("."):  # dagster-dbt's threads leave the process in dbt's folder
             built = list(build.stream())  # waiting for dbt inside of the fetching takes a whole core, from dbt itself
-            events = list(DbtEventIterator(iter(built), build).fetch_row_counts().fetch_column_metadata())
+            iterator = DbtEventIterator(iter(built), build).fetch_row_counts()
+            events = list(iterator.fetch_column_metadata(with_column_lineage=False))  # it is with_columns that tells
         release_warehouse(build)
-        export(platform, context.run.run_id, build, months, definitions, raw)
+        told = export(platform, context.run.run_id, build, months, definitions, raw)
         problems = errors(build.get_artifact("run_results.json"))
         if problems:
             yield from (event for event in events if isinstance(event, dg.AssetCheckResult | dg.AssetCheckEvaluation))
             raise dg.Failure(
                 f"dbt build of {months[0]} to {months[-1]}: " + "; ".join(problems[:5]), allow_retries=False
             )
-        yield from with_columns(platform, sources, context, events)
+        yield from with_columns(platform, sources, context, events, told)
 
     return dbt_build
 
@@ -184,10 +185,13 @@ def export(
     months: list[str],
     definitions: Mapping[str, Definition],
     raw: Mapping[str, int],
-) -> None:
-    """Write the built months of each feature table as a new version, with how it was made and dbt's verdict on it."""
+) -> dict[str, dict[str, Any]]:
+    """Write the built months of each feature table as a new version, with how it was made and dbt's verdict on it.
+
+    Returns what the UI shows of each.
+    """
     results = build.get_artifact("run_results.json")
-    warehouse, judgements = platform.settings.warehouse, []
+    warehouse, judgements, told = platform.settings.warehouse, [], dict[str, dict[str, Any]]()
     for name in built_tables(platform.manifest, results):
         frame = read_feature_table(warehouse, name, months)
         recipe = collect_recipe(platform.manifest, results, warehouse, name, raw)
@@ -196,7 +200,9 @@ def export(
         version = platform.lake.replace(f"features/{name}", frame, months, made_by)
         outcome = check_dbt_tests(platform.manifest, results, name, warehouse)
         judgements += [Judgement(f"features/{name}", version, DBT_TESTS, outcome, month) for month in months]
+        told[f"features/{name}"] = {"table version": version, "preview": dg.MetadataValue.md(preview(frame.lazy()))}
     record(platform, run_id, judgements)
+    return told
 
 
 def feature_checks(manifest: Path, name: str) -> dg.AssetChecksDefinition:

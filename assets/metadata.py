@@ -7,9 +7,17 @@ import dagster as dg
 import polars as pl
 
 
-def column_schema(schema: Mapping[str, Any]) -> dg.TableSchema:
-    """Return a frame's schema (column name to polars type) as the UI's column table."""
-    return dg.TableSchema([dg.TableColumn(name, str(dtype)) for name, dtype in schema.items()])
+def column_schema(schema: Mapping[str, Any], texts: Mapping[str, str] | None = None) -> dg.TableSchema:
+    """Return a schema (column name to type) as the UI's column table, with what a column means where `texts` say it."""
+    told = texts or {}
+    return dg.TableSchema(
+        [dg.TableColumn(name, str(t), description=told.get(name) or None) for name, t in schema.items()]
+    )
+
+
+def whole_table(rows: pl.LazyFrame) -> int:
+    """Return the number of rows, which Dagster shows on the asset's page as that of the table."""
+    return int(rows.select(pl.len()).collect().item())
 
 
 def preview(rows: pl.LazyFrame, count: int = 5) -> str:

@@ -7,12 +7,12 @@ rebuilt in the online store as of the clock. Their drift checks are in `assets/d
 from collections.abc import Sequence
 
 import dagster as dg
-import polars as pl
 
 from assets.automation import WHEN_CHECKED
+from assets.column_lineage import columns_of
 from assets.drift import feature_drift_check
 from assets.freshness import freshness_check
-from assets.metadata import column_schema, preview
+from assets.metadata import preview, whole_table
 from assets.partitions import MONTHS
 from assets.resources import Platform
 from assets.step_pods import LARGE
@@ -22,19 +22,20 @@ from ml.lake import PARTITION_KEY
 from ml.online_publish import rebuild
 from ml.online_rows import open_online_rows
 from ml.point_in_time import CREATED, EVENT
+from ml.source import Source
 from ml.spec import ModelSpec
 
-GROUP = "publish"
+GROUP = "published"
 
 
 def publishing_assets(
-    platform: Platform, models: Sequence[ModelSpec]
+    platform: Platform, sources: Sequence[Source], models: Sequence[ModelSpec]
 ) -> list[dg.AssetsDefinition | dg.AssetChecksDefinition]:
     """Return an asset for every feature view and outcome table, and the checks of the views."""
     views = {view.name: view for view in platform.feature_views}
-    outcomes = {spec.outcome.table: spec for spec in models}
-    assets = [_asset(name, view, view.owner, view.description) for name, view in views.items()]
-    assets += [_asset(name, None, spec.owner, f"Outcomes of {spec.name}.") for name, spec in outcomes.items()]
+    outcomes = {spec.outcome.table: spec.owner for spec in models}
+    assets = [_asset(name, view, view.owner, view.description, sources) for name, view in views.items()]
+    assets += [_asset(name, None, owner, _asked(name, models), sources) for name, owner in outcomes.items()]
     return [
         *assets,
         *(feature_drift_check(view, models) for view in views.values()),
@@ -46,7 +47,14 @@ def _columns(view: FeatureView) -> tuple[str, ...]:
     return (*view.join_keys, EVENT, CREATED, PARTITION_KEY, *(field.name for field in view.fields))
 
 
-def _asset(name: str, view: FeatureView | None, owner: str, description: str) -> dg.AssetsDefinition:
+def _asked(table: str, models: Sequence[ModelSpec]) -> str:
+    names = [spec.name for spec in models if spec.outcome.table == table]
+    return f"What {', '.join(names)} are asked, and what happened." if len(names) > 1 else f"Outcomes of {names[0]}."
+
+
+def _asset(
+    name: str, view: FeatureView | None, owner: str, description: str, sources: Sequence[Source]
+) -> dg.AssetsDefinition:
     @dg.asset(
         key=["published", name],
         deps=[dg.AssetDep(["features", name])],
@@ -71,15 +79,16 @@ def _asset(name: str, view: FeatureView | None, owner: str, description: str) ->
         if definitions:
             record_published(platform, definitions, name, run)
         rows = platform.lake.read(f"published/{name}", publication.version, months)
-        count = rows.select(pl.len()).collect().item()
+        count = whole_table(rows)
         context.log.info(f"published/{name}: {count} rows of {len(months)} months, version {publication.version}")
         metadata = {
             "dagster/partition_row_count": count,
-            "dagster/column_schema": column_schema(rows.collect_schema()),
+            "dagster/row_count": whole_table(platform.lake.read(f"published/{name}", publication.version)),
             "dagster/table_name": f"published/{name}",
             "table version": publication.version,
             "months": ", ".join(months),
             "preview": dg.MetadataValue.md(preview(rows)),
+            **columns_of(platform, sources, (), f"published/{name}", rows.collect_schema()),
         }
         if view and view.online:
             metadata["online keys"] = _rebuild_online(platform, name)

@@ -15,14 +15,15 @@ import polars as pl
 from pydantic import Field
 
 from assets.automation import WHEN_CHECKED
-from assets.column_lineage import ENTRY, of_features
+from assets.column_lineage import columns_of
 from assets.drift import serving_drift_gate
 from assets.gates import Gate, gate_checks
+from assets.graph_inputs import graph_inputs
 from assets.leakage import leakage_gate
-from assets.metadata import column_schema, preview
+from assets.links import page_link, run_link
+from assets.metadata import preview
 from assets.parity import parity_gate
 from assets.promotion import promotion_gate, require_trained
-from assets.reports import address_of
 from assets.resources import Platform
 from assets.step_pods import LARGE
 from assets.trainer import Trainer
@@ -57,7 +58,7 @@ class AsOf(dg.Config):
 
 def training_assets(spec: ModelSpec, sources: Sequence[Source]) -> list[dg.AssetsDefinition | dg.AssetChecksDefinition]:
     """Return the training set and the model of a spec, with their blocking checks."""
-    return [_training_set(spec, sources), _training_set_gates(spec, sources), _model(spec), _model_gates(spec)]
+    return [_training_set(spec, sources), _training_set_gates(spec, sources), _model(spec, sources), _model_gates(spec)]
 
 
 def _training_set(spec: ModelSpec, landed: Sequence[Source]) -> dg.AssetsDefinition:
@@ -66,7 +67,7 @@ def _training_set(spec: ModelSpec, landed: Sequence[Source]) -> dg.AssetsDefinit
     @dg.asset(
         key=[spec.name, "training_set"],
         deps=[dg.AssetDep(["published", name]) for name in tables],
-        group_name="training",
+        group_name=spec.name,
         kinds={"delta", "feast"},
         owners=[spec.owner],
         automation_condition=WHEN_CHECKED,
@@ -102,14 +103,13 @@ def _training_set(spec: ModelSpec, landed: Sequence[Source]) -> dg.AssetsDefinit
             data_version=dg.DataVersion(content[:16]),
             metadata={
                 "dagster/row_count": rows.height,
-                "dagster/column_schema": column_schema(rows.schema),
                 "dagster/table_name": table,
                 "table version": version,
                 "content hash": content,
                 "source versions": sources,
                 "positive share": rows.select(pl.col(spec.outcome.label).mean()).item(),
                 "preview": dg.MetadataValue.md(preview(rows.lazy())),
-                ENTRY: of_features(platform, landed, spec.features),
+                **columns_of(platform, landed, (spec,), table, rows.schema),
             },
         )
 
@@ -147,11 +147,11 @@ def _training_set_gates(spec: ModelSpec, sources: Sequence[Source]) -> dg.AssetC
     return gate_checks(f"{spec.name}/training_set", [rows, parity_gate(spec), leakage_gate(spec, sources)])
 
 
-def _model(spec: ModelSpec) -> dg.AssetsDefinition:
+def _model(spec: ModelSpec, landed: Sequence[Source]) -> dg.AssetsDefinition:
     @dg.asset(
         key=[spec.name, "model"],
         deps=[dg.AssetDep([spec.name, "training_set"])],
-        group_name="model",
+        group_name=spec.name,
         pool="train",
         kinds={"pytorch", "mlflow", "onnx"},
         owners=[spec.owner],
@@ -177,7 +177,16 @@ def _model(spec: ModelSpec) -> dg.AssetsDefinition:
             candidate = platform.registry.version(spec.name, result.data_version.value)
             page = _card_page(platform, candidate, folder)
         platform.registry.challenge(spec.name, candidate.version)
-        return result._replace(metadata={**(result.metadata or {}), "model card's page": page})
+        inputs = graph_inputs(platform.registry.onnx_path(candidate))
+        told = columns_of(platform, landed, (spec,), f"{spec.name}/model", inputs)
+        return result._replace(
+            metadata={
+                **(result.metadata or {}),
+                "model card's page": page,
+                "mlflow run": run_link(platform, candidate),
+                **told,
+            }
+        )
 
     return model
 
@@ -204,7 +213,7 @@ def _card_page(platform: Platform, candidate: ModelVersion, folder: Path) -> dg.
     page = platform.settings.reports / "card" / f"{candidate.name}-v{candidate.version}.html"
     page.parent.mkdir(parents=True, exist_ok=True)
     shutil.copyfile(folder / PAGE_FILE, page)
-    return dg.MetadataValue.url(address_of(platform.settings, page))
+    return page_link(platform.settings, page)
 
 
 def _arguments(platform: Platform, spec: ModelSpec, table: str, version: int, folder: str) -> list[str]:
