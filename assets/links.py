@@ -4,9 +4,8 @@ Everything opens on this machine, without a network: what `make ui` and `make ml
 version's run in MLflow, its card) it tells itself, by `run_link` and `page_link`.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import dagster as dg
 
@@ -47,14 +46,20 @@ def with_links(
     def marked(spec: dg.AssetSpec) -> dg.AssetSpec:
         name = "/".join(spec.key.path)
         code = {"dagster/code_references": places[name]} if name in places else {}
-        return spec.merge_attributes(
-            metadata={**links_of(platform.settings, name), **code}, tags=tags_of(name, models, views)
-        )
+        links = links_of(platform.settings, name)
+        told = spec.replace_attributes(description=described(spec.description or "", links))
+        return told.merge_attributes(metadata={**links, **code}, tags=tags_of(name, models, views))
 
     return [asset.map_asset_specs(marked) for asset in assets]
 
 
-def links_of(settings: Settings, table: str) -> dict[str, Any]:
+def described(text: str, links: Mapping[str, dg.UrlMetadataValue]) -> str:
+    """Return a description with the links below its first paragraph: metadata stand far down on an asset's page."""
+    first, *rest = text.split("\n\n", 1)
+    return "\n\n".join([first, " | ".join(f"[{name}]({link.url})" for name, link in links.items()), *rest])
+
+
+def links_of(settings: Settings, table: str) -> dict[str, dg.UrlMetadataValue]:
     """Return where the page of an asset (flight_delay/model) leads whatever was run."""
     stage, base, url = stage_of(table), site(settings), dg.MetadataValue.url
     first, *_, last = table.split("/")

@@ -35,7 +35,7 @@ def page_data(graph: ColumnGraph, texts: Mapping[Column, str]) -> dict[str, Any]
             "columns": [_column(graph, texts, (table, name)) for name in graph.columns[table]],
             "rows": _names(graph.row_columns(table)),
         }
-        for table, depth in depths.items()
+        for table, depth in sorted(depths.items(), key=lambda item: (item[1], item[0]))
     ]
     return {"tables": tables, "failed": dict(graph.failed)}
 
