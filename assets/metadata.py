@@ -1,5 +1,6 @@
 """Tables as Dagster metadata: what the UI shows of rows and columns."""
 
+import base64
 from collections.abc import Mapping
 from typing import Any
 
@@ -30,6 +31,11 @@ def preview(rows: pl.LazyFrame, count: int = 5) -> str:
         tbl_cols=-1,
     ):
         return str(frame)
+
+
+def shown(png: bytes) -> dg.MarkdownMetadataValue:
+    """Return a picture that the UI shows in place."""
+    return dg.MetadataValue.md(f"![plot](data:image/png;base64,{base64.b64encode(png).decode()})")
 
 
 def markdown_table(rows: tuple[Mapping[str, Any], ...]) -> str:

@@ -21,7 +21,7 @@ from assets.gates import Gate, gate_checks
 from assets.graph_inputs import graph_inputs
 from assets.leakage import leakage_gate
 from assets.links import page_link, run_link
-from assets.metadata import preview
+from assets.metadata import preview, shown
 from assets.parity import parity_gate
 from assets.promotion import promotion_gate, require_trained
 from assets.resources import Platform
@@ -31,6 +31,7 @@ from checks.training_rows import CHECK as TRAINING_ROWS
 from checks.training_rows import check_training_rows
 from ml.card import PAGE_FILE
 from ml.fingerprint import content_hash, json_hash
+from ml.label_picture import label_picture
 from ml.model_version import ModelVersion
 from ml.provenance import git_commit
 from ml.source import Source
@@ -108,6 +109,7 @@ def _training_set(spec: ModelSpec, landed: Sequence[Source]) -> dg.AssetsDefinit
                 "content hash": content,
                 "source versions": sources,
                 "positive share": rows.select(pl.col(spec.outcome.label).mean()).item(),
+                "rows and label by week": shown(label_picture(trained_spec(spec, metadata), rows)),
                 "preview": dg.MetadataValue.md(preview(rows.lazy())),
                 **columns_of(platform, landed, (spec,), table, rows.schema),
             },
