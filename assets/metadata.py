@@ -7,6 +7,8 @@ from typing import Any
 import dagster as dg
 import polars as pl
 
+_WIDE, _LONGEST = 60_000, 60  # characters: of a line, which is never broken, and of a text
+
 
 def column_schema(schema: Mapping[str, Any], texts: Mapping[str, str] | None = None) -> dg.TableSchema:
     """Return a schema (column name to type) as the UI's column table, with what a column means where `texts` say it."""
@@ -29,6 +31,8 @@ def preview(rows: pl.LazyFrame, count: int = 5) -> str:
         tbl_hide_column_data_types=True,
         tbl_hide_dataframe_shape=True,
         tbl_cols=-1,
+        tbl_width_chars=_WIDE,
+        fmt_str_lengths=_LONGEST,
     ):
         return str(frame)
 

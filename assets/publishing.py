@@ -4,7 +4,9 @@ One asset a table, guarded by the verdicts on exactly the versions it copies; on
 rebuilt in the online store as of the clock. Their drift checks are in `assets/drift.py`.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any
 
 import dagster as dg
 
@@ -34,8 +36,9 @@ def publishing_assets(
     """Return an asset for every feature view and outcome table, and the checks of the views."""
     views = {view.name: view for view in platform.feature_views}
     outcomes = {spec.outcome.table: spec.owner for spec in models}
-    assets = [_asset(name, view, view.owner, view.description, sources) for name, view in views.items()]
-    assets += [_asset(name, None, owner, _asked(name, models), sources) for name, owner in outcomes.items()]
+    told = partial(columns_of, sources=sources, models=models)
+    assets = [_asset(name, view, view.owner, view.description, told) for name, view in views.items()]
+    assets += [_asset(name, None, owner, _asked(name, models), told) for name, owner in outcomes.items()]
     return [
         *assets,
         *(feature_drift_check(view, models) for view in views.values()),
@@ -53,7 +56,7 @@ def _asked(table: str, models: Sequence[ModelSpec]) -> str:
 
 
 def _asset(
-    name: str, view: FeatureView | None, owner: str, description: str, sources: Sequence[Source]
+    name: str, view: FeatureView | None, owner: str, description: str, columns_told: Callable[..., dict[str, Any]]
 ) -> dg.AssetsDefinition:
     @dg.asset(
         key=["published", name],
@@ -88,7 +91,7 @@ def _asset(
             "table version": publication.version,
             "months": ", ".join(months),
             "preview": dg.MetadataValue.md(preview(rows)),
-            **columns_of(platform, sources, (), f"published/{name}", rows.collect_schema()),
+            **columns_told(platform, table=f"published/{name}", schema=rows.collect_schema()),
         }
         if view and view.online:
             metadata["online keys"] = _rebuild_online(platform, name)

@@ -80,10 +80,8 @@ def test_dagster_was_told_the_same_way_of_every_column(columns, line):
 
 def test_a_model_input_says_where_it_comes_from_as_text_too(line):
     shown = recorded(line, "flight_delay", "model")[ENTRY].value
-    assert (
-        "| weather_observation__visib | flight_delay/training_set.weather_observation__visib | raw/weather.visib |"
-        in shown
-    )
+    copied = "flight_delay/training_set.weather_observation__visib"
+    assert f"| weather_observation__visib | {copied} | raw/weather.visib |" in shown
 
 
 def test_every_table_says_its_columns_with_their_meaning(line):
@@ -104,18 +102,13 @@ def test_the_page_holds_every_column_with_its_way_both_ways(columns, line):
     data = json.loads(page.split("const DATA = ", 1)[1].split(";\n", 1)[0])
     tables = {table["name"]: table for table in data["tables"]}
     assert set(tables) == {*columns.sources, *columns.made}
-    assert [
-        tables[t]["depth"] for t in ("raw/flights", "staging/stg_nycflights__flights", "features/aircraft_state")
-    ] == [
-        0,
-        1,
-        2,
-    ]
+    way = ("raw/flights", "staging/stg_nycflights__flights", "features/aircraft_state", "published/aircraft_state")
+    assert [tables[table]["depth"] for table in way] == [0, 1, 2, 3]
     assert tables["flight_delay/model"]["depth"] == 5
     visib = next(c for c in tables["flight_delay/training_set"]["columns"] if c["name"] == "weather_observation__visib")
     assert visib["from"] == ["published/weather_observation.visib"]
     assert visib["raw"] == ["raw/weather.visib"]
-    assert visib["text"] == "Visibility in miles."
+    assert visib["text"] == "Visibility, in miles, 10 at most."
 
 
 def test_dbt_declares_what_the_graph_shows(columns, line):
