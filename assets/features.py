@@ -26,7 +26,7 @@ from assets.column_lineage import with_columns
 from assets.expectations import expectations_gate
 from assets.gates import Gate, gate_checks
 from assets.history import history_gate
-from assets.metadata import preview
+from assets.metadata import preview, tell_months
 from assets.mirror import Judgement, record
 from assets.partitions import MONTHS, with_look_back
 from assets.resources import Platform
@@ -151,6 +151,8 @@ def feature_assets(platform: Platform, sources: Sequence[Source]) -> dg.AssetsDe
             raise dg.Failure(
                 f"dbt build of {months[0]} to {months[-1]}: " + "; ".join(problems[:5]), allow_retries=False
             )
+        for table, entries in told.items():
+            tell_months(context, table, platform.lake.read(table, entries["table version"], months))
         yield from with_columns(platform, sources, context, events, told)
 
     return dbt_build

@@ -7,6 +7,8 @@ from typing import Any
 import dagster as dg
 import polars as pl
 
+from ml.lake import PARTITION_KEY
+
 _WIDE, _LONGEST = 60_000, 60  # characters: of a line, which is never broken, and of a text
 
 
@@ -35,6 +37,14 @@ def preview(rows: pl.LazyFrame, count: int = 5) -> str:
         fmt_str_lengths=_LONGEST,
     ):
         return str(frame)
+
+
+def tell_months(context: dg.AssetExecutionContext, table: str, rows: pl.LazyFrame) -> None:
+    """Tell Dagster the rows of each month of a run: all else that a run of several tells, it tells of each of them."""
+    counts = dict(rows.group_by(PARTITION_KEY).len().collect().iter_rows())
+    for month in context.partition_keys:
+        told = {"dagster/partition_row_count": counts.get(month, 0)}
+        context.add_asset_metadata(told, dg.AssetKey(table.split("/")), month)
 
 
 def shown(png: bytes) -> dg.MarkdownMetadataValue:

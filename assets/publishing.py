@@ -14,7 +14,7 @@ from assets.automation import WHEN_CHECKED
 from assets.column_lineage import columns_of
 from assets.drift import feature_drift_check
 from assets.freshness import freshness_check
-from assets.metadata import preview, whole_table
+from assets.metadata import preview, tell_months, whole_table
 from assets.partitions import MONTHS
 from assets.resources import Platform
 from assets.step_pods import LARGE
@@ -84,8 +84,8 @@ def _asset(
         rows = platform.lake.read(f"published/{name}", publication.version, months)
         count = whole_table(rows)
         context.log.info(f"published/{name}: {count} rows of {len(months)} months, version {publication.version}")
+        tell_months(context, f"published/{name}", rows)
         metadata = {
-            "dagster/partition_row_count": count,
             "dagster/row_count": whole_table(platform.lake.read(f"published/{name}", publication.version)),
             "dagster/table_name": f"published/{name}",
             "table version": publication.version,
