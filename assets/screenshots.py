@@ -26,7 +26,7 @@ from ml.settings import Settings
 IMAGES = Path(__file__).parent.parent / "docs" / "images"
 REPLAY = "replay.png"
 FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--no-first-run", "--disable-sync"]
-_START_SECONDS, _SHOWN_MS, _DRAWN_MS = 120, 60_000, 3_000
+_START_SECONDS, _SHOWN_MS, _DRAWN_MS = 120, 60_000, 7_000
 
 
 def _nothing(page: Any) -> None:
@@ -57,13 +57,13 @@ class Shot:
 _TO_DEPLOYMENT = "%2Bkey%3A%22flight_delay%2Fdeployment%22"  # +key:"flight_delay/deployment", as the search box has it
 
 SHOTS = (
-    Shot("groups.png", "{ui}/asset-groups", "flight_delay", clip=(505, 380, 950, 200)),
+    Shot("groups.png", "{ui}/asset-groups", "flight_delay", clip=(545, 380, 955, 170)),
     Shot(
         "lineage.png",
         "{ui}/asset-groups~" + _TO_DEPLOYMENT + "/",
         "flight_delay",
         _expanded,
-        clip=(541, 90, 900, 940),
+        clip=(545, 150, 955, 800),
         size=(1500, 1050),
     ),
     Shot("asset.png", "{ui}/assets/flight_delay/model", "columns' way"),

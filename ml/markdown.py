@@ -13,7 +13,7 @@ _STYLE = (
     "body{font:15px/1.55 system-ui,sans-serif;margin:32px auto;max-width:920px;padding:0 16px;color:#1f2328}"
     "h1{margin-bottom:4px}h2{border-bottom:1px solid #d0d7de;padding-bottom:4px;margin-top:32px}"
     "table{border-collapse:collapse;margin:12px 0}td,th{border:1px solid #d0d7de;padding:4px 10px;text-align:left}"
-    "th{background:#f6f8fa}code{background:#f6f8fa;padding:1px 4px;overflow-wrap:anywhere}img{max-width:100%}"
+    "th{background:#f6f8fa}code{background:#f6f8fa;padding:1px 4px;overflow-wrap:break-word}img{max-width:100%}"
 )
 
 
