@@ -5,7 +5,7 @@ from pathlib import Path
 
 import dagster as dg
 
-from assets.resources import DBT_PROJECT
+from assets.resources import Platform
 from ml.dbt_manifest import read_manifest, table_of
 from ml.source import Source
 from ml.spec import ModelSpec
@@ -15,13 +15,13 @@ PARTS = ("training_set", "model", "deployment", "scores", "predictions", "outcom
 
 
 def code_places(
-    manifest: Path, sources: Iterable[Source], models: Iterable[ModelSpec]
+    platform: Platform, sources: Iterable[Source], models: Iterable[ModelSpec]
 ) -> dict[str, dg.CodeReferencesMetadataValue]:
     """Return the place of each asset that a file of this repository declares, by its name (raw/flights)."""
     places = {source.table: _declared(ROOT / "ml" / "sources", f'name="{source.name}"') for source in sources}
-    for node in read_manifest(manifest)["nodes"].values():
+    for node in read_manifest(platform.manifest)["nodes"].values():
         if node["resource_type"] == "model":
-            file = DBT_PROJECT / node["original_file_path"]
+            file = platform.dbt_project / node["original_file_path"]
             places[f"{node['schema']}/{table_of(node)}"] = (file, 1)
             places[f"published/{table_of(node)}"] = (file, 1)
     for spec in models:
@@ -38,7 +38,7 @@ def _declared(folder: Path, text: str) -> tuple[Path, int] | None:
 
 
 def _reference(path: Path, line: int) -> dg.CodeReferencesMetadataValue:
-    label = path.relative_to(ROOT).as_posix()
+    label = (path.relative_to(ROOT) if path.is_relative_to(ROOT) else path).as_posix()
     return dg.CodeReferencesMetadataValue(
         code_references=[dg.LocalFileCodeReference(file_path=str(path), line_number=line, label=label)]
     )

@@ -20,7 +20,6 @@ def deployment_asset(spec: ModelSpec) -> dg.AssetsDefinition:
     @dg.asset(
         key=[spec.name, "deployment"],
         deps=[dg.AssetDep([spec.name, "model"])],
-        group_name=spec.name,
         kinds={"triton", "onnx"},
         owners=[spec.owner],
         code_version=str(spec.serving.model_dump()),

@@ -68,10 +68,6 @@ class Translator(DagsterDbtTranslator):
         stage = "features" if FEATURES_FOLDER in dbt_resource_props["fqn"] else "staging"
         return dg.AssetKey([stage, table_of(dbt_resource_props)])
 
-    def get_group_name(self, dbt_resource_props: Mapping[str, Any]) -> str | None:
-        """Return the stage."""
-        return self.get_asset_key(dbt_resource_props).path[0]
-
     def get_owners(self, dbt_resource_props: Mapping[str, Any]) -> Sequence[str] | None:
         """Return the owner that the view's YAML names, else the project's."""
         meta = dbt_resource_props.get("config", {}).get("meta", {})

@@ -12,7 +12,7 @@ import dagster as dg
 from assets.code_places import code_places
 from assets.reports import address_of, site
 from assets.resources import Platform
-from assets.tags import stage_of, tags_of
+from assets.tags import group_of, stage_of, tags_of
 from ml.model_version import ModelVersion
 from ml.settings import Settings
 from ml.source import Source
@@ -40,14 +40,14 @@ WITH_COLUMNS = ("raw", "staging", "features", "published", "training_set", "mode
 def with_links(
     platform: Platform, sources: Sequence[Source], models: Sequence[ModelSpec], assets: Iterable[dg.AssetsDefinition]
 ) -> list[dg.AssetsDefinition]:
-    """Return the assets with links and tags."""
-    places, views = code_places(platform.manifest, sources, models), platform.feature_views
+    """Return the assets with links, groups and tags."""
+    places, views = code_places(platform, sources, models), platform.feature_views
 
     def marked(spec: dg.AssetSpec) -> dg.AssetSpec:
         name = "/".join(spec.key.path)
         code = {"dagster/code_references": places[name]} if name in places else {}
         links = links_of(platform.settings, name)
-        told = spec.replace_attributes(description=described(spec.description or "", links))
+        told = spec.replace_attributes(description=described(spec.description or "", links), group_name=group_of(name))
         return told.merge_attributes(metadata={**links, **code}, tags=tags_of(name, models, views))
 
     return [asset.map_asset_specs(marked) for asset in assets]
@@ -75,7 +75,10 @@ def links_of(settings: Settings, table: str) -> dict[str, dg.UrlMetadataValue]:
 
 
 def page_link(settings: Settings, page: Path) -> dg.UrlMetadataValue:
-    """Return the link to a page under the reports' folder; the asset's `reports` lists those called <name>-*.html."""
+    """Return the link to a page under the reports' folder.
+
+    The model's `reports` lists those called <model>-*.html or *-<model>-*.html, in any folder.
+    """
     return dg.MetadataValue.url(address_of(settings, page))
 
 

@@ -38,7 +38,6 @@ def performance_asset(spec: ModelSpec) -> dg.AssetsDefinition:
     @dg.asset(
         key=[spec.name, "performance"],
         deps=[dg.AssetDep([spec.name, "outcomes"])],
-        group_name=spec.name,
         kinds={"delta"},
         owners=[spec.owner],
         code_version="1",

@@ -27,8 +27,6 @@ from ml.point_in_time import CREATED, EVENT
 from ml.source import Source
 from ml.spec import ModelSpec
 
-GROUP = "published"
-
 
 def publishing_assets(
     platform: Platform, sources: Sequence[Source], models: Sequence[ModelSpec]
@@ -64,7 +62,6 @@ def _asset(
         partitions_def=MONTHS,
         backfill_policy=dg.BackfillPolicy.single_run(),
         automation_condition=WHEN_CHECKED,
-        group_name=GROUP,
         op_tags=LARGE,
         kinds={"delta", "feast"},
         owners=[owner],

@@ -22,8 +22,6 @@ from ml.lake import WHOLE
 from ml.landing import land
 from ml.source import Source
 
-GROUP = "raw"
-
 
 def raw_assets(sources: Iterable[Source]) -> list[dg.AssetsDefinition | dg.AssetChecksDefinition]:
     """Return an asset and its gates for every source."""
@@ -42,7 +40,6 @@ def _asset(source: Source) -> dg.AssetsDefinition:
     @dg.asset(
         key=["raw", source.name],
         partitions_def=MONTHS if source.partition is not None else None,
-        group_name=GROUP,
         pool=f"raw_{source.name}",  # a table has one writer
         description=source.description,
         owners=[source.owner],

@@ -3,6 +3,7 @@
 Not here: serving them (`reports`), and reports that were written when something was judged.
 """
 
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from html import escape
@@ -47,8 +48,10 @@ def page_at(settings: Settings, path: str) -> Page | None:
 
 
 def reports_of(settings: Settings, name: str) -> list[Path]:
-    """Return the pages of a feature view or a model, <name>-*.html in any folder of the reports, newest first."""
-    return sorted(settings.reports.rglob(f"{name}-*.html"), key=lambda page: page.stat().st_mtime, reverse=True)
+    """Return the pages of a feature view or a model: <name>-*.html or *-<name>-*.html in any folder, newest first."""
+    own = re.compile(rf"(^|-){re.escape(name)}-")
+    found = [page for page in settings.reports.rglob("*.html") if own.search(page.name)]
+    return sorted(found, key=lambda page: page.stat().st_mtime, reverse=True)
 
 
 def _columns(settings: Settings) -> str:

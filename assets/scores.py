@@ -49,7 +49,6 @@ def _scores(spec: ModelSpec, views: Sequence[FeatureView]) -> dg.AssetsDefinitio
         deps=[dg.AssetDep([spec.name, "deployment"]), *_published(spec, views)],
         partitions_def=MONTHS,
         backfill_policy=dg.BackfillPolicy.multi_run(),  # a month a run: each has its own checks, and fails alone
-        group_name=spec.name,
         op_tags=LARGE,
         kinds={"delta", "feast", "onnx"},
         owners=[spec.owner],

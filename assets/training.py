@@ -68,7 +68,6 @@ def _training_set(spec: ModelSpec, landed: Sequence[Source]) -> dg.AssetsDefinit
     @dg.asset(
         key=[spec.name, "training_set"],
         deps=[dg.AssetDep(["published", name]) for name in tables],
-        group_name=spec.name,
         kinds={"delta", "feast"},
         owners=[spec.owner],
         automation_condition=WHEN_CHECKED,
@@ -153,7 +152,6 @@ def _model(spec: ModelSpec, landed: Sequence[Source]) -> dg.AssetsDefinition:
     @dg.asset(
         key=[spec.name, "model"],
         deps=[dg.AssetDep([spec.name, "training_set"])],
-        group_name=spec.name,
         pool="train",
         kinds={"pytorch", "mlflow", "onnx"},
         owners=[spec.owner],

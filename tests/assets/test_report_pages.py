@@ -41,13 +41,17 @@ def test_no_other_file_of_this_machine_is_made_a_page_of(settings, path):
 def test_the_reports_of_a_name_are_listed_newest_first_and_no_others(settings):
     written = [
         settings.reports / "drift" / f"{name}.html"
-        for name in ("buses-2013-01-v0", "buses-2013-02-v0", "buses_old-2013-01-v0")
+        for name in ("buses-2013-01-v0", "buses-2013-02-v0", "buses_old-2013-01-v0", "review-buses-v1")
     ]
     for age, page in enumerate(written):
         page.parent.mkdir(parents=True, exist_ok=True)
         page.write_text("<p>drift</p>")
         os.utime(page, (1000 + age, 1000 + age))
-    assert [page.stem for page in reports_of(settings, "buses")] == ["buses-2013-02-v0", "buses-2013-01-v0"]
+    assert [page.stem for page in reports_of(settings, "buses")] == [
+        "review-buses-v1",
+        "buses-2013-02-v0",
+        "buses-2013-01-v0",
+    ]
     shown = text(settings, "/of/buses")
     assert "/drift/buses-2013-02-v0.html" in shown
     assert "buses_old" not in shown
