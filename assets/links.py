@@ -1,4 +1,4 @@
-"""Where an asset's page in the Dagster UI leads: its documentation, its columns' way, its reports, MLflow, its code.
+"""Where an asset's page in the Dagster UI leads: its documentation, its column lineage, its reports, MLflow, its code.
 
 Everything opens on this machine, without a network: what `make ui` and `make mlflow` serve. What only a run knows (this
 version's run in MLflow, its card) it tells itself, by `run_link` and `page_link`.
@@ -68,7 +68,7 @@ def links_of(settings: Settings, table: str) -> dict[str, dg.UrlMetadataValue]:
     if stage in WITH_REPORTS or stage not in DOCS:
         links["reports"] = url(f"{base}/of/{owner}")
     if stage in WITH_COLUMNS:
-        links["columns' way"] = url(f"{base}/columns#{table}")
+        links["column lineage"] = url(f"{base}/columns#{table}")
     if stage in ("model", "deployment"):
         links["mlflow"] = url(f"{mlflow_page(settings)}/#/models/{owner}")
     return links

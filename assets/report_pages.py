@@ -79,7 +79,7 @@ def _file(path: str) -> Path:
 
 
 def _front(settings: Settings) -> Iterable[tuple[str, str]]:
-    yield "the way of a column, both ways", "columns"
+    yield "column lineage, both ways", "columns"
     yield "README", "README.md"
     yield from ((f"docs: {page.stem}", f"docs/{page.name}") for page in sorted((ROOT / "docs").glob("*.md")))
     folders = sorted(page for page in settings.reports.glob("*") if page.is_dir())

@@ -66,7 +66,7 @@ SHOTS = (
         clip=(545, 150, 955, 800),
         size=(1500, 1050),
     ),
-    Shot("asset.png", "{ui}/assets/flight_delay/model", "columns' way"),
+    Shot("asset.png", "{ui}/assets/flight_delay/model", "column lineage"),
     Shot("months.png", "{ui}/assets/raw/flights?view=partitions", "2013-12", _newest_month),
     Shot("checks.png", "{ui}/assets/flight_delay/model?view=checks", "every rule holds", size=(1500, 620)),
     Shot("columns.png", "{site}/columns#raw/weather.visib", "A raw column", size=(1500, 420)),

@@ -54,7 +54,8 @@ def test_an_asset_leads_to_its_documentation_and_to_the_way_of_its_columns(page,
     page.goto(f"{ui}/assets/features/aircraft_state")
     page.get_by_role("link", name="docs", exact=True).first.wait_for(timeout=60_000)
     docs, way = (
-        page.get_by_role("link", name=name, exact=True).first.get_attribute("href") for name in ("docs", "columns' way")
+        page.get_by_role("link", name=name, exact=True).first.get_attribute("href")
+        for name in ("docs", "column lineage")
     )
     page.goto(docs)
     page.locator("#add-a-feature").wait_for()
