@@ -20,7 +20,7 @@ def label_picture(spec: ModelSpec, rows: pl.DataFrame) -> bytes:
         rows.group_by(week).agg(pl.len().alias("rows"), pl.col(spec.outcome.label).mean().alias("label")).sort("week")
     )
 
-    from matplotlib.dates import ConciseDateFormatter
+    from matplotlib.dates import ConciseDateFormatter, date2num
 
     def draw(left: "Axes", right: "Axes") -> None:
         times = weeks["week"].to_numpy()
@@ -31,7 +31,7 @@ def label_picture(spec: ModelSpec, rows: pl.DataFrame) -> bytes:
         right.set_title(f"mean {spec.outcome.label} a week")
         for axes in (left, right):
             for window, colour in ((spec.split.validation, "tab:orange"), (spec.split.test, "tab:green")):
-                axes.axvspan(window.start, window.end, color=colour, alpha=0.12)
+                axes.axvspan(date2num(window.start), date2num(window.end), color=colour, alpha=0.12)
             axes.set_xlabel("prediction time; orange: validation, green: test")
             axes.set_xlim(times.min(), times.max())
             axes.xaxis.set_major_formatter(ConciseDateFormatter(axes.xaxis.get_major_locator()))
