@@ -11,13 +11,12 @@ from ml.source import Source
 from ml.spec import ModelSpec
 
 ROOT = Path(__file__).parent.parent
-PARTS = ("training_set", "model", "deployment", "scores", "predictions", "outcomes", "performance")
 
 
 def code_places(
     platform: Platform, sources: Iterable[Source], models: Iterable[ModelSpec]
 ) -> dict[str, dg.CodeReferencesMetadataValue]:
-    """Return the place of each asset that a file of this repository declares, by its name (raw/flights)."""
+    """Return the place of each table that a file declares, by its name (raw/flights), and of each model by its own."""
     places = {source.table: _declared(ROOT / "ml" / "sources", f'name="{source.name}"') for source in sources}
     for node in read_manifest(platform.manifest)["nodes"].values():
         if node["resource_type"] == "model":
@@ -25,7 +24,7 @@ def code_places(
             places[f"{node['schema']}/{table_of(node)}"] = (file, 1)
             places[f"published/{table_of(node)}"] = (file, 1)
     for spec in models:
-        places |= {f"{spec.name}/{part}": (ROOT / "ml" / "models" / f"{spec.name}.py", 1) for part in PARTS}
+        places[spec.name] = (ROOT / "ml" / "models" / f"{spec.name}.py", 1)
     return {name: _reference(*place) for name, place in places.items() if place is not None and place[0].exists()}
 
 

@@ -45,7 +45,8 @@ def with_links(
 
     def marked(spec: dg.AssetSpec) -> dg.AssetSpec:
         name = "/".join(spec.key.path)
-        code = {"dagster/code_references": places[name]} if name in places else {}
+        place = places.get(name, places.get(group_of(name)))
+        code = {"dagster/code_references": place} if place else {}
         links = links_of(platform.settings, name)
         told = spec.replace_attributes(description=described(spec.description or "", links), group_name=group_of(name))
         return told.merge_attributes(metadata={**links, **code}, tags=tags_of(name, models, views))
