@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: always demo-services test-k8s monitor approve replay promote canary challenger shadow end rollback supervise demo model ask scores ui mlflow search status drift views quarantine overrides drill-bad-data drill-leak drill-rollback drill-drift model-ci new-model new-source new-feature plan stop vacuum test lint types imports format bench spark setup preflight lock clean help alerts trace
+.PHONY: always demo-services test-k8s monitor approve replay promote canary challenger shadow end rollback supervise demo model ask scores ui mlflow search status drift views quarantine overrides drill-bad-data drill-leak drill-rollback drill-drift model-ci new-model new-source new-feature plan stop vacuum screenshots test lint types imports format bench spark setup preflight lock clean help alerts trace
 
 export HEADWATER_HOME ?= .headwater
 export DAGSTER_HOME := $(abspath $(HEADWATER_HOME))/dagster
@@ -147,6 +147,9 @@ format: setup ## Format the code
 
 bench: setup .venv/.peers ## Run one benchmark: make bench NAME=online_read; without NAME, list them
 	@$(PY) -m benchmarks $(NAME)
+
+screenshots: setup .tools/.test-packages ## Make the pictures of docs anew, from this home, by a real browser
+	@$(PY) -m assets.screenshots
 
 spark: setup .tools/.test-packages .venv/.spark ## Install Spark and join one month with it and with polars, comparing every value: make spark MONTH=2013-07
 	@$(PY) -m benchmarks engines $(MONTH)

@@ -1,73 +1,81 @@
-"""Where columns come from, as a table in the Dagster UI: its open-source edition hides the lineage that it records.
+"""Where columns come from, on assets: Dagster's own lineage, and as a table that its open-source edition shows.
 
-The graph is that of `built_columns`; here it is put on assets, as Dagster's own record too where dagster-dbt made none.
+The graph is that of `built_columns`; the page that draws it is made in `column_page`.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import dagster as dg
 
-from assets.built_columns import built_columns
-from assets.metadata import markdown_table
+from assets.built_columns import built_columns, line_columns
+from assets.metadata import column_schema, markdown_table
 from assets.resources import Platform
 from ml.column_graph import ColumnGraph
+from ml.column_texts import column_texts, text_of
 from ml.source import Source
+from ml.spec import ModelSpec
 from ml.sql_lineage import Column
 
 ENTRY = "columns made from"
-RECORD = "dagster/column_lineage"
+LINEAGE = "dagster/column_lineage"
 
 
 def with_columns(
-    platform: Platform, sources: Iterable[Source], context: dg.AssetExecutionContext, events: Iterable[Any]
+    platform: Platform,
+    sources: Iterable[Source],
+    context: dg.AssetExecutionContext,
+    events: Iterable[Any],
+    told: Mapping[str, Mapping[str, Any]],
 ) -> Iterator[Any]:
-    """Yield dbt's events; those of built models say where their columns come from, or that nobody can say."""
+    """Yield dbt's events; those of built models say where columns come from, and what is `told` of their table."""
     graph = built_columns(platform, sources)
     for event in events:
         if isinstance(event, dg.Output):
             table = "/".join(context.asset_key_for_output(event.output_name).path)
-            event = event.with_metadata({**_recorded(graph, table), **event.metadata, ENTRY: of_table(graph, table)})
+            event = event.with_metadata({**event.metadata, **told.get(table, {}), **lineage_of(graph, table)})
         yield event
 
 
-def _recorded(graph: ColumnGraph, table: str) -> dict[str, Any]:
-    """Return Dagster's own record of where a model's columns come from, none if that is not known."""
+def columns_of(
+    platform: Platform, sources: Sequence[Source], models: Sequence[ModelSpec], table: str, schema: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Return what the UI shows of the columns of a table of the line: types, meaning, where they come from.
+
+    By what dbt built last. `schema` are the types of the columns that are there.
+    """
+    graph, texts = line_columns(platform, sources, models), column_texts(platform.manifest, sources)
+    told = {name: text_of(graph, texts, (table, name)) for name in schema}
+    return {"dagster/column_schema": column_schema(schema, told), **lineage_of(graph, table)}
+
+
+def lineage_of(graph: ColumnGraph, table: str) -> dict[str, Any]:
+    """Return both entries; of a table whose columns nobody can say only the one that says why."""
     if table not in graph.made:
-        return {}
-    parents = {name: graph.parents((table, name)) for name in graph.columns[table]}
-    lineage = dg.TableColumnLineage(
+        return {ENTRY: f"not known: {graph.failed.get(table, 'nothing declares such a table')}"}
+    return {LINEAGE: _lineage(graph, table), ENTRY: dg.MetadataValue.md(_table(graph, table))}
+
+
+def _lineage(graph: ColumnGraph, table: str) -> dg.TableColumnLineage:
+    return dg.TableColumnLineage(
         {
-            name: [dg.TableColumnDep(dg.AssetKey(source.split("/")), column) for source, column in found]
-            for name, found in parents.items()
+            name: [dg.TableColumnDep(dg.AssetKey(parent.split("/")), column) for parent, column in parents]
+            for name in graph.columns[table]
+            if (parents := graph.parents((table, name)))
         }
     )
-    return {RECORD: dg.MetadataValue.column_lineage(lineage)}
 
 
-def of_table(graph: ColumnGraph, table: str) -> dg.MarkdownMetadataValue:
-    """Return where the columns of a model come from."""
-    if table not in graph.made:
-        return dg.MetadataValue.md(f"not known: {graph.failed.get(table, 'dbt declares no such model')}")
+def _table(graph: ColumnGraph, table: str) -> str:
     rows = tuple(
-        {"column": name, "made from": _told(graph.parents((table, name))), "raw columns": _raw(graph, (table, name))}
+        {
+            "column": name,
+            "made from": _told(graph.parents((table, name))),
+            "raw columns": _told(graph.raw_columns((table, name))),
+        }
         for name in graph.columns[table]
     )
-    return dg.MetadataValue.md(f"{markdown_table(rows)}\n\nRows are chosen by {_told(graph.row_columns(table))}.")
-
-
-def of_features(platform: Platform, sources: Iterable[Source], features: Sequence[str]) -> dg.MarkdownMetadataValue:
-    """Return where the features (view:feature) of a training set come from."""
-    graph = built_columns(platform, sources)
-    columns = {reference: (f"features/{reference.split(':')[0]}", reference.split(":")[1]) for reference in features}
-    rows = tuple({"feature": reference, "raw columns": _raw(graph, column)} for reference, column in columns.items())
-    return dg.MetadataValue.md(markdown_table(rows))
-
-
-def _raw(graph: ColumnGraph, column: Column) -> str:
-    if column[0] not in graph.made:
-        return f"not known: {graph.failed.get(column[0], 'dbt declares no such model')}"
-    return _told(graph.raw_columns(column))
+    return f"{markdown_table(rows)}\n\nRows are chosen by {_told(graph.row_columns(table))}."
 
 
 def _told(columns: Iterable[Column]) -> str:

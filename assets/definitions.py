@@ -8,6 +8,7 @@ from assets.alerts_sensor import alerts_sensor
 from assets.deployment import deployment_asset
 from assets.executor import executor_for
 from assets.features import dbt_resource, feature_assets, feature_checks, history_months
+from assets.links import with_links
 from assets.monitor import monitor_job, monitor_sensor
 from assets.monitoring import predictions_asset
 from assets.outcomes import outcomes_assets
@@ -71,7 +72,7 @@ def definitions_for(
             feature_checks(platform.manifest, name, months[name], learning[name])
             for name in feature_tables(platform.manifest)
         ),
-        *publishing_assets(platform, models, months),
+        *publishing_assets(platform, sources, models, months),
         *(part for spec in models for part in training_assets(spec, sources)),
         *(deployment_asset(spec) for spec in models),
         *(predictions_asset(spec) for spec in models),
@@ -81,8 +82,9 @@ def definitions_for(
         *(part for spec in models for part in (performance_asset(spec), performance_checks(spec))),
         quarantine_asset(),
     ]
+    assets = [item for item in everything if not isinstance(item, dg.AssetChecksDefinition)]
     return dg.Definitions(
-        assets=[item for item in everything if not isinstance(item, dg.AssetChecksDefinition)],
+        assets=with_links(platform, sources, models, assets),
         asset_checks=[item for item in everything if isinstance(item, dg.AssetChecksDefinition)],
         jobs=[*jobs.values(), *rollouts.values(), *monitors.values()],
         sensors=[

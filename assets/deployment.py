@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import dagster as dg
 
 from assets.approved_steps import waiting
+from assets.links import asking, run_link
 from assets.resources import Platform
 from assets.rollout import BY_DEPLOYMENT, Step, admit, bring, next_action
 from ml.spec import ModelSpec
@@ -19,7 +20,6 @@ def deployment_asset(spec: ModelSpec) -> dg.AssetsDefinition:
     @dg.asset(
         key=[spec.name, "deployment"],
         deps=[dg.AssetDep([spec.name, "model"])],
-        group_name="deployment",
         kinds={"triton", "onnx"},
         owners=[spec.owner],
         code_version=str(spec.serving.model_dump()),
@@ -59,7 +59,8 @@ def deployment_asset(spec: ModelSpec) -> dg.AssetsDefinition:
                 "serves as": serves,
                 "plan revision": plan.revision,
                 "triton": f"grpc://{server.url}",
-                "mlflow run": candidate.run_id,
+                "mlflow run": run_link(platform, candidate),
+                "triton model": asking(spec.name, candidate.version, (field.name for field in plan.request)),
                 "approved by": approved_by,
                 "trained on": f"{spec.name}/training_set version {candidate.training_set_version}",
                 **_latency(spec, measured),

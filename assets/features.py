@@ -25,6 +25,7 @@ from assets.column_lineage import with_columns
 from assets.expectations import expectations_gate
 from assets.gates import Gate, gate_checks, own_gates
 from assets.history import history_gate
+from assets.metadata import preview, tell_months
 from assets.mirror import Judgement, record
 from assets.partitions import partitions_of, table_months
 from assets.resources import Platform
@@ -45,7 +46,6 @@ from ml.source import Source
 from ml.view_definitions import Definition
 from ml.warehouse import read_feature_table
 
-GROUP = "features"
 POOL = "duckdb"  # DuckDB has one writer
 _TYPES: Mapping[str | None, pl.DataType] = {
     "float": pl.Float64(),
@@ -69,10 +69,6 @@ class Translator(DagsterDbtTranslator):
             return dg.AssetKey(["raw", dbt_resource_props["name"]])
         stage = "features" if FEATURES_FOLDER in dbt_resource_props["fqn"] else "staging"
         return dg.AssetKey([stage, table_of(dbt_resource_props)])
-
-    def get_group_name(self, dbt_resource_props: Mapping[str, Any]) -> str | None:
-        """Put all of dbt's models in one group."""
-        return GROUP
 
     def get_owners(self, dbt_resource_props: Mapping[str, Any]) -> Sequence[str] | None:
         """Return the owner that the view's YAML names, else the project's."""
@@ -169,14 +165,16 @@ def _build_of(
         release_warehouse(build)
         if not (build.target_path / "run_results.json").exists():
             raise dg.Failure("dbt ended before it built anything; its words are above, and in this step's stderr")
-        export(platform, context.run.run_id, build, months, definitions, raw)
+        told = export(platform, context.run.run_id, build, months, definitions, raw)
         problems = errors(build.get_artifact("run_results.json"))
         if problems:
             yield from (event for event in events if isinstance(event, dg.AssetCheckResult | dg.AssetCheckEvaluation))
             raise dg.Failure(
                 f"dbt build of {months[0]} to {months[-1]}: " + "; ".join(problems[:5]), allow_retries=False
             )
-        yield from with_columns(platform, sources, context, events)
+        for table, entries in told.items():
+            tell_months(context, table, platform.lake.read(table, entries["table version"], months))
+        yield from with_columns(platform, sources, context, events, told)
 
     return dbt_build
 
@@ -194,7 +192,7 @@ def described(platform: Platform, events: DbtEventIterator[Any]) -> list[Any]:
     """
     if platform.dbt_output.engine != DUCKDB:
         return list(events)
-    return list(events.fetch_row_counts().fetch_column_metadata())
+    return list(events.fetch_row_counts().fetch_column_metadata(with_column_lineage=False))
 
 
 def release_warehouse(build: DbtCliInvocation) -> None:
@@ -229,10 +227,13 @@ def export(
     months: list[str],
     definitions: Mapping[str, Definition],
     raw: Mapping[str, int],
-) -> None:
-    """Write the built months of each feature table as a new version, with how it was made and dbt's verdict on it."""
+) -> dict[str, dict[str, Any]]:
+    """Write the built months of each feature table as a new version, with how it was made and dbt's verdict on it.
+
+    Returns what the UI shows of each.
+    """
     results = build.get_artifact("run_results.json")
-    warehouse, judgements = platform.warehouse, []
+    warehouse, judgements, told = platform.warehouse, [], dict[str, dict[str, Any]]()
     in_duckdb = _sql_of(platform, build)
     for name in built_tables(platform.manifest, results):
         frame = read_feature_table(warehouse, name, months)
@@ -242,7 +243,9 @@ def export(
         version = platform.lake.replace(f"features/{name}", frame, months, made_by)
         outcome = check_dbt_tests(platform.manifest, results, name, warehouse)
         judgements += [Judgement(f"features/{name}", version, DBT_TESTS, outcome, month) for month in months]
+        told[f"features/{name}"] = {"table version": version, "preview": dg.MetadataValue.md(preview(frame.lazy()))}
     record(platform, run_id, judgements)
+    return told
 
 
 def _sql_of(platform: Platform, build: DbtCliInvocation) -> tuple[Path, Mapping[str, Any]]:

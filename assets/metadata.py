@@ -1,15 +1,28 @@
 """Tables as Dagster metadata: what the UI shows of rows and columns."""
 
+import base64
 from collections.abc import Mapping
 from typing import Any
 
 import dagster as dg
 import polars as pl
 
+from ml.lake import PARTITION_KEY
 
-def column_schema(schema: Mapping[str, Any]) -> dg.TableSchema:
-    """Return a frame's schema (column name to polars type) as the UI's column table."""
-    return dg.TableSchema([dg.TableColumn(name, str(dtype)) for name, dtype in schema.items()])
+_WIDE, _LONGEST = 60_000, 60  # characters: of a line, which is never broken, and of a text
+
+
+def column_schema(schema: Mapping[str, Any], texts: Mapping[str, str] | None = None) -> dg.TableSchema:
+    """Return a schema (column name to type) as the UI's column table, with what a column means where `texts` say it."""
+    told = texts or {}
+    return dg.TableSchema(
+        [dg.TableColumn(name, str(t), description=told.get(name) or None) for name, t in schema.items()]
+    )
+
+
+def whole_table(rows: pl.LazyFrame) -> int:
+    """Return the number of rows, which Dagster shows on the asset's page as that of the table."""
+    return int(rows.select(pl.len()).collect().item())
 
 
 def preview(rows: pl.LazyFrame, count: int = 5) -> str:
@@ -20,8 +33,23 @@ def preview(rows: pl.LazyFrame, count: int = 5) -> str:
         tbl_hide_column_data_types=True,
         tbl_hide_dataframe_shape=True,
         tbl_cols=-1,
+        tbl_width_chars=_WIDE,
+        fmt_str_lengths=_LONGEST,
     ):
         return str(frame)
+
+
+def tell_months(context: dg.AssetExecutionContext, table: str, rows: pl.LazyFrame) -> None:
+    """Tell Dagster the rows of each month of a run: all else that a run of several tells, it tells of each of them."""
+    counts = dict(rows.group_by(PARTITION_KEY).len().collect().iter_rows())
+    for month in context.partition_keys:
+        told = {"dagster/partition_row_count": counts.get(month, 0)}
+        context.add_asset_metadata(told, dg.AssetKey(table.split("/")), month)
+
+
+def shown(png: bytes) -> dg.MarkdownMetadataValue:
+    """Return a picture that the UI shows in place."""
+    return dg.MetadataValue.md(f"![plot](data:image/png;base64,{base64.b64encode(png).decode()})")
 
 
 def markdown_table(rows: tuple[Mapping[str, Any], ...]) -> str:

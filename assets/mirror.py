@@ -1,6 +1,5 @@
 """From an outcome to both places that show it: the lake's audit tables and Dagster's check evaluations."""
 
-import base64
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -11,7 +10,7 @@ from dagster._core.definitions.asset_checks.asset_check_evaluation import (
     AssetCheckEvaluationTargetMaterializationData as Target,  # not exported, and an evaluation needs it
 )
 
-from assets.metadata import markdown_table
+from assets.metadata import markdown_table, shown
 from assets.reports import address_of
 from assets.resources import Platform
 from checks.outcome import Outcome
@@ -77,9 +76,7 @@ def metadata_of(outcome: Outcome, settings: Settings) -> dict[str, Any]:
         entries["failing rows"] = outcome.failing.height
         entries["failing rows, the first"] = dg.MetadataValue.md(_first_rows(outcome.failing))
     if outcome.plot is not None:
-        entries["plot"] = dg.MetadataValue.md(
-            f"![plot](data:image/png;base64,{base64.b64encode(outcome.plot).decode()})"
-        )
+        entries["plot"] = shown(outcome.plot)
     if outcome.report is not None:
         entries["report"] = dg.MetadataValue.url(address_of(settings, outcome.report))
         entries["report's file"] = dg.MetadataValue.path(str(outcome.report))

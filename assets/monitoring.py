@@ -15,7 +15,6 @@ def predictions_asset(spec: ModelSpec) -> dg.AssetsDefinition:
     @dg.asset(
         key=[spec.name, "predictions"],
         deps=[dg.AssetDep([spec.name, "deployment"])],
-        group_name="monitoring",
         kinds={"delta", "triton"},
         owners=[spec.owner],
         code_version="1",

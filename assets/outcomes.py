@@ -38,7 +38,6 @@ def _outcomes(spec: ModelSpec) -> dg.AssetsDefinition:
     @dg.asset(
         key=[spec.name, "outcomes"],
         deps=[dg.AssetDep([spec.name, "predictions"]), dg.AssetDep(["published", spec.outcome.table])],
-        group_name="monitoring",
         kinds={"delta"},
         owners=[spec.owner],
         code_version="1",

@@ -3,7 +3,6 @@
 The numbers are made in checks/monitoring_metrics.py; what is asked of a window, in assets/performance_checks.py.
 """
 
-import base64
 from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
@@ -11,7 +10,7 @@ from typing import Any
 import dagster as dg
 import polars as pl
 
-from assets.metadata import column_schema, markdown_table
+from assets.metadata import column_schema, markdown_table, shown
 from assets.monitoring_rows import (
     months_of,
     outcome_rows,
@@ -39,7 +38,6 @@ def performance_asset(spec: ModelSpec) -> dg.AssetsDefinition:
     @dg.asset(
         key=[spec.name, "performance"],
         deps=[dg.AssetDep([spec.name, "outcomes"])],
-        group_name="monitoring",
         kinds={"delta"},
         owners=[spec.owner],
         code_version="1",
@@ -147,8 +145,6 @@ def _pictures(platform: Platform, spec: ModelSpec, rows: pl.DataFrame) -> dict[s
     marks = [(at, version) for at, version in marks if first is not None and at >= first]  # type: ignore[operator]
     png = over_windows(rows.filter(pl.col("slice") == ALL), (score, calibration), marks)
     return {
-        "score and calibration": dg.MetadataValue.md(
-            f"![plot](data:image/png;base64,{base64.b64encode(png).decode()})"
-        ),
+        "score and calibration": shown(png),
         "windows": dg.MetadataValue.md(markdown_table(windows_of(spec, rows)[:_SHOWN])),
     }

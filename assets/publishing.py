@@ -4,15 +4,17 @@ One asset a table, guarded by the verdicts on exactly the versions it copies; on
 rebuilt in the online store as of the clock. Their drift checks are in `assets/drift.py`.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from typing import Any
 
 import dagster as dg
-import polars as pl
 
 from assets.automation import WHEN_CHECKED
+from assets.column_lineage import columns_of
 from assets.drift import feature_drift_check
 from assets.freshness import freshness_check
-from assets.metadata import column_schema, preview
+from assets.metadata import preview, tell_months, whole_table
 from assets.partitions import partitions_of
 from assets.resources import Platform
 from assets.step_pods import LARGE
@@ -23,21 +25,19 @@ from ml.months import Months
 from ml.online_publish import rebuild
 from ml.online_rows import open_online_rows
 from ml.point_in_time import CREATED, EVENT
+from ml.source import Source
 from ml.spec import ModelSpec
-
-GROUP = "publish"
 
 
 def publishing_assets(
-    platform: Platform, models: Sequence[ModelSpec], months: Mapping[str, Months]
+    platform: Platform, sources: Sequence[Source], models: Sequence[ModelSpec], months: Mapping[str, Months]
 ) -> list[dg.AssetsDefinition | dg.AssetChecksDefinition]:
     """Return an asset for every feature view and outcome table, with its `months`, and the checks of the views."""
     views = {view.name: view for view in platform.feature_views}
-    outcomes = {spec.outcome.table: spec for spec in models}
-    assets = [_asset(name, months[name], view, view.owner, view.description) for name, view in views.items()]
-    assets += [
-        _asset(name, months[name], None, spec.owner, f"Outcomes of {spec.name}.") for name, spec in outcomes.items()
-    ]
+    outcomes = {spec.outcome.table: spec.owner for spec in models}
+    told = partial(columns_of, sources=sources, models=models)
+    assets = [_asset(name, months[name], view, view.owner, view.description, told) for name, view in views.items()]
+    assets += [_asset(name, months[name], None, owner, _asked(name, models), told) for name, owner in outcomes.items()]
     return [
         *assets,
         *(feature_drift_check(view, models, months[view.name]) for view in views.values()),
@@ -49,14 +49,25 @@ def _columns(view: FeatureView) -> tuple[str, ...]:
     return (*view.join_keys, EVENT, CREATED, PARTITION_KEY, *(field.name for field in view.fields))
 
 
-def _asset(name: str, span: Months, view: FeatureView | None, owner: str, description: str) -> dg.AssetsDefinition:
+def _asked(table: str, models: Sequence[ModelSpec]) -> str:
+    names = [spec.name for spec in models if spec.outcome.table == table]
+    return f"What {', '.join(names)} are asked, and what happened." if len(names) > 1 else f"Outcomes of {names[0]}."
+
+
+def _asset(
+    name: str,
+    span: Months,
+    view: FeatureView | None,
+    owner: str,
+    description: str,
+    columns_told: Callable[..., dict[str, Any]],
+) -> dg.AssetsDefinition:
     @dg.asset(
         key=["published", name],
         deps=[dg.AssetDep(["features", name])],
         partitions_def=partitions_of(span),
         backfill_policy=dg.BackfillPolicy.single_run(),
         automation_condition=WHEN_CHECKED,
-        group_name=GROUP,
         op_tags=LARGE,
         kinds={"delta", "feast"},
         owners=[owner],
@@ -74,15 +85,16 @@ def _asset(name: str, span: Months, view: FeatureView | None, owner: str, descri
         if definitions:
             record_published(platform, definitions, name, run)
         rows = platform.lake.read(f"published/{name}", publication.version, months)
-        count = rows.select(pl.len()).collect().item()
+        count = whole_table(rows)
         context.log.info(f"published/{name}: {count} rows of {len(months)} months, version {publication.version}")
+        tell_months(context, f"published/{name}", rows)
         metadata = {
-            "dagster/partition_row_count": count,
-            "dagster/column_schema": column_schema(rows.collect_schema()),
+            "dagster/row_count": whole_table(platform.lake.read(f"published/{name}", publication.version)),
             "dagster/table_name": f"published/{name}",
             "table version": publication.version,
             "months": ", ".join(months),
             "preview": dg.MetadataValue.md(preview(rows)),
+            **columns_told(platform, table=f"published/{name}", schema=rows.collect_schema()),
         }
         if view and view.online:
             metadata["online keys"] = _rebuild_online(platform, name)

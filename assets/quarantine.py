@@ -39,7 +39,6 @@ def quarantine_asset() -> dg.AssetsDefinition:
 
     @dg.asset(
         key=KEY,
-        group_name="audit",
         kinds={"delta"},
         owners=["team:platform"],
         code_version="1",

@@ -9,24 +9,19 @@ import polars as pl
 from assets.expectations import expectations_gate
 from assets.gates import Batch, Gate, gate_checks, own_gates
 from assets.history import history_gate
-from assets.metadata import preview
+from assets.metadata import preview, whole_table
 from assets.partitions import partitions_of
 from assets.resources import Platform
 from checks.freshness import ARRIVAL, check_arrival
 from checks.history import Table
 from checks.outcome import Outcome
 from checks.suite import suite_of_source
+from ml.column_texts import TIMES
 from ml.fingerprint import json_hash
 from ml.lake import WHOLE
 from ml.landing import land
 from ml.months import Months, end_of
 from ml.source import Source
-
-GROUP = "raw"
-TIMES = {
-    "event_timestamp": ("timestamp", "Instant (UTC) at which the row became known."),
-    "created_timestamp": ("timestamp", "Instant (UTC) at which this version of the row became known."),
-}
 
 
 def raw_assets(sources: Iterable[Source]) -> list[dg.AssetsDefinition | dg.AssetChecksDefinition]:
@@ -56,7 +51,6 @@ def _asset(source: Source) -> dg.AssetsDefinition:
     @dg.asset(
         key=["raw", source.name],
         partitions_def=partitions_of(months) if months else None,
-        group_name=GROUP,
         pool=f"raw_{source.name}",  # a table has one writer
         description=source.description,
         owners=[source.owner],
@@ -76,7 +70,8 @@ def _asset(source: Source) -> dg.AssetsDefinition:
         return dg.MaterializeResult(
             data_version=dg.DataVersion(landing.content[:16]),
             metadata={
-                "dagster/partition_row_count" if partition else "dagster/row_count": landing.rows,
+                "dagster/row_count": whole_table(platform.lake.read(source.table, landing.version)),
+                **({"dagster/partition_row_count": landing.rows} if partition else {}),
                 "rows added": landing.added,
                 "rows gone from the source": landing.vanished,
                 "table version": landing.version,
@@ -97,5 +92,7 @@ def _freshness(within: timedelta) -> Gate:
 
 
 def _column_schema(source: Source) -> dg.TableSchema:
-    columns = {name: (str(dtype), text) for name, (dtype, text) in source.columns.items()} | TIMES
+    columns = {name: (str(dtype), text) for name, (dtype, text) in source.columns.items()} | {
+        name: ("timestamp", text) for name, text in TIMES.items()
+    }
     return dg.TableSchema([dg.TableColumn(name, dtype, description=text) for name, (dtype, text) in columns.items()])

@@ -14,7 +14,7 @@ import dagster as dg
 import polars as pl
 
 from assets.gates import Batch, Gate, gate_checks
-from assets.metadata import column_schema, preview
+from assets.metadata import column_schema, preview, whole_table
 from assets.partitions import partitions_of
 from assets.resources import Platform
 from assets.score_inputs import Inputs, admitted, asked_in, differing, questions
@@ -50,7 +50,6 @@ def _scores(spec: ModelSpec, views: Sequence[FeatureView], months: Months) -> dg
         deps=[dg.AssetDep([spec.name, "deployment"]), *_published(spec, views)],
         partitions_def=partitions_of(months),
         backfill_policy=dg.BackfillPolicy.multi_run(),  # a month a run: each has its own checks, and fails alone
-        group_name="scoring",
         op_tags=LARGE,
         kinds={"delta", "feast", "onnx"},
         owners=[spec.owner],
@@ -73,6 +72,7 @@ def _scores(spec: ModelSpec, views: Sequence[FeatureView], months: Months) -> dg
             data_version=dg.DataVersion(f"{spec.name}@{inputs.version.number}:{made.content[:16]}"),
             metadata={
                 "dagster/partition_row_count": made.rows,
+                "dagster/row_count": whole_table(platform.lake.read(table, version)),
                 "dagster/column_schema": column_schema(rows.collect_schema()),
                 "dagster/table_name": table,
                 "table version": version,

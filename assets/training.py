@@ -16,14 +16,15 @@ import polars as pl
 from pydantic import Field
 
 from assets.automation import WHEN_CHECKED
-from assets.column_lineage import ENTRY, of_features
+from assets.column_lineage import columns_of
 from assets.drift import serving_drift_gate
 from assets.gates import Batch, Gate, gate_checks
+from assets.graph_inputs import graph_inputs
 from assets.leakage import leakage_gate
-from assets.metadata import column_schema, preview
+from assets.links import page_link, run_link
+from assets.metadata import preview, shown
 from assets.parity import parity_gate
 from assets.promotion import promotion_gate, require_trained
-from assets.reports import address_of
 from assets.resources import Platform
 from assets.step_pods import LARGE
 from assets.trainer import Trainer
@@ -32,6 +33,7 @@ from checks.training_rows import CHECK as TRAINING_ROWS
 from checks.training_rows import check_training_rows
 from ml.card import PAGE_FILE
 from ml.fingerprint import content_hash, json_hash
+from ml.label_picture import label_picture
 from ml.model_version import ModelVersion
 from ml.provenance import git_commit
 from ml.source import Source
@@ -61,7 +63,7 @@ class AsOf(dg.Config):
 
 def training_assets(spec: ModelSpec, sources: Sequence[Source]) -> list[dg.AssetsDefinition | dg.AssetChecksDefinition]:
     """Return the training set and the model of a spec, with their blocking checks."""
-    return [_training_set(spec, sources), _training_set_gates(spec, sources), _model(spec), _model_gates(spec)]
+    return [_training_set(spec, sources), _training_set_gates(spec, sources), _model(spec, sources), _model_gates(spec)]
 
 
 def _training_set(spec: ModelSpec, landed: Sequence[Source]) -> dg.AssetsDefinition:
@@ -70,7 +72,6 @@ def _training_set(spec: ModelSpec, landed: Sequence[Source]) -> dg.AssetsDefinit
     @dg.asset(
         key=[spec.name, "training_set"],
         deps=[dg.AssetDep(["published", name]) for name in tables],
-        group_name="training",
         kinds={"delta", "feast"},
         owners=[spec.owner],
         automation_condition=WHEN_CHECKED,
@@ -106,14 +107,14 @@ def _training_set(spec: ModelSpec, landed: Sequence[Source]) -> dg.AssetsDefinit
             data_version=dg.DataVersion(content[:16]),
             metadata={
                 "dagster/row_count": rows.height,
-                "dagster/column_schema": column_schema(rows.schema),
                 "dagster/table_name": table,
                 "table version": version,
                 "content hash": content,
                 "source versions": sources,
                 "positive share": rows.select(pl.col(spec.outcome.label).mean()).item(),
+                "rows and label by week": shown(label_picture(trained_spec(spec, metadata), rows)),
                 "preview": dg.MetadataValue.md(preview(rows.lazy())),
-                ENTRY: of_features(platform, landed, spec.features),
+                **columns_of(platform, landed, (spec,), table, rows.schema),
             },
         )
 
@@ -151,11 +152,10 @@ def _training_set_gates(spec: ModelSpec, sources: Sequence[Source]) -> dg.AssetC
     return gate_checks(f"{spec.name}/training_set", [rows, parity_gate(spec), leakage_gate(spec, sources)])
 
 
-def _model(spec: ModelSpec) -> dg.AssetsDefinition:
+def _model(spec: ModelSpec, landed: Sequence[Source]) -> dg.AssetsDefinition:
     @dg.asset(
         key=[spec.name, "model"],
         deps=[dg.AssetDep([spec.name, "training_set"])],
-        group_name="model",
         pool="train",
         kinds={"pytorch", "mlflow", "onnx"},
         owners=[spec.owner],
@@ -181,7 +181,16 @@ def _model(spec: ModelSpec) -> dg.AssetsDefinition:
             candidate = platform.registry.version(spec.name, result.data_version.value)
             page = _card_page(platform, candidate, folder)
         platform.registry.challenge(spec.name, candidate.version)
-        return result._replace(metadata={**(result.metadata or {}), "model card's page": page})
+        inputs = graph_inputs(platform.registry.onnx_path(candidate))
+        told = columns_of(platform, landed, (spec,), f"{spec.name}/model", inputs)
+        return result._replace(
+            metadata={
+                **(result.metadata or {}),
+                "model card's page": page,
+                "mlflow run": run_link(platform, candidate),
+                **told,
+            }
+        )
 
     return model
 
@@ -208,7 +217,7 @@ def _card_page(platform: Platform, candidate: ModelVersion, folder: Path) -> dg.
     page = platform.settings.reports / "card" / f"{candidate.name}-v{candidate.version}.html"
     page.parent.mkdir(parents=True, exist_ok=True)
     shutil.copyfile(folder / PAGE_FILE, page)
-    return dg.MetadataValue.url(address_of(platform.settings, page))
+    return page_link(platform.settings, page)
 
 
 def _arguments(platform: Platform, spec: ModelSpec, table: str, version: int, folder: str) -> list[str]:

@@ -15,7 +15,7 @@ ARRIVED = "arrived.json"
 
 
 @dg.sensor(
-    asset_selection=dg.AssetSelection.groups("raw", "features", "publish"),
+    asset_selection=dg.AssetSelection.groups("raw", "staging", "features", "published"),
     minimum_interval_seconds=1,
     default_status=dg.DefaultSensorStatus.RUNNING,
 )

@@ -50,6 +50,11 @@ class ColumnGraph:
             except ValueError as error:
                 self.failed[table] = str(error)
 
+    def add(self, table: str, made: SqlLineage) -> None:
+        """Add a table that no statement makes, what it reads before it."""
+        self._made[table] = made
+        self.columns[table] = tuple(made.values)
+
     @property
     def made(self) -> tuple[str, ...]:
         """The tables whose statements could be read, what they read before them."""

@@ -5,6 +5,7 @@ import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from html import escape
+from itertools import pairwise
 from typing import Any
 
 _MEANT = re.compile(r"[\\`*\[\]<>|]|(?<![a-zA-Z0-9])_|_(?![a-zA-Z0-9])")  # what Markdown would read as more than text
@@ -12,7 +13,7 @@ _STYLE = (
     "body{font:15px/1.55 system-ui,sans-serif;margin:32px auto;max-width:920px;padding:0 16px;color:#1f2328}"
     "h1{margin-bottom:4px}h2{border-bottom:1px solid #d0d7de;padding-bottom:4px;margin-top:32px}"
     "table{border-collapse:collapse;margin:12px 0}td,th{border:1px solid #d0d7de;padding:4px 10px;text-align:left}"
-    "th{background:#f6f8fa}code{background:#f6f8fa;padding:1px 4px;overflow-wrap:anywhere}img{max-width:100%}"
+    "th{background:#f6f8fa}code{background:#f6f8fa;padding:1px 4px;overflow-wrap:break-word}img{max-width:100%}"
 )
 
 
@@ -34,9 +35,32 @@ def number(value: float) -> str:
 
 def page(title: str, text: str, pictures: Mapping[str, bytes]) -> str:
     """Return Markdown `text` as one HTML page; pictures are put in where the text links to their names."""
+    return _html(title, _body(inlined(text, pictures)))
+
+
+def linked_page(text: str) -> str:
+    """Return Markdown `text` as one HTML page: its links stay as they are, its headings bear GitHub's anchors."""
+    title = next((line.removeprefix("# ") for line in text.splitlines() if line.startswith("# ")), "")
+    return _html(title, _body(text))
+
+
+def anchor(heading: str) -> str:
+    """Return the anchor that GitHub gives a heading."""
+    return re.sub(r"[^\w\- ]", "", heading.strip().lower()).replace(" ", "-")
+
+
+def _body(text: str) -> str:
     from markdown_it import MarkdownIt
 
-    body = MarkdownIt("commonmark", {"html": False}).enable("table").render(inlined(text, pictures))
+    reader = MarkdownIt("commonmark", {"html": False}).enable("table")
+    tokens = reader.parse(text)
+    for opening, content in pairwise(tokens):
+        if opening.type == "heading_open":
+            opening.attrSet("id", anchor(content.content.replace("`", "")))
+    return str(reader.renderer.render(tokens, reader.options, {}))
+
+
+def _html(title: str, body: str) -> str:
     return (
         f"<!doctype html><html lang='en'><head><meta charset='utf-8'><title>{escape(title)}</title>"
         f"<style>{_STYLE}</style></head><body>{body}</body></html>"

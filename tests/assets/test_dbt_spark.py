@@ -8,7 +8,7 @@ import dagster as dg
 import pytest
 
 from assets.built_columns import built_columns
-from assets.column_lineage import ENTRY, RECORD
+from assets.column_lineage import ENTRY, LINEAGE
 from assets.resources import Platform
 from checks.dbt_tests import CHECK
 from ml.clock import ReplayClock
@@ -105,7 +105,7 @@ def test_dagster_s_own_record_of_columns_is_the_same(homes):
         events = home.built.asset_materializations_for_node("dbt_build")
         (event,) = (event for event in events if event.asset_key == dg.AssetKey(["features", "aircraft_state"]))
         assert ENTRY in event.metadata
-        parents = event.metadata[RECORD].value.deps_by_column
+        parents = event.metadata[LINEAGE].value.deps_by_column
         recorded.append({column: {(d.asset_key, d.column_name) for d in found} for column, found in parents.items()})
     assert recorded[0]["last_turnaround"] == recorded[1]["last_turnaround"] != set()
 

@@ -44,10 +44,28 @@ def page(ui):
         browser.close()
 
 
-def test_the_graph_is_grouped_by_stage(page, ui):
+def test_the_graph_reads_from_raw_tables_to_three_models(page, ui):
     page.goto(f"{ui}/asset-groups")
-    for group in ("raw", "features", "publish", "training", "model", "deployment", "monitoring"):
+    for group in ("raw", "staging", "features", "published", "flight_delay", "arrival_delay", "cancellation"):
         page.get_by_text(group, exact=True).first.wait_for(timeout=60_000)
+
+
+def test_an_asset_leads_to_its_documentation_and_to_the_way_of_its_columns(page, ui):
+    page.goto(f"{ui}/assets/features/aircraft_state")
+    page.get_by_role("link", name="docs", exact=True).first.wait_for(timeout=60_000)
+    docs, way = (
+        page.get_by_role("link", name=name, exact=True).first.get_attribute("href")
+        for name in ("docs", "column lineage")
+    )
+    page.goto(docs)
+    page.locator("#add-a-feature").wait_for()
+    page.goto(way)
+    page.get_by_role("link", name="legs_today", exact=True).first.click()
+    page.get_by_text("Computed from the raw columns").wait_for()
+    boxes = page.locator("svg text.name").all_text_contents()
+    assert {"raw/flights", "published/aircraft_state", "flight_delay/model", "arrival_delay/model"} <= set(boxes)
+    page.locator("svg a", has_text="tailnum").first.click()
+    page.get_by_text("A raw column.").wait_for()
 
 
 def test_an_asset_is_materialized_and_its_check_seen(page, ui, live):

@@ -197,4 +197,6 @@ def test_the_ui_shows_where_columns_come_from(live):
     state = entry("features", "weather_observation")
     assert "| visib | staging/stg_nycflights__weather.visib | raw/weather.visib |" in state
     assert "| wind_dir | raw/weather.wind_dir | raw/weather.wind_dir |" in entry("staging", "stg_nycflights__weather")
-    assert "| weather_observation:visib | raw/weather.visib |" in entry("flight_delay", "training_set")
+    assert "| weather_observation__visib | published/weather_observation.visib | raw/weather.visib |" in entry(
+        "flight_delay", "training_set"
+    )
