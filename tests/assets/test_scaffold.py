@@ -266,10 +266,26 @@ def test_files_are_written_all_or_not_at_all(tmp_path):
     assert {path.name: path.read_text() for path in tmp_path.iterdir()} == {"old.yml": "old"}
 
 
-def test_make_hands_over_what_it_was_given():
-    given = ["NAME=late", "FROM=cancellation", "DRY=1"]
-    told = subprocess.run(["make", "-n", "new-model", *given], cwd=ROOT, capture_output=True, text=True).stdout
-    assert '-m assets.scaffold model --name="late" --from="cancellation"  --dry-run' in told
+@pytest.mark.parametrize(
+    ("given", "command"),
+    [
+        ("new-model NAME=late FROM=cancellation DRY=1", 'scaffold model --name="late" --from="cancellation" --dry-run'),
+        ("new-model NAME=late TABLE=outcomes", 'scaffold model --name="late" --table="outcomes"'),
+        ("new-source NAME=gauges FILE=a.csv", 'scaffold source --name="gauges" --file="a.csv"'),
+        (
+            "new-feature VIEW=aircraft NAME=heavy SQL=seats/2 TYPE=double",
+            'scaffold feature --view="aircraft" --name="heavy" --sql="seats/2" --type="double"',
+        ),
+        (
+            "new-feature VIEW=levels ENTITY=gauge:station FROM=gauges",
+            'scaffold feature --view="levels" --name="" --entity="gauge:station" --from="gauges"',
+        ),
+        ("plan NAME=flight_delay", 'plan "flight_delay"'),
+    ],
+)
+def test_make_hands_over_what_it_was_given(given, command):
+    told = subprocess.run(["make", "-n", *given.split()], cwd=ROOT, capture_output=True, text=True).stdout
+    assert f"-m assets.{command}" in [" ".join(line.split()).partition(" ")[2] for line in told.splitlines()]
 
 
 def module(**names):
