@@ -26,6 +26,7 @@ from ml import sources
 from ml.feature_views import load_feature_views
 from ml.models.cancellation import CANCELLATION
 from ml.models.flight_delay import FLIGHT_DELAY
+from ml.months import Months
 from ml.settings import Settings
 from ml.source import Source
 from ml.sources import SOURCES, source_named
@@ -126,10 +127,12 @@ def test_zipped_and_parquet_files_are_declared_too(tmp_path, gauges):
         new_source("odd", str(tmp_path / "odd.parquet"))
 
 
-def test_the_months_of_the_rows_are_told(tmp_path):
+def test_the_months_of_a_source_are_those_of_its_file(tmp_path):
     path = tmp_path / "old.csv"
-    path.write_text("day,level\n1850-03-01,1\n1850-04-01,2\n")
-    assert months_told(new_source("old", str(path))[1]) == "1850-03 to 1850-04"
+    path.write_text("day,level\n1850-03-01,1\n1850-04-01,2\n1850-07-01,2\n")
+    draft, source = new_source("old", str(path))
+    assert_formatted(draft.files["ml/sources/old.py"])
+    assert source.months == Months("1850-03", "1850-07", without=("1850-05", "1850-06"))
 
 
 def test_a_model_on_the_outcome_table_loads_and_leaves_the_label_out_of_what_it_reads(platform):
