@@ -11,7 +11,7 @@ import polars as pl
 import pytest
 
 from assets.guesses import key_of, reader_of, schema_of, time_of
-from assets.new_feature import Column, new_feature
+from assets.new_feature import _LAST_IN_SQL, Column, new_feature
 from assets.new_files import Draft, held
 from assets.new_model import new_model
 from assets.new_source import months_told, new_source
@@ -156,6 +156,35 @@ def test_a_model_like_another_takes_over_what_that_one_says(platform):
         assert spec == base.model_copy(update=own)
 
 
+# A table with outcomes that names no label, and a view on the same key.
+STATIONS = {
+    "models/features/floods.yml": """
+models:
+  - name: floods
+    description: Each day answers what was asked the day before.
+    config: {meta: {outcome: {row_id: day, owner: "team:rivers"}}}
+    columns: [{name: day, data_type: varchar, description: The day.},
+      {name: tailnum, data_type: varchar, description: Key of the view.},
+      {name: asked_at, data_type: bigint, description: "When it was asked, in seconds since the epoch (UTC)."},
+      {name: is_flood, data_type: bigint, description: 1 if the river rose.},
+      {name: prediction_time, data_type: timestamptz, description: A day before.},
+      {name: label_timestamp, data_type: timestamptz, description: The day's end.}]
+""",
+    "models/features/floods.sql": "select 1 as day from {{ source('nycflights', 'planes') }}",
+}
+
+
+def test_a_table_that_names_no_label_gives_its_first_number_that_is_no_instant(platform):
+    with with_files(platform, STATIONS) as planned:
+        with pytest.raises(LookupError, match=r"which table has the outcomes\?; say TABLE="):
+            new_model(planned, "flood")
+        draft, spec = new_model(planned, "flood", table="floods")
+        assert_formatted(draft.files["ml/models/flood.py"])
+        assert (spec.outcome.label, spec.task, spec.request[0].name) == ("is_flood", "binary", "tailnum")
+        assert set(spec.views) == {"aircraft", "aircraft_departure", "aircraft_state"}
+        assert "flood/deployment" in planned_assets(printed("it", model_plan(planned, spec)))
+
+
 @pytest.mark.parametrize(
     ("name", "given", "problem"),
     [
@@ -201,6 +230,11 @@ def test_a_feature_of_a_view_that_a_model_in_use_reads_is_a_new_version_of_it(pl
     assert views["aircraft_state_v2"] == [*views["aircraft_state"], "last_speed"]
     in_place, name = new_feature(platform, "aircraft_state", column)  # nobody reads it in this home
     assert (name, len(in_place.changed), in_place.new) == ("aircraft_state", 2, {})
+
+
+def test_a_column_stands_before_the_times_that_a_macro_writes():
+    found = _LAST_IN_SQL.search("select\n    level,\n    {{ times_of('day') }}\nfrom days")
+    assert found[0] == "    {{ times_of('day') }}"
 
 
 def test_every_view_can_take_a_column(platform):
