@@ -15,7 +15,7 @@ from ml.view_definitions import load_definitions
 
 FOLDER = "dbt_project/models/features"
 # The last columns of a view's own select, and of its declaration: a feature stands before them.
-_LAST_IN_SQL = re.compile(r"^( +)(?:\S.* as )?event_timestamp,$", re.MULTILINE)
+_LAST_IN_SQL = re.compile(r"^( +)(?:(?:\S.* as )?event_timestamp,|\{\{ times_of\(.*\) \}\})$", re.MULTILINE)
 _LAST_IN_YAML = "      - name: event_timestamp\n"
 
 

@@ -4,8 +4,7 @@ Every guess and everything to fill in is marked. What a field means stands in `m
 """
 
 import textwrap
-from collections.abc import Iterator, Mapping, Sequence
-from datetime import datetime, timedelta
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from importlib import import_module
 from inspect import getdoc
 from typing import Any, get_args
@@ -17,7 +16,7 @@ from ml.dbt_manifest import read_manifest, table_of
 from ml.feature_views import BOOKKEEPING, kind_of_type
 from ml.frozen import Frozen
 from ml.models import MODELS, model_named
-from ml.months import start_of
+from ml.months import month_before
 from ml.sources import SOURCES
 from ml.spec import ModelSpec
 
@@ -51,23 +50,24 @@ def _like(name: str, base: ModelSpec) -> str:
 def _on_table(platform: Platform, name: str, table: str) -> str:
     node = _outcome_table(platform, table)
     meta, columns = node["config"]["meta"]["outcome"], node["columns"]
-    numeric = kind_of_type(columns[meta["label"]].get("data_type")) == "float"
     views = [v for v in platform.feature_views if v.online and set(v.join_keys) <= set(columns)]
     if not views:
         raise LookupError(f"no feature view has its keys among the columns of {table_of(node)!r}; add a view first")
     keys = dict.fromkeys(
         k for v in views for k, kind in zip(v.join_keys, v.join_key_kinds, strict=True) if kind == "string"
     )
+    label = _label(node, {meta["row_id"], *(k for v in views for k in v.join_keys)})
+    numeric = kind_of_type(columns[label].get("data_type")) == "float"
     times = _times(platform)
     references = [f"{view.name}:{field.name}" for view in views for field in view.fields]
-    told = {*keys, *(k for v in views for k in v.join_keys), *BOOKKEEPING, *map(str, meta.values())}
+    told = {*keys, *(k for v in views for k in v.join_keys), *BOOKKEEPING, label, *map(str, meta.values())}
     more = ", ".join(f"{c} ({columns[c].get('data_type')})" for c in columns if c not in told)
     low, high = (0.05, 0.9) if numeric else (0.55, 0.95)
     parts = [
         f'    task="{"regression" if numeric else "binary"}",\n',
-        _comment(f"{_meaning('outcome')} {GUESS}: the label that dbt names; other columns of the table: {more}."),
+        _comment(f"{_meaning('outcome')} {GUESS}: the label; other columns of the table: {more or 'none'}."),
         f"    outcome=Outcome(table={table_of(node)!r}, "
-        + "".join(f"{k}={meta[k]!r}, " for k in _named(meta))
+        + "".join(f"{k}={v!r}, " for k, v in _named({**meta, "label": label}).items())
         + "),\n",
         _comment(
             f"{_meaning('features')} {GUESS}: all views that the table has the keys of. Take out what tells the answer."
@@ -76,16 +76,17 @@ def _on_table(platform: Platform, name: str, table: str) -> str:
         _comment(f"{_meaning('request')} {GUESS}: the keys; add what else the caller knows when it asks."),
         "    request=(" + "".join(f'RequestField(name="{k}", kind="categorical"),\n' for k in keys) + "),\n",
         *_elapsed_hint([r for r in references if r in times]),
-        _comment(f"{_meaning('split')} {GUESS}: of the months there are, the first two thirds to learn from."),
-        "    split=Split(" + "".join(_window(*part) for part in _windows(platform, table_of(node))) + "),\n",
+        _comment(
+            f"{_meaning('split')} {GUESS}: all months of the table that are over, two thirds of them to learn from."
+        ),
+        f"    split={_split(platform, table_of(node))},\n",
         _comment(
             f"{_meaning('gates')} {FILL_IN}: both bounds; see what a simple model reaches, and what would be too good."
         ),
         f"    gates=Gates(min_score={low}, max_score={high}),\n",
         _defaults([field for field in ModelSpec.model_fields if field not in _WRITTEN]),
     ]
-    names = "Gates, ModelSpec, Outcome, RequestField, Split, Window"
-    return _file(name, f"from datetime import UTC, datetime\n\nfrom ml.spec import {names}\n", parts)
+    return _file(name, "from ml.spec import Gates, ModelSpec, Outcome, RequestField, Split\n", parts)
 
 
 def _file(name: str, imports: str, parts: Sequence[str]) -> str:
@@ -124,28 +125,26 @@ def _elapsed_hint(times: Sequence[str]) -> Iterator[str]:
         )
 
 
-def _windows(platform: Platform, table: str) -> Iterator[tuple[str, datetime, datetime]]:
-    """Yield the three windows: on first days of months if there are three, else on days."""
-    published = f"published/{table}"
-    landed = platform.lake.partition_versions(published) if platform.lake.exists(published) else {}
-    months = sorted(landed) or table_months(platform.manifest, SOURCES)[table].over_by(platform.clock.now())
-    starts = [start_of(month) for month in months]
-    edges = [*starts, (starts[-1] + timedelta(days=32)).replace(day=1)]
-    if len(months) < 3:
-        edges = [edges[0] + timedelta(days=n) for n in range((edges[-1] - edges[0]).days + 1)]
-    count = len(edges) - 1
-    test = max(1, count // 6)
-    cuts = [edges[0], edges[count - 2 * test], edges[count - test], edges[-1]]
-    yield from zip(("train", "validation", "test"), cuts, cuts[1:], strict=False)
+def _split(platform: Platform, table: str) -> str:
+    """The windows over the months that the table has, as far as they are over by the platform's clock."""
+    months = table_months(platform.manifest, SOURCES)[table]
+    found = months.over_by(platform.clock.now()) or [months.first]
+    return f'Split.between("{found[0]}-01", "{month_before(found[-1], -1)}-01")'
 
 
-def _window(name: str, start: datetime, end: datetime) -> str:
-    first, last = (f"datetime({i.year}, {i.month}, {i.day}, tzinfo=UTC)" for i in (start, end))
-    return f"{name}=Window(start={first}, end={last}),\n"
+def _label(node: Mapping[str, Any], keys: Collection[str]) -> str:
+    """The label that dbt names; where it names none, the first number that is no key and no instant."""
+    columns = node["columns"]
+    numbers = [name for name, told in columns.items() if kind_of_type(told.get("data_type")) in ("int", "float")]
+    left = [n for n in numbers if n not in (*keys, *BOOKKEEPING) and _EPOCH not in columns[n].get("description", "")]
+    named = node["config"]["meta"]["outcome"].get("label")
+    if not named and not left:
+        raise LookupError(f"table {table_of(node)!r} has no column with numbers to be the label; add one")
+    return named or left[0]
 
 
-def _named(meta: Mapping[str, Any]) -> list[str]:
-    return [key for key in ("row_id", "label", "label_timestamp", "prediction_time") if key in meta]
+def _named(meta: Mapping[str, Any]) -> dict[str, str]:
+    return {key: meta[key] for key in ("row_id", "label", "label_timestamp", "prediction_time") if key in meta}
 
 
 def _meaning(field: str) -> str:

@@ -11,9 +11,11 @@ import polars as pl
 
 from assets.guesses import dtype_code, key_of, reader_of, schema_of, time_of
 from assets.new_files import FILL_IN, GUESS, ROOT, Draft, formatted, held, require_name
-from ml.months import between
+from ml.months import between, start_of
 from ml.source import ParquetReader, Reader, Source
 from ml.sources import SOURCES
+
+_UNKNOWN = "2000-01"  # the first month, where no source has any
 
 
 def new_source(name: str, file: str) -> tuple[Draft, Source]:
@@ -34,23 +36,22 @@ def new_source(name: str, file: str) -> tuple[Draft, Source]:
 
 
 def months_told(source: Source) -> str:
-    """Say which months the rows are of."""
-    if source.partition is None:
-        return "lands whole, in one partition"
-    return str(source.months)
+    """Say of which months it has partitions."""
+    return "lands whole, in one partition" if source.months is None else str(source.months)
 
 
 def _declaration(name: str, reader: Reader, schema: Mapping[str, pl.DataType], rows: pl.DataFrame) -> str:
     time = time_of(rows)
     kind = "ParquetReader" if isinstance(reader, ParquetReader) else "CsvReader"
-    used = ", ".join(sorted([kind, "Source", *(["Months"] if time else [])]))
     columns = "".join(
         f'{dumps(c)}: ({dtype_code(t)}, "{FILL_IN}: what it is, and its unit."),\n' for c, t in schema.items()
     )
     return (
         f'"""{FILL_IN}: what the rows are, and where they come from. Guessed from {rows.height} rows."""\n\n'
         + ("" if time else "from datetime import UTC, datetime\n\n")
-        + f"import polars as pl\n\nfrom ml.source import {used}\n\n\n"
+        + "import polars as pl\n\n"
+        + ("from ml.months import Months\n" if time else "")
+        + f"from ml.source import {kind}, Source\n\n\n"
         + f"def _known_at(rows: pl.DataFrame) -> pl.Series:\n{_known_at(schema, time)}\n\n"
         + "# What a field means: ml/source.py, and docs/how-to.md, Add a table.\n"
         + f'{name.upper()} = Source(\n    name="{name}",\n    description="{FILL_IN}: what a row is.",\n'
@@ -58,28 +59,28 @@ def _declaration(name: str, reader: Reader, schema: Mapping[str, pl.DataType], r
         + f"    reader={kind}({dumps(reader.origin)}),\n    columns={{\n{columns}}},\n"
         + f"    # {GUESS}: no two rows agree in these.\n    key={_names(key_of(rows, time))},\n"
         + "    known_at=_known_at,\n"
-        + (
-            f'    # {GUESS}: the month of a row.\n    partition=pl.col({dumps(time)}).dt.strftime("%Y-%m"),\n'
-            f"    # {GUESS}: none comes after the last; without one they go on.\n    months={_months(rows, time)},\n"
-            if time
-            else ""
-        )
+        + (_by_month(rows, time) if time else "")
         + ")\n"
     )
 
 
-def _months(rows: pl.DataFrame, time: str) -> str:
-    """The months of the rows as a declaration: the first, the last and those without any in between."""
-    known = rows[time].dt.strftime("%Y-%m").drop_nulls().unique().sort().to_list()
-    empty = [month for month in between(known[0], known[-1]) if month not in known]
-    return f"Months({dumps(known[0])}, {dumps(known[-1])}{f', without={_names(empty)}' if empty else ''})"
+def _by_month(rows: pl.DataFrame, time: str) -> str:
+    """The partition of a row, and the months that have rows."""
+    has = rows.select(pl.col(time).dt.strftime("%Y-%m").unique().sort()).to_series().to_list()
+    gaps = [month for month in between(has[0], has[-1]) if month not in has]
+    without = f", without={_names(gaps)}" if gaps else ""
+    return (
+        f'    # {GUESS}: the month of a row.\n    partition=pl.col({dumps(time)}).dt.strftime("%Y-%m"),\n'
+        f"    # {GUESS}: the months of the file; without the second, the table goes on.\n"
+        f'    months=Months("{has[0]}", "{has[-1]}"{without}),\n'
+    )
 
 
 def _known_at(schema: Mapping[str, pl.DataType], time: str | None) -> str:
     """The body of the rule: everything point-in-time rests on it, so a guess is rather too late than too early."""
     if time is None:
-        year, number = min(source.months.first for source in SOURCES if source.months is not None).split("-")
-        instant = f"datetime({year}, {int(number)}, 1, tzinfo=UTC)"
+        first = start_of(min((source.months.first for source in SOURCES if source.months), default=_UNKNOWN))
+        instant = f"datetime({first.year}, {first.month}, {first.day}, tzinfo=UTC)"
         return (
             f'    """{FILL_IN}: since when each row is known. The rows do not say; {GUESS}: since the first month."""\n'
             f'    return pl.Series([{instant}], dtype=pl.Datetime("us", "UTC")).new_from_index(0, rows.height)\n'

@@ -25,16 +25,18 @@ def scaffold(platform: Platform, asked: argparse.Namespace) -> None:
     if asked.what == "model":
         draft, spec = new_model(platform, asked.name, asked.like, asked.table)
         print(printed(f"model {spec.name}", model_plan(platform, spec)))
+        _finish(draft, asked.dry_run, f"make model NAME={spec.name}")
     elif asked.what == "source":
         draft, source = new_source(asked.name, asked.file)
         with with_files(platform, draft.of_dbt) as planned:
             print(printed(f"source {source.name}", source_plan(planned, source)))
         print(f"  {'months':<10}{months_told(source)}")
+        _finish(draft, asked.dry_run, f"make ui, and materialize {source.table}")
     else:
         draft, name = _feature(platform, asked)
         with with_files(platform, draft.of_dbt) as planned:
             print(printed(f"feature table {name}", table_plan(planned, name)))
-    _finish(draft, asked.dry_run)
+        _finish(draft, asked.dry_run, f"make ui, and materialize features/{name} and published/{name}")
 
 
 def _feature(platform: Platform, asked: argparse.Namespace) -> tuple[Draft, str]:
@@ -45,12 +47,12 @@ def _feature(platform: Platform, asked: argparse.Namespace) -> tuple[Draft, str]
     return new_feature(platform, asked.view, Column(asked.name, asked.sql, asked.type or "double"))
 
 
-def _finish(draft: Draft, dry: bool) -> None:
+def _finish(draft: Draft, dry: bool, after: str) -> None:
     if not dry:
         draft.write()
     for name in draft.files:
         print(f"{'would write' if dry else 'wrote'} {name}" + (" (a part added)" if name in draft.changed else ""))
-    print(f"look for {FILL_IN} and {GUESS} there; README.md, Where to add things, says what comes next")
+    print(f"look there for {FILL_IN} and {GUESS}; then {after}")
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -25,7 +25,7 @@ LIVE = tuple(
     for name in ("demo", "drill_bad_data", "drill_drift", "drill_rollback", "browser", "trace")
 )
 # What takes minutes by itself: before what stands on the demo, which has been run by then.
-LONG = tuple(f"tests/assets/test_{name}.py" for name in ("fault_matrix", "model_ci", "view_versions"))
+LONG = tuple(f"tests/assets/test_{name}.py" for name in ("fault_matrix", "model_ci", "view_versions", "files_touched"))
 LINE = "tests/line/"
 
 # Machines are noisy: a slow draw is not a failure.

@@ -82,6 +82,11 @@ def test_a_source_is_two_files_and_lands(landed):
     assert known.unique().to_list() == [pl.duration(days=1).pipe(pl.select).item()]
 
 
+def test_a_refusal_is_one_line_and_writes_nothing(tree):
+    line = tree.refused("-m", "assets.scaffold", "source", "--name", "flights", "--file", "data/gauges.csv")
+    assert line == "headwater: a source 'flights' exists (raw/flights); edit it, or take another name"
+
+
 def test_a_feature_is_two_files_and_is_built_and_published(gauged):
     assert gauged.told(*VIEW).count("wrote ") == 2
     gauged.parse()

@@ -11,7 +11,7 @@ import polars as pl
 import pytest
 
 from assets.guesses import key_of, reader_of, schema_of, time_of
-from assets.new_feature import Column, new_feature
+from assets.new_feature import _LAST_IN_SQL, Column, new_feature
 from assets.new_files import Draft, held
 from assets.new_model import new_model
 from assets.new_source import months_told, new_source
@@ -26,6 +26,7 @@ from ml import sources
 from ml.feature_views import load_feature_views
 from ml.models.cancellation import CANCELLATION
 from ml.models.flight_delay import FLIGHT_DELAY
+from ml.months import Months
 from ml.settings import Settings
 from ml.source import Source
 from ml.sources import SOURCES, source_named
@@ -126,10 +127,12 @@ def test_zipped_and_parquet_files_are_declared_too(tmp_path, gauges):
         new_source("odd", str(tmp_path / "odd.parquet"))
 
 
-def test_the_months_of_the_rows_are_told(tmp_path):
+def test_the_months_of_a_source_are_those_of_its_file(tmp_path):
     path = tmp_path / "old.csv"
-    path.write_text("day,level\n1850-03-01,1\n1850-04-01,2\n")
-    assert months_told(new_source("old", str(path))[1]) == "1850-03 to 1850-04"
+    path.write_text("day,level\n1850-03-01,1\n1850-04-01,2\n1850-07-01,2\n")
+    draft, source = new_source("old", str(path))
+    assert_formatted(draft.files["ml/sources/old.py"])
+    assert source.months == Months("1850-03", "1850-07", without=("1850-05", "1850-06"))
 
 
 def test_a_model_on_the_outcome_table_loads_and_leaves_the_label_out_of_what_it_reads(platform):
@@ -151,6 +154,35 @@ def test_a_model_like_another_takes_over_what_that_one_says(platform):
         assert_formatted(draft.files["ml/models/late_landing.py"])
         own = {"name": spec.name, "description": spec.description, "owner": spec.owner}
         assert spec == base.model_copy(update=own)
+
+
+# A table with outcomes that names no label, and a view on the same key.
+STATIONS = {
+    "models/features/floods.yml": """
+models:
+  - name: floods
+    description: Each day answers what was asked the day before.
+    config: {meta: {outcome: {row_id: day, owner: "team:rivers"}}}
+    columns: [{name: day, data_type: varchar, description: The day.},
+      {name: tailnum, data_type: varchar, description: Key of the view.},
+      {name: asked_at, data_type: bigint, description: "When it was asked, in seconds since the epoch (UTC)."},
+      {name: is_flood, data_type: bigint, description: 1 if the river rose.},
+      {name: prediction_time, data_type: timestamptz, description: A day before.},
+      {name: label_timestamp, data_type: timestamptz, description: The day's end.}]
+""",
+    "models/features/floods.sql": "select 1 as day from {{ source('nycflights', 'planes') }}",
+}
+
+
+def test_a_table_that_names_no_label_gives_its_first_number_that_is_no_instant(platform):
+    with with_files(platform, STATIONS) as planned:
+        with pytest.raises(LookupError, match=r"which table has the outcomes\?; say TABLE="):
+            new_model(planned, "flood")
+        draft, spec = new_model(planned, "flood", table="floods")
+        assert_formatted(draft.files["ml/models/flood.py"])
+        assert (spec.outcome.label, spec.task, spec.request[0].name) == ("is_flood", "binary", "tailnum")
+        assert set(spec.views) == {"aircraft", "aircraft_departure", "aircraft_state"}
+        assert "flood/deployment" in planned_assets(printed("it", model_plan(planned, spec)))
 
 
 @pytest.mark.parametrize(
@@ -198,6 +230,11 @@ def test_a_feature_of_a_view_that_a_model_in_use_reads_is_a_new_version_of_it(pl
     assert views["aircraft_state_v2"] == [*views["aircraft_state"], "last_speed"]
     in_place, name = new_feature(platform, "aircraft_state", column)  # nobody reads it in this home
     assert (name, len(in_place.changed), in_place.new) == ("aircraft_state", 2, {})
+
+
+def test_a_column_stands_before_the_times_that_a_macro_writes():
+    found = _LAST_IN_SQL.search("select\n    level,\n    {{ times_of('day') }}\nfrom days")
+    assert found[0] == "    {{ times_of('day') }}"
 
 
 def test_every_view_can_take_a_column(platform):
@@ -266,10 +303,26 @@ def test_files_are_written_all_or_not_at_all(tmp_path):
     assert {path.name: path.read_text() for path in tmp_path.iterdir()} == {"old.yml": "old"}
 
 
-def test_make_hands_over_what_it_was_given():
-    given = ["NAME=late", "FROM=cancellation", "DRY=1"]
-    told = subprocess.run(["make", "-n", "new-model", *given], cwd=ROOT, capture_output=True, text=True).stdout
-    assert '-m assets.scaffold model --name="late" --from="cancellation"  --dry-run' in told
+@pytest.mark.parametrize(
+    ("given", "command"),
+    [
+        ("new-model NAME=late FROM=cancellation DRY=1", 'scaffold model --name="late" --from="cancellation" --dry-run'),
+        ("new-model NAME=late TABLE=outcomes", 'scaffold model --name="late" --table="outcomes"'),
+        ("new-source NAME=gauges FILE=a.csv", 'scaffold source --name="gauges" --file="a.csv"'),
+        (
+            "new-feature VIEW=aircraft NAME=heavy SQL=seats/2 TYPE=double",
+            'scaffold feature --view="aircraft" --name="heavy" --sql="seats/2" --type="double"',
+        ),
+        (
+            "new-feature VIEW=levels ENTITY=gauge:station FROM=gauges",
+            'scaffold feature --view="levels" --name="" --entity="gauge:station" --from="gauges"',
+        ),
+        ("plan NAME=flight_delay", 'plan "flight_delay"'),
+    ],
+)
+def test_make_hands_over_what_it_was_given(given, command):
+    told = subprocess.run(["make", "-n", *given.split()], cwd=ROOT, capture_output=True, text=True).stdout
+    assert f"-m assets.{command}" in [" ".join(line.split()).partition(" ")[2] for line in told.splitlines()]
 
 
 def module(**names):
