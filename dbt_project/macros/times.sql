@@ -5,6 +5,11 @@
     {{ month_of(instant) }} as partition_key
 {%- endmacro %}
 
+{# True for the rows of a raw table as they first came. What a correction says was not known before it came. #}
+{% macro originals() -%}
+    created_timestamp = event_timestamp
+{%- endmacro %}
+
 {# The YAML may leave these columns out: their types and meaning are the same everywhere (ml/dbt_manifest.py says them). The
    contract is enforced with them. #}
 {% macro default__get_assert_columns_equivalent(sql) -%}
