@@ -3,9 +3,11 @@
 import json
 from dataclasses import replace
 
+import dagster as dg
 import pytest
 
 from assets.partitions import partitions_of, table_months
+from assets.runs import materialize
 from ml.dbt_lineage import Tables, problem_of
 from ml.months import Months
 from ml.source import CsvReader
@@ -49,6 +51,22 @@ def test_dagster_knows_the_months_of_a_span_and_none_besides():
     assert list(partitions_of(span).get_partition_keys()) == ["2010-03", "2010-04", "2010-06"]
     goes_on = list(partitions_of(Months("2026-01")).get_partition_keys())
     assert goes_on[:2] == ["2026-01", "2026-02"]
+
+
+def test_a_run_of_a_range_leaves_out_the_month_that_has_no_rows():
+    seen = []
+
+    @dg.asset(
+        partitions_def=partitions_of(Months("2010-03", "2010-06", without=("2010-05",))),
+        backfill_policy=dg.BackfillPolicy.single_run(),
+    )
+    def river(context: dg.AssetExecutionContext) -> None:
+        seen.extend(context.partition_keys)
+
+    with dg.DagsterInstance.ephemeral() as instance:
+        definitions = dg.Definitions([river])
+        materialize(definitions, instance, [river.key], ["2010-04", "2010-06"], told={})
+    assert seen == ["2010-04", "2010-06"]
 
 
 def test_a_problem_is_what_is_made_from_the_same_sources(manifest):
