@@ -10,6 +10,7 @@ from assets.executor import executor_for
 from assets.features import dbt_resource, feature_assets, feature_checks
 from assets.monitor import monitor_job, monitor_sensor
 from assets.monitoring import predictions_asset
+from assets.notebooks import notebook_assets
 from assets.outcomes import outcomes_assets
 from assets.performance import performance_asset
 from assets.performance_checks import performance_checks
@@ -69,6 +70,7 @@ def definitions_for(
         *(part for spec in models for part in outcomes_assets(spec)),
         *(part for spec in models for part in (performance_asset(spec), performance_checks(spec))),
         quarantine_asset(),
+        *notebook_assets(platform, models),
     ]
     for spec in models:
         require_features(spec.name, spec.features, platform.feature_views)
