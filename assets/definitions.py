@@ -70,7 +70,7 @@ def definitions_for(
         *(part for spec in models for part in outcomes_assets(spec)),
         *(part for spec in models for part in (performance_asset(spec), performance_checks(spec))),
         quarantine_asset(),
-        *notebook_assets(platform, models),
+        *notebook_assets(platform, sources, models),
     ]
     for spec in models:
         require_features(spec.name, spec.features, platform.feature_views)

@@ -42,8 +42,8 @@ def _parsed(arguments: list[str] | None) -> argparse.Namespace:
     for name, told in {
         "month": "of a drift review; default: the newest that was judged",
         "version": "of a model review; default: the challenger, or the champion",
-        "table": "to explore",
-        "view": "to explore",
+        "table": "a partitioned table to explore",
+        "view": "a feature view to explore",
     }.items():
         parser.add_argument(f"--{name}", help=told)
     options = parser.parse_args(arguments)

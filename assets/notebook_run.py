@@ -105,12 +105,16 @@ def _run(notebook: "NotebookNode", settings: Settings) -> None:
 
 
 def _told(notebook: "NotebookNode", error: Exception) -> str:
-    """Return which cell failed, and of what."""
+    """Return which cell failed, or was running when the kernel died or took too long, and of what."""
+    told = f"{type(error).__name__}: {next(iter(str(error).strip().splitlines()), 'no reason given')}"
     for number, cell in enumerate(notebook.cells, start=1):
+        where = f"cell {number} ({next(iter(cell.source.strip().splitlines()), '')})"
         for output in cell.get("outputs", []):
             if output.output_type == "error":
-                return f"cell {number} ({cell.source.strip().splitlines()[0]}) failed: {output.ename}: {output.evalue}"
-    return f"{type(error).__name__}: {str(error).strip().splitlines()[0] if str(error).strip() else 'no reason given'}"
+                return f"{where} failed: {output.ename}: {output.evalue}"
+        if cell.cell_type == "code" and "shell.execute_reply" not in cell.metadata.get("execution", {}):
+            return f"{where}: {told}"
+    return told
 
 
 def _keep(notebook: "NotebookNode", executed: Executed) -> None:

@@ -5,7 +5,7 @@ notebooks/explore, and of each model <model>/drift_review and <model>/model_revi
 """
 
 import base64
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import dagster as dg
@@ -14,7 +14,9 @@ from pydantic import Field
 from assets.notebook_run import NOTEBOOKS, NotebookFailed, execute
 from assets.reports import address_of
 from assets.resources import Platform
+from ml.feature_views import FeatureView
 from ml.fingerprint import json_hash
+from ml.source import Source
 from ml.spec import ModelSpec
 
 EXPLORE, DRIFT_REVIEW, MODEL_REVIEW = "explore", "drift_review", "model_review"
@@ -25,8 +27,8 @@ _ON_IT = "Executed on this home and rendered, on demand."
 class Explored(dg.Config):
     """What the notebook looks at."""
 
-    table: str = Field("raw/flights", description="A partitioned table of the lake.")
-    view: str = Field("aircraft_state", description="A feature view.")
+    table: str = Field("", description="A partitioned table of the lake; empty: the first source that is partitioned.")
+    view: str = Field("", description="A feature view; empty: the one whose values age fastest.")
 
 
 class Month(dg.Config):
@@ -41,18 +43,23 @@ class Version(dg.Config):
     version: str = Field("", description="Empty: the challenger, or the champion where there is none.")
 
 
-def notebook_assets(platform: Platform, models: Sequence[ModelSpec]) -> list[dg.AssetsDefinition]:
+def notebook_assets(
+    platform: Platform, sources: Sequence[Source], models: Sequence[ModelSpec]
+) -> list[dg.AssetsDefinition]:
     """Return the notebook of the lake and the two of each model."""
     reviews = [make(spec) for spec in models for make in (_drift_review, _model_review)]
-    return [_explore([view.name for view in platform.feature_views]), *reviews]
+    partitioned = [source.table for source in sources if source.partition is not None]
+    explored = [_explore(partitioned, platform.feature_views)] if partitioned and platform.feature_views else []
+    return [*explored, *reviews]
 
 
-def _explore(views: Iterable[str]) -> dg.AssetsDefinition:
-    told = Explored()
+def _explore(tables: Sequence[str], views: Sequence[FeatureView]) -> dg.AssetsDefinition:
+    table, view = tables[0], min(views, key=lambda view: view.ttl).name
+    read = [*(name.split("/") for name in tables), *(["published", view.name] for view in views)]
 
     @dg.asset(
         key=["notebooks", EXPLORE],
-        deps=[dg.AssetDep(told.table.split("/")), *(dg.AssetDep(["published", name]) for name in views)],
+        deps=[*map(dg.AssetDep, read)],
         owners=["team:platform"],
         description=f"The lake's tables and versions, a feature as of a moment, where columns come from. {_ON_IT}",
         **_common(EXPLORE),
@@ -60,9 +67,9 @@ def _explore(views: Iterable[str]) -> dg.AssetsDefinition:
     def explore(
         context: dg.AssetExecutionContext, config: Explored, platform: dg.ResourceParam[Platform]
     ) -> dg.MaterializeResult:
-        platform.guard.admit_published(f"notebooks/{EXPLORE}", config.view)
-        given = {"TABLE": config.table, "VIEW": config.view}
-        return _executed(context, platform, EXPLORE, EXPLORE, given)
+        given = {"TABLE": config.table or table, "VIEW": config.view or view}
+        platform.guard.admit_published(f"notebooks/{EXPLORE}", given["VIEW"])
+        return executed(context, platform, EXPLORE, EXPLORE, given)
 
     return explore
 
@@ -89,7 +96,7 @@ def _drift_review(spec: ModelSpec) -> dg.AssetsDefinition:
             platform.guard.admit_published(f"{spec.name}/{DRIFT_REVIEW}", name)
         month = month_drift(platform, spec, config.month).month
         given = {"MODEL": spec.name, "MONTH": month}
-        return _executed(context, platform, DRIFT_REVIEW, f"{DRIFT_REVIEW}-{spec.name}-{month}", given)
+        return executed(context, platform, DRIFT_REVIEW, f"{DRIFT_REVIEW}-{spec.name}-{month}", given)
 
     return drift_review
 
@@ -115,7 +122,7 @@ def _model_review(spec: ModelSpec) -> dg.AssetsDefinition:
         platform.guard.require(reader, f"{spec.name}/training_set", version.training_set_version)
         given = {"MODEL": spec.name, "VERSION": version.version}
         # Ends as the version's other reports do, and so is kept as long as they are.
-        return _executed(context, platform, MODEL_REVIEW, f"{MODEL_REVIEW}-{spec.name}-v{version.version}", given)
+        return executed(context, platform, MODEL_REVIEW, f"{MODEL_REVIEW}-{spec.name}-v{version.version}", given)
 
     return model_review
 
@@ -130,7 +137,7 @@ def _common(name: str) -> dict[str, Any]:
     }
 
 
-def _executed(
+def executed(
     context: dg.AssetExecutionContext, platform: Platform, name: str, title: str, given: Mapping[str, Any]
 ) -> dg.MaterializeResult:
     """Execute a notebook into the reports' folder. Raises dg.Failure, with a link to what there is of it."""
