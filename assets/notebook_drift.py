@@ -18,6 +18,7 @@ from assets.resources import Platform
 from checks.drift import CHECK
 from checks.drift_evidence import Reference
 from checks.drift_plot import plot
+from checks.drift_profile import Profile
 from checks.drift_windows import Profiles, Window
 from ml.lake import WHOLE
 from ml.models import MODELS
@@ -45,10 +46,14 @@ class Pair:
     reference: Window
     profiles: Profiles
 
+    @property
+    def sides(self) -> tuple[Profile, Profile]:
+        """The column's profiles: in the reference, and in the current window."""
+        return self.profiles.of(self.reference, self.column), self.profiles.of(self.current, self.column)
+
     def picture(self) -> bytes:
         """Return both distributions as a PNG, as the drift check's page draws them."""
-        sides = [self.profiles.of(window, self.column) for window in (self.reference, self.current)]
-        return plot(self.column, self.title, (self.reference.name, self.current.name), *sides)
+        return plot(self.column, self.title, (self.reference.name, self.current.name), *self.sides)
 
 
 @dataclass(frozen=True)
@@ -71,7 +76,7 @@ class MonthDrift:
     def pictures(self, count: int) -> list[bytes]:
         """Return a PNG of each of the `count` columns that moved most in the month."""
         worst = self.of_month().unique(["view", "column"], keep="first", maintain_order=True).head(count)
-        return [self._pair(row).picture() for row in worst.iter_rows(named=True)]
+        return [self.pair(row).picture() for row in worst.iter_rows(named=True)]
 
     def pages(self) -> pl.DataFrame:
         """Return the pages that the checks wrote on a breach in the month, and where `make ui` serves them."""
@@ -106,7 +111,8 @@ class MonthDrift:
             "week", "check", descending=[True, False]
         )
 
-    def _pair(self, row: Mapping[str, Any]) -> Pair:
+    def pair(self, row: Mapping[str, Any]) -> Pair:
+        """Return what a row of `of_month` compares."""
         months = _published(self.platform, row["view"])
         references = month_references(self.platform, months, row["view"], MODELS, self.month)
         window = _of_kind(references, row["reference"]).window
