@@ -6,6 +6,7 @@ notebooks/explore, and of each model <model>/drift_review and <model>/model_revi
 
 import base64
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import dagster as dg
@@ -21,6 +22,7 @@ from ml.spec import ModelSpec
 
 EXPLORE, DRIFT_REVIEW, MODEL_REVIEW = "explore", "drift_review", "model_review"
 GROUP = "notebooks"
+ROOT = NOTEBOOKS.parent
 _ON_IT = "Executed on this home and rendered, on demand."
 
 
@@ -144,9 +146,9 @@ def executed(
     """Execute a notebook into the reports' folder. Raises dg.Failure, with a link to what there is of it."""
     settings = platform.settings
     target = settings.reports / GROUP / title
-    links = {
+    links: dict[str, Any] = {
         "page": dg.MetadataValue.url(address_of(settings, target.parent / f"{title}.html")),
-        "executed notebook": dg.MetadataValue.notebook(str(target.parent / f"{title}.ipynb")),
+        "executed notebook": _shown(target.parent / f"{title}.ipynb"),
     }
     try:
         done = execute(name, given, settings, target)
@@ -158,3 +160,8 @@ def executed(
         png = base64.b64encode(done.picture).decode()
         told["preview"] = dg.MetadataValue.md(f"![the first picture](data:image/png;base64,{png})")
     return dg.MaterializeResult(metadata=told)
+
+
+def _shown(path: Path) -> dg.NotebookMetadataValue | dg.PathMetadataValue:
+    """Let the UI open a notebook that lies in the repository, as the default home does: it opens no other."""
+    return dg.MetadataValue.notebook(path) if path.is_relative_to(ROOT) else dg.MetadataValue.path(path)

@@ -28,7 +28,9 @@ class Settings(AlertSettings, PodSettings, TritonSettings, StoreSettings):
         "", description="Where spans of requests go, an OTLP receiver such as http://127.0.0.1:4318; empty: no traces."
     )
     ui_port: int = Field(3000, description="Port of the Dagster UI.")
-    reports_port: int = Field(3001, description="Port of the pages that the Dagster UI links to: drift, cards, notebooks.")
+    reports_port: int = Field(
+        3001, description="Port of the pages that the Dagster UI links to: drift, cards, notebooks."
+    )
     mlflow_port: int = Field(5000, description="Port of the MLflow page.")
     offline_store: Literal["polars", "spark"] = Field(
         "polars", description="What joins features to rows: polars in this process, or Feast's Spark store."

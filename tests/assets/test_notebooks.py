@@ -93,6 +93,22 @@ def test_the_asset_fails_with_the_message_and_a_link_to_the_half_executed_notebo
     assert failure.metadata["page"].value.endswith(":3001/notebooks/small-of-something.html")
 
 
+def test_the_ui_is_offered_only_notebooks_that_it_opens(folder, settings, tmp_path, monkeypatch):
+    written(folder, PARAMETERS)
+
+    @dg.asset
+    def small(context: dg.AssetExecutionContext, platform: dg.ResourceParam[Platform]) -> dg.MaterializeResult:
+        return executed(context, platform, "small", "small", {})
+
+    def kind():
+        result = dg.materialize([small], resources={"platform": Platform(settings)})
+        return type(result.asset_materializations_for_node("small")[0].metadata["executed notebook"])
+
+    assert kind() is dg.PathMetadataValue
+    monkeypatch.setattr("assets.notebooks.ROOT", tmp_path)
+    assert kind() is dg.NotebookMetadataValue
+
+
 def test_a_page_loads_nothing_from_anywhere_else(folder, settings, tmp_path):
     written(folder, PARAMETERS, "print('hello')")
     page = execute("small", {}, settings, tmp_path / "small").page.read_text()
