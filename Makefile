@@ -78,7 +78,7 @@ notebook: setup ## Execute a notebook and render it: make notebook NAME=explore,
 	@$(PY) -m assets.notebook $(or $(NAME),explore) $(if $(MODEL),--model $(MODEL)) $(if $(MONTH),--month $(MONTH)) $(if $(VERSION),--version $(VERSION)) $(if $(TABLE),--table $(TABLE)) $(if $(VIEW),--view $(VIEW))
 
 lab: setup .venv/.lab ## Install JupyterLab and open the notebooks in it, on loopback; Ctrl-C ends it
-	@$(PY) -m jupyterlab --ip 127.0.0.1 --LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate --ServerApp.root_dir="$(CURDIR)" notebooks
+	@$(PY) -m jupyterlab --ip 127.0.0.1 $(if $(filter 0,$(shell id -u)),--allow-root) --LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate --ServerApp.root_dir="$(CURDIR)" --LabApp.default_url=/lab/tree/notebooks
 
 views: setup ## Feature views: versions, columns, who reads them, and whether dbt still declares what was published
 	@$(PY) -m assets.views

@@ -18,6 +18,7 @@ from assets.notebook_home import open_home  # noqa: E402
 
 pl.Config.set_tbl_rows(40)
 pl.Config.set_tbl_cols(-1)
+pl.Config.set_fmt_table_cell_list_len(-1)
 pl.Config.set_fmt_str_lengths(160)
 pl.Config.set_tbl_hide_column_data_types(True)
 pl.Config.set_tbl_hide_dataframe_shape(True)
