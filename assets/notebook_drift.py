@@ -95,8 +95,9 @@ class MonthDrift:
         version = self.platform.registry.version(self.spec.name, champion[0])
         served, reference = model_windows(self.platform, self.spec, version)
         verdict = self.platform.verdicts.newest(f"{self.spec.name}/model", int(version.version), WHOLE, SERVING_DRIFT)
-        told = next(iter((verdict.evidence if verdict else {}).get("references", {}).values()), {})
-        worst = sorted(told.get("distances", {}).items(), key=lambda item: -item[1])[:count]
+        against: dict[str, Any] = verdict.evidence.get("references", {}) if verdict else {}
+        distances: dict[str, float] = next(iter(against.values()), {}).get("distances", {})
+        worst = sorted(distances.items(), key=lambda item: -item[1])[:count]
         profiles = Profiles(self.platform.settings.profiles)
         return [
             Pair(column, f"distance {far:.2f}", served, reference.window, profiles).picture() for column, far in worst
