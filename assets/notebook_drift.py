@@ -95,8 +95,8 @@ class MonthDrift:
         version = self.platform.registry.version(self.spec.name, champion[0])
         served, reference = model_windows(self.platform, self.spec, version)
         verdict = self.platform.verdicts.newest(f"{self.spec.name}/model", int(version.version), WHOLE, SERVING_DRIFT)
-        against: dict[str, Any] = verdict.evidence.get("references", {}) if verdict else {}
-        distances: dict[str, float] = next(iter(against.values()), {}).get("distances", {})
+        against: Mapping[str, Any] = verdict.evidence.get("references", {}) if verdict else {}
+        distances: Mapping[str, float] = against.get(reference.kind, {"distances": {}})["distances"]
         worst = sorted(distances.items(), key=lambda item: -item[1])[:count]
         profiles = Profiles(self.platform.settings.profiles)
         return [
