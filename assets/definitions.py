@@ -11,6 +11,7 @@ from assets.features import dbt_resource, feature_assets, feature_checks, histor
 from assets.links import with_links
 from assets.monitor import monitor_job, monitor_sensor
 from assets.monitoring import predictions_asset
+from assets.notebooks import notebook_assets
 from assets.outcomes import outcomes_assets
 from assets.partitions import table_months
 from assets.performance import performance_asset
@@ -81,6 +82,7 @@ def definitions_for(
         *(part for spec in models for part in outcomes_assets(spec)),
         *(part for spec in models for part in (performance_asset(spec), performance_checks(spec))),
         quarantine_asset(),
+        *notebook_assets(platform, sources, models),
     ]
     assets = [item for item in everything if not isinstance(item, dg.AssetChecksDefinition)]
     return dg.Definitions(

@@ -28,7 +28,7 @@ from assets.resources import Platform, platform_for
 from checks.drift import CHECK, check_drift, drifted_share
 from checks.drift_bounds import Bounds
 from checks.drift_evidence import Reference
-from checks.drift_windows import Profiles
+from checks.drift_windows import Profiles, Window
 from checks.outcome import Outcome
 from ml.feature_views import FeatureView
 from ml.model_version import ModelVersion
@@ -87,19 +87,26 @@ def judge_month(
     current = months.window(month)
     if not current.parts and view.ttl > LONGEST_MONTH:
         return Outcome(True, f"{month} has no new rows of {view.name}; older ones are valid for {view.ttl.days} days")
-    readers = [spec for spec in models if watched_columns(view.name, [spec])]
-    references = [Reference("trailing", months.before(month), columns, _any(readers))]
-    for spec in readers:
-        learned = champion_window(platform, spec, view.name)
-        kind = "champion" if len(readers) == 1 else f"champion of {spec.name}"
-        if learned is not None:
-            references.append(Reference(kind, learned, watched_columns(view.name, [spec]), _any([spec])))
-    references = [reference for reference in references if reference.window.parts]
+    references = month_references(platform, months, view.name, models, month)
     if not references:
         return Outcome(True, f"{month} has no earlier published month and no champion to compare with")
     page = platform.settings.reports / "drift" / f"{view.name}-{month}-v{version}.html"
     profiles = Profiles(platform.settings.profiles)
     return check_drift(current, references, profiles, page, always, months.year_before(month))
+
+
+def month_references(
+    platform: Platform, months: PublishedMonths, view: str, models: Sequence[ModelSpec], month: str
+) -> list[Reference]:
+    """Return what a month of a view is compared with: the months before, and what each champion learned from."""
+    readers = [spec for spec in models if watched_columns(view, [spec])]
+    references = [Reference("trailing", months.before(month), watched_columns(view, models), _any(readers))]
+    for spec in readers:
+        learned = champion_window(platform, spec, view)
+        kind = "champion" if len(readers) == 1 else f"champion of {spec.name}"
+        if learned is not None:
+            references.append(Reference(kind, learned, watched_columns(view, [spec]), _any([spec])))
+    return [reference for reference in references if reference.window.parts]
 
 
 def judge_model(platform: Platform, spec: ModelSpec, candidate: ModelVersion) -> Outcome:
@@ -108,18 +115,23 @@ def judge_model(platform: Platform, spec: ModelSpec, candidate: ModelVersion) ->
     A retraining that drift asked for is let pass where what serves is further from these rows than it: to refuse it
     would keep the worse of the two.
     """
+    served, learned = model_windows(platform, spec, candidate)
+    page = platform.settings.reports / SERVING_DRIFT / f"{spec.name}-v{candidate.version}.html"
+    profiles = Profiles(platform.settings.profiles)
+    outcome = check_drift(served, [learned], profiles, page, always=True)
+    outcome = replace(outcome, evidence={**outcome.evidence, LEARNED: candidate.training_set_version})
+    if outcome.passed or not candidate.tags.get(AS_OF) or "references" not in outcome.evidence:
+        return outcome
+    return _against_what_serves(platform, spec, candidate, outcome, lambda r: drifted_share(served, r, profiles))
+
+
+def model_windows(platform: Platform, spec: ModelSpec, candidate: ModelVersion) -> tuple[Window, Reference]:
+    """Return the newest rows of a version's training set, which it would serve, and those that it learned from."""
     version = candidate.training_set_version
     trained = trained_spec(spec, platform.lake.metadata(f"{spec.name}/training_set", version))
     name = f"{spec.name} version {candidate.version} serves"
     served = training_window(platform, trained, version, trained.split.test, name)
-    learned = _learned(platform, spec, candidate, "training rows")
-    page = platform.settings.reports / SERVING_DRIFT / f"{spec.name}-v{candidate.version}.html"
-    profiles = Profiles(platform.settings.profiles)
-    outcome = check_drift(served, [learned], profiles, page, always=True)
-    outcome = replace(outcome, evidence={**outcome.evidence, LEARNED: version})
-    if outcome.passed or not candidate.tags.get(AS_OF) or "references" not in outcome.evidence:
-        return outcome
-    return _against_what_serves(platform, spec, candidate, outcome, lambda r: drifted_share(served, r, profiles))
+    return served, _learned(platform, spec, candidate, "training rows")
 
 
 def _against_what_serves(

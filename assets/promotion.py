@@ -112,11 +112,9 @@ def _judged(spec: ModelSpec, platform: Platform, candidate: "ModelVersion") -> "
 
     onnx, proof = platform.registry.onnx_path(candidate), platform.registry.proof_path(candidate)
     proven = require_unchanged(candidate, onnx)
-    table_version = candidate.training_set_version
-    spec = trained_spec(spec, platform.lake.metadata(f"{spec.name}/training_set", table_version))
-    rows = window_rows(platform, spec, table_version, spec.split.test)
     champion = champion_of(platform, candidate)
-    contest = _contest(spec, rows, proof, champion)
+    contest = contest_of(platform, spec, candidate, champion)
+    spec, rows, table_version = contest.spec, contest.rows, candidate.training_set_version
     if proof != onnx:
         contest = replace(contest, refit=score(onnx, rows))
     contest = replace(contest, refresh=_is_refresh(platform, candidate, champion))
@@ -127,6 +125,14 @@ def _judged(spec: ModelSpec, platform: Platform, candidate: "ModelVersion") -> "
         "held-out rows": f"{rows.height}, asked from {spec.split.test.start} to {spec.split.test.end}",
         "training set": f"{spec.name}/training_set version {table_version}",
     }
+
+
+def contest_of(platform: Platform, spec: ModelSpec, candidate: "ModelVersion", champion: Champion | None) -> "Contest":
+    """Return a version's answers on the held-out rows of its own training set, and the champion's on the same rows."""
+    version = candidate.training_set_version
+    trained = trained_spec(spec, platform.lake.metadata(f"{spec.name}/training_set", version))
+    rows = window_rows(platform, trained, version, trained.split.test)
+    return _contest(trained, rows, platform.registry.proof_path(candidate), champion)
 
 
 def _is_refresh(platform: Platform, candidate: "ModelVersion", champion: Champion | None) -> bool:

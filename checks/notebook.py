@@ -1,7 +1,6 @@
-"""The lake for notebooks: reads like the lake, and warns where a table's checks did not pass. Nothing is refused here.
+"""The lake for notebooks: reads like the lake, warns where a table's checks did not pass, and writes nothing.
 
-from checks.notebook import open_lake
-flights = open_lake().read("raw/flights", partitions=["2013-03"])
+Bad rows are told of, not refused. What notebooks import is `assets/notebook_home.py`, which has more than tables.
 """
 
 import warnings
@@ -11,12 +10,7 @@ from dataclasses import dataclass
 import polars as pl
 
 from checks.guard import Guard, Problem, name_of
-from ml.clock import open_clock
-from ml.lake import WHOLE, Lake
-from ml.overrides import Overrides
-from ml.publication import Publications
-from ml.settings import Settings
-from ml.verdicts import Verdicts
+from ml.lake import WHOLE
 
 SHOWN = 3
 
@@ -65,14 +59,6 @@ class NotebookLake:
             return self.guard.problems(table, written)
         except LookupError:  # audit tables and logs have no gates
             return []
-
-
-def open_lake(settings: Settings | None = None) -> NotebookLake:
-    """Return the lake of the environment's HEADWATER_HOME, for notebooks."""
-    settings = settings or Settings()
-    lake, clock = Lake(settings.lake, settings.locks), open_clock(settings.clock_file)
-    overrides = Overrides(lake, clock, settings.allow_overrides)
-    return NotebookLake(Guard(lake, Verdicts(lake, clock), Publications(lake, clock), overrides))
 
 
 def _wanted(partition: str, partitions: Sequence[str] | None) -> bool:

@@ -29,7 +29,7 @@ class Settings(AlertSettings, PodSettings, TritonSettings, StoreSettings):
     )
     ui_port: int = Field(3000, description="Port of the Dagster UI.")
     reports_port: int = Field(
-        3001, description="Port of the pages that the Dagster UI links to: reports, documentation, columns."
+        3001, description="Port of the pages that the Dagster UI links to: reports, documentation, columns, notebooks."
     )
     mlflow_port: int = Field(5000, description="Port of the MLflow page.")
     offline_store: Literal["polars", "spark"] = Field(

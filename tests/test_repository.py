@@ -1,6 +1,7 @@
 """Promises about the repository itself."""
 
 import ast
+import json
 import re
 import sys
 from importlib.metadata import distributions
@@ -69,3 +70,14 @@ def test_readme_names_every_make_target():
     targets = re.findall(r"^([a-z0-9-]+):.*## ", (ROOT / "Makefile").read_text(), re.MULTILINE)
     text = (ROOT / "README.md").read_text()
     assert [t for t in targets if f"make {t}" not in text] == []
+
+
+def test_committed_notebooks_hold_no_outputs():
+    """What was computed belongs to a home. `make test` fails here after a notebook was saved as it ran."""
+    dirty = {
+        path.name
+        for path in (ROOT / "notebooks").glob("*.ipynb")
+        for cell in json.loads(path.read_text())["cells"]
+        if cell.get("outputs") or cell.get("execution_count") is not None
+    }
+    assert not dirty, ".venv/bin/jupyter nbconvert --clear-output --inplace notebooks/*.ipynb"

@@ -1,7 +1,7 @@
 # Headwater's platform: webserver, daemon, code server, runs, steps and training. Build from the repository's root:
 #   docker build -f deploy/images/platform.Dockerfile --build-arg COMMIT="$(git rev-parse HEAD)" -t headwater-platform:0.1.0 .
 # With --build-arg WITH=spark also what HEADWATER_DBT_OUTPUT=spark and HEADWATER_OFFLINE_STORE=spark need: Spark and Java.
-# Holds: Python 3.11, the locked environment (torch with CUDA as PyPI has it), ml, serving, checks, assets and dbt_project.
+# Holds: Python 3.11, the locked environment (torch with CUDA as PyPI has it), ml, serving, checks, assets, dbt_project, notebooks.
 # Holds no data, no secret, no compiler, no test.
 FROM python:3.11.14-slim-bookworm AS build
 COPY --from=ghcr.io/astral-sh/uv:0.13.8 /uv /usr/local/bin/uv
@@ -25,6 +25,7 @@ COPY serving serving
 COPY checks checks
 COPY assets assets
 COPY dbt_project dbt_project
+COPY notebooks notebooks
 COPY dagster.yaml dagster.yaml
 COPY requirements/platform.lock requirements/platform.lock
 ENV PATH=/opt/venv/bin:$PATH PYTHONPATH=/app PYTHONDONTWRITEBYTECODE=1 DO_NOT_TRACK=true GX_ANALYTICS_ENABLED=false \
