@@ -35,6 +35,7 @@ from checks.dbt_tests import CHECK as DBT_TESTS
 from checks.dbt_tests import FEATURES_FOLDER, built_tables, check_dbt_tests, errors
 from checks.history import Table
 from checks.suite import EVENT, Suite, suite_of_feature_table
+from ml import remedies
 from ml.dbt_manifest import read_manifest, table_of
 from ml.lake import WHOLE
 from ml.look_back import load_look_backs, raw_read
@@ -117,7 +118,7 @@ def dbt_resource(platform: Platform) -> DbtCliResource:
 def feature_assets(platform: Platform, sources: Sequence[Source]) -> dg.AssetsDefinition:
     """Return dbt's models as assets. Raises LookupError if the manifest has not been built."""
     if not platform.manifest.exists():
-        raise LookupError(f"dbt's manifest {platform.manifest} is missing; run make setup")
+        raise LookupError(f"dbt's manifest {platform.manifest} is missing; {remedies.parse()}")
 
     @dbt_assets(
         manifest=read_manifest(platform.manifest),  # dagster-dbt would keep what it once read from a path

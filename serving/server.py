@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from subprocess import Popen
 
+from ml import remedies
 from ml.settings import Settings
 from serving import process, triton_access, triton_files
 from serving.control import Control, Probe
@@ -101,9 +102,7 @@ class Server:
                 if plan is not None and (missing := self._missing(plan)):
                     failing[model] = f"{missing} of the router's {plan.processes} processes do not live"
                 if self.repository.left_unproven(model):
-                    failing[model] = (
-                        "a change of its plan was killed half way; `python -m serving.server start` ends it"
-                    )
+                    failing[model] = f"a change of its plan was killed half way; {remedies.recover_triton()}"
             except Exception as error:
                 failing[model] = str(error)
         control.close()
