@@ -19,8 +19,8 @@ from assets.own_server import await_ready, end, launch, password_in, write_priva
 from serving.triton_files import free_ports
 
 _KEY, _REGION = "headwater", "eu-central-1"
-_OTHERS = ("s3.port.grpc", "master.port", "master.port.grpc", "volume.port", "volume.port.grpc")
-_OTHERS += ("filer.port", "filer.port.grpc")  # they talk to each other, and nobody else does to them
+# Its parts talk to each other by these, and nobody else does to them.
+_OTHERS = ("s3.port.grpc", *(f"{part}.port{kind}" for part in ("master", "volume", "filer") for kind in ("", ".grpc")))
 
 
 @dataclass
