@@ -138,8 +138,11 @@ def test_the_autoscaler_s_number_is_the_wait_of_a_request_and_zero_where_nobody_
     before = scrape(running)
     for _ in range(20):
         running.client().predict("example", [ROW])
-    after = scrape(running)
     counters = ("nv_inference_queue_duration_us", "nv_inference_request_success")
+    until = time.monotonic() + 10
+    while grown(before, after := scrape(running), counters[1]) < 20:  # Triton counts after it has answered
+        assert time.monotonic() < until
+        time.sleep(0.05)
     waited, asked = (grown(before, after, name) for name in counters)
     assert asked >= 20
     assert queue_microseconds(before, after) == pytest.approx(waited / asked)
