@@ -60,8 +60,5 @@ def _trace(rows: pl.LazyFrame) -> dict[str, dg.MetadataValue]:
     newest = rows.sort("time").select("prediction_id").last().collect()
     if newest.is_empty():
         return {}
-    return {
-        "trace": dg.MetadataValue.md(
-            f"What the newest answer stands on: {remedies.here(f'make trace ID={newest.item()}')}"
-        )
-    }
+    how = remedies.here(f"make trace ID={newest.item()}")
+    return {"trace": dg.MetadataValue.md(f"What the newest answer stands on: `{how}`")}

@@ -116,5 +116,5 @@ def _in_pod(target: str, given: str) -> str:
     told = [f"python -m {module}"]
     for variable in re.findall(_VARIABLE, given):
         name, _, value = variable.partition("=")
-        told += [word for word in (words[name], value) if word]
+        told += [word for word in (words[name], value) if word] if name in words else []
     return " ".join(told)
