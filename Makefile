@@ -26,7 +26,7 @@ apt = { $(1); } >/dev/null 2>&1 || { apt-get update -qq && apt-get install -y -q
 demo: setup ## From raw tables to a prediction served by Triton, on the real year; a second run does only what is out of date
 	@$(PY) -m assets.demo
 
-demo-services: setup .tools/.services ## The same on a real PostgreSQL (Dagster, MLflow) and Redis, started in a home of its own and stopped again
+demo-services: setup .tools/.services ## The same on a real PostgreSQL (Dagster, MLflow), Redis and S3 server (the lake), started in a home of its own and stopped again
 	@$(PY) -m assets.demo_services
 
 model: setup ## One model from its raw tables to Triton, whatever of it is out of date: make model NAME=arrival_delay

@@ -8,6 +8,7 @@ from typing import Literal
 import polars as pl
 
 from assets.resources import Platform
+from ml import remedies
 from ml.loop_log import LoopEvent
 from ml.spec import ModelSpec
 from ml.upkeep import ApprovedStep
@@ -74,7 +75,6 @@ def _key(version: str, step: str) -> str:
 
 
 def _asks_for(spec: ModelSpec, version: str, step: str) -> str:
-    return (
-        f"version {version} of {spec.name!r} waits as {step} for {' or '.join(spec.approval.by)}: "
+    return f"version {version} of {spec.name!r} waits as {step} for {' or '.join(spec.approval.by)}: " + remedies.here(
         f"make approve NAME={spec.name} VERSION={version} STEP={step}"
     )

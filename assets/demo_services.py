@@ -1,4 +1,4 @@
-"""`make demo-services`: the work of `make demo` on a real PostgreSQL and a real Redis, in a home of its own.
+"""`make demo-services`: the work of `make demo` on a real PostgreSQL, Redis and S3 server, in a home of its own.
 
 The servers are started and stopped here, and so is Triton. What proves where the work went is in
 assets/services_proof.py.
@@ -10,7 +10,8 @@ import signal
 import subprocess
 import sys
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 from assets.failures import one_line
@@ -28,7 +29,6 @@ DEMO = (sys.executable, "-m", "assets.demo")
 _PORTS = ("HEADWATER_TRITON_GRPC_PORT", "HEADWATER_TRITON_METRICS_PORT")
 _ELSEWHERE = {  # the home's own, whatever the user's is
     "HEADWATER_ARTIFACTS",
-    "HEADWATER_LAKE",
     "HEADWATER_SERVING_VOLUME",
     *(f"HEADWATER_TRITON_{name}" for name in ("ADDRESS", "REPLICAS", "SCRATCH", "URL")),
 }
@@ -46,7 +46,7 @@ def run(outer: Settings, work: Sequence[str]) -> None:
     stays running.
     """
     home = outer.root / "services"
-    with opened(home / "servers") as services:
+    with opened(home / "servers") as services, _keys_of(services):
         say("servers", "started on loopback, their state in " + str(home / "servers"))
         for what, where in services.told:
             say(f"  {what}", where)
@@ -61,6 +61,20 @@ def run(outer: Settings, work: Sequence[str]) -> None:
     say("servers", "stopped, and so is Triton; run it again: only what is out of date is done")
 
 
+@contextmanager
+def _keys_of(services: Services) -> Iterator[None]:
+    """Put the user's own object store aside, here and in children: libraries read its keys from the environment."""
+    theirs = {name: os.environ.pop(name) for name in list(os.environ) if name.startswith("AWS_")}
+    ours = {name: value for name, value in services.variables.items() if name.startswith("AWS_")}
+    os.environ.update(ours)
+    try:
+        yield
+    finally:
+        for name in ours:
+            del os.environ[name]
+        os.environ.update(theirs)
+
+
 def _variables(home: Path, services: Services) -> dict[str, str]:
     """Return the environment of the demo: the user's, but for where state is and who serves."""
     ports = dict(zip(_PORTS, map(str, free_ports(len(_PORTS))), strict=True))
@@ -71,7 +85,8 @@ def _variables(home: Path, services: Services) -> dict[str, str]:
 
 def _settings(outer: Settings, home: Path, services: Services, variables: dict[str, str]) -> Settings:
     ports = {name.removeprefix("HEADWATER_").lower(): int(variables[name]) for name in _PORTS}
-    stores = {name.removeprefix("HEADWATER_").lower(): value for name, value in services.variables.items()}
+    named = {name: value for name, value in services.variables.items() if name.startswith("HEADWATER_")}
+    stores = {name.removeprefix("HEADWATER_").lower(): value for name, value in named.items()}
     return outer.embedded_in(home, **ports, **stores)
 
 

@@ -35,6 +35,7 @@ from checks.dbt_tests import CHECK as DBT_TESTS
 from checks.dbt_tests import FEATURES_FOLDER, built_tables, check_dbt_tests, errors
 from checks.history import Table
 from checks.suite import EVENT, Suite, suite_of_feature_table
+from ml import remedies
 from ml.dbt_lineage import sources_behind
 from ml.dbt_manifest import engine_of, read_manifest, table_of
 from ml.dbt_output import DUCKDB, RECIPE_MANIFEST, RECIPE_RESULTS
@@ -120,11 +121,11 @@ def feature_assets(platform: Platform, sources: Sequence[Source]) -> list[dg.Ass
     Raises LookupError if the manifest has not been built.
     """
     if not platform.manifest.exists():
-        raise LookupError(f"dbt's manifest {platform.manifest} is missing; run make setup")
+        raise LookupError(f"dbt's manifest {platform.manifest} is missing; {remedies.parse()}")
     if engine_of(platform.manifest) != platform.dbt_output.engine:
         raise LookupError(
             f"dbt's manifest {platform.manifest} is for {engine_of(platform.manifest)}, and "
-            f"HEADWATER_DBT_OUTPUT={platform.dbt_output.name} is on {platform.dbt_output.engine}; run make setup"
+            f"HEADWATER_DBT_OUTPUT={platform.dbt_output.name} is on {platform.dbt_output.engine}; {remedies.parse()}"
         )
     alike: dict[Months, list[str]] = {}
     for table, months in table_months(platform.manifest, sources).items():

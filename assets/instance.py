@@ -9,6 +9,7 @@ from contextlib import contextmanager
 import dagster as dg
 
 from assets.failures import chain
+from ml import remedies
 from ml.postgres import cause, remedy, require_postgres
 from ml.secret_address import shown
 from ml.settings import Settings
@@ -50,7 +51,8 @@ def _require_same(instance: dg.DagsterInstance, settings: Settings) -> None:
     """Refuse a dagster.yaml that was made without the database: the runs would be in files."""
     if settings.dagster_db and not type(instance.run_storage).__module__.startswith("dagster_postgres"):
         raise LookupError(
-            f"{_WHERE} is set, but {settings.dagster_home}/dagster.yaml knows nothing of a PostgreSQL; run make setup"
+            f"{_WHERE} is set, but the dagster.yaml of {instance.root_directory} knows nothing of a PostgreSQL; "
+            + remedies.configure_dagster()
         )
 
 

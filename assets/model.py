@@ -5,6 +5,7 @@ import sys
 
 from assets.quiet import quiet_exit
 from assets.stages import Stages, run, say
+from ml import remedies
 from ml.models import MODELS, model_named
 from ml.task import task_of
 from serving.fleet import server_for
@@ -35,7 +36,7 @@ def _bring(stages: Stages, name: str) -> None:
         f"\nVersion {champion.version} of {name} serves. {spec.description}\n"
         f"On test rows: {task.score_title} {metrics[f'test_{task.score}']:.3f}, "
         f"calibration error {metrics['test_calibration_error']:.4f}.\n"
-        f"  make mlflow      its model card, the verdict with its evidence, provenance\n"
+        f"  {remedies.here('make mlflow')}      its model card, the verdict with its evidence, provenance\n"
         f"  ask it           .venv/bin/python -m serving.client {name}   (says which fields it takes)"
     )
 

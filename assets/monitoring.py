@@ -5,6 +5,7 @@ import polars as pl
 
 from assets.metadata import column_schema, preview
 from assets.resources import Platform
+from ml import remedies
 from ml.spec import ModelSpec
 
 
@@ -58,4 +59,5 @@ def _trace(rows: pl.LazyFrame) -> dict[str, dg.MetadataValue]:
     newest = rows.sort("time").select("prediction_id").last().collect()
     if newest.is_empty():
         return {}
-    return {"trace": dg.MetadataValue.md(f"What the newest answer stands on: `make trace ID={newest.item()}`")}
+    how = remedies.here(f"make trace ID={newest.item()}")
+    return {"trace": dg.MetadataValue.md(f"What the newest answer stands on: `{how}`")}

@@ -24,7 +24,6 @@ from assets.training_pod import GRACE_SECONDS, INDEX_LABEL, Manifest, TrainingPo
 from ml.settings import Settings
 from ml.spec import ModelSpec
 
-_LOST_SECONDS = GRACE_SECONDS + 300.0  # a pod that is to go and does not: nobody is there to end it
 _LAST_WORDS_SECONDS = 60.0
 
 
@@ -37,6 +36,7 @@ class PodTrainer:
         env: Variables of the pods besides those from Secrets and ConfigMaps.
         poll_seconds: Time between two looks at a pod.
         pull_minutes: How long an image may fail to be pulled, or a container to be made, before that is final.
+        lost_seconds: How long a pod may take that is to go; then its node is lost, and nobody is there to end it.
     """
 
     settings: Settings
@@ -44,6 +44,7 @@ class PodTrainer:
     env: Mapping[str, str] = field(default_factory=dict)
     poll_seconds: float = 2.0
     pull_minutes: float = 2.0
+    lost_seconds: float = GRACE_SECONDS + 300.0
 
     def train(
         self,
@@ -136,7 +137,7 @@ class _Work:
                 log = self._listen(name)
             if log is None:
                 self._refuse_if_stuck(pod, clock)
-            if clock.lost(pod):
+            if clock.going_for(pod) > self.trainer.lost_seconds:
                 return End(True, f"pod {name} does not go: its node is lost")
             time.sleep(self.trainer.poll_seconds)
         if pod is not None and log is None and _started(pod):
@@ -233,11 +234,12 @@ class _Clock:
     def minutes(self) -> float:
         return (time.monotonic() - self.began) / 60
 
-    def lost(self, pod: Any) -> bool:
+    def going_for(self, pod: Any) -> float:
+        """Return the seconds since we first saw that a pod is to go; 0 for one that may stay."""
         if pod.metadata.deletion_timestamp is None:
-            return False
+            return 0.0
         self.going = self.going or time.monotonic()
-        return time.monotonic() - self.going > _LOST_SECONDS
+        return time.monotonic() - self.going
 
 
 @dataclass

@@ -15,6 +15,7 @@ from assets.failures import one_line
 from assets.metadata import markdown_table
 from assets.resources import Platform, platform_for
 from checks.quarantine import HeldBatch, batches
+from ml import remedies
 from ml.lake import WHOLE
 from ml.settings import Settings
 
@@ -106,7 +107,7 @@ def _paragraph(platform: Platform, batch: HeldBatch, with_rows: bool) -> str:
         lines.append(str(rows.head(SHOWN_ROWS)))
     elif rows.height:
         where = f"TABLE={batch.table}" + (f" MONTH={batch.partition}" if batch.partition else "")
-        lines.append(f"  {rows.height} failing rows were kept: make quarantine {where}")
+        lines.append(f"  {rows.height} failing rows were kept: " + remedies.here(f"make quarantine {where}"))
     if batch.held:
         lines.append(f"  released by: correcting the source and materializing {batch.name} again")
     return "\n".join(lines)

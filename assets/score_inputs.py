@@ -13,6 +13,7 @@ import polars as pl
 from assets.resources import Platform
 from assets.views import admit_use
 from checks.guard import GateClosed
+from ml import remedies
 from ml.batch_scores import Graph, Questions, Version
 from ml.extents import partitions_between
 from ml.feature_views import FeatureView
@@ -48,7 +49,8 @@ def champion(platform: Platform, model: str) -> plans.Version:
     """Return the version that serves. Raises LookupError with the remedy if nothing is deployed."""
     plan = ModelRepository(platform.settings.serving_home).deployed(model)
     if plan is None:
-        raise LookupError(f"{model} is not deployed: there is nothing to score with; run make model NAME={model}")
+        remedy = remedies.deploy(model, f"make model NAME={model}")
+        raise LookupError(f"{model} is not deployed: there is nothing to score with; {remedy}")
     return plan.champion
 
 

@@ -1,7 +1,7 @@
 """The real servers that a home's stores are on in `make demo-services`: started together, stopped together.
 
-A store more is a server module beside postgres_server.py and redis_server.py, and a line in `opened` for the settings
-that lead to it. Not here: the demo on them, and what proves that it ran there (assets/demo_services.py).
+A store more is a server module beside postgres_server.py, redis_server.py and s3_server.py, and a line in `opened` for
+the settings that lead to it. Not here: the demo on them, and what proves that it ran there (assets/demo_services.py).
 """
 
 import fcntl
@@ -14,9 +14,10 @@ from pathlib import Path
 from assets.own_server import taken
 from assets.postgres_server import PostgresServer
 from assets.redis_server import RedisServer
+from assets.s3_server import S3Server
 from serving.triton_files import free_ports
 
-_SERVERS = ("postgres", "redis")
+_SERVERS = ("postgres", "redis", "s3")
 
 
 @dataclass(frozen=True)
@@ -25,6 +26,7 @@ class Services:
 
     postgres: PostgresServer
     redis: RedisServer
+    s3: S3Server
     variables: dict[str, str]
 
     @property
@@ -35,7 +37,7 @@ class Services:
             ("Dagster", f"{postgres}, database dagster"),
             ("MLflow", f"{postgres}, database mlflow; its files in the home"),
             ("online store", f"Redis {self.redis.version} on 127.0.0.1:{self.redis.port}, with a password"),
-            ("lake", "Delta tables in the home"),
+            ("lake", f"SeaweedFS {self.s3.version} on 127.0.0.1:{self.s3.port}, bucket {self.s3.bucket}, with a key"),
         ]
 
 
@@ -52,13 +54,17 @@ def opened(folder: Path) -> Iterator[Services]:
         ports = _ports(folder)
         postgres = PostgresServer(folder / "postgres", ports["postgres"])
         redis = RedisServer(folder / "redis", ports["redis"])
-        for server in (postgres, redis):
+        s3 = S3Server(folder / "s3", ports["s3"])
+        for server in (postgres, redis, s3):
             stack.callback(server.stop)
             server.start()
         yield Services(
             postgres,
             redis,
+            s3,
             {
+                **s3.environment,
+                "HEADWATER_LAKE": f"s3://{s3.bucket}/demo",
                 "HEADWATER_DAGSTER_DB": postgres.database("dagster"),
                 "HEADWATER_TRACKING_URI": postgres.database("mlflow"),
                 "HEADWATER_ONLINE_STORE": redis.address,
@@ -79,9 +85,10 @@ def _alone(folder: Path) -> Iterator[None]:
 def _ports(folder: Path) -> dict[str, int]:
     """Return the servers' ports, drawn once: deployed plans name them. Raises OSError if one is taken."""
     kept = folder / "ports.json"
-    if not kept.exists():
-        kept.write_text(json.dumps(dict(zip(_SERVERS, free_ports(len(_SERVERS)), strict=True))))
-    ports: dict[str, int] = json.loads(kept.read_text())
+    ports: dict[str, int] = json.loads(kept.read_text()) if kept.exists() else {}
+    if missing := [name for name in _SERVERS if name not in ports]:
+        ports |= dict(zip(missing, free_ports(len(missing)), strict=True))
+        kept.write_text(json.dumps(ports))
     for name, port in ports.items():
         if taken(port):
             raise OSError(f"port {port} is taken, on which the {name} of {folder} was set up; stop what listens there")

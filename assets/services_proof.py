@@ -3,6 +3,7 @@
 Each count is asked of the server itself, past our own code. The answers are compared with those of the embedded demo.
 """
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -33,6 +34,7 @@ def prove(settings: Settings, services: Services, embedded: Settings) -> None:
     _counted("Dagster, rows", _rows(settings.dagster_db, DAGSTER))
     _counted("MLflow, rows", _rows(settings.tracking_uri, MLFLOW))
     _counted("Redis, rows of", _hashes(services))
+    _counted("S3, of the lake", _objects(services, settings.lake))
     _no_files(settings)
     platform = Platform(settings)
     versions = platform.registry.versions(SPEC.name)
@@ -67,6 +69,8 @@ def compare(ours: Platform, other: Platform) -> "Comparison | str":
     cut by time) the other home's graph scores what was read here. Raises NotProven at the first column that differs.
     """
     table = f"{SPEC.name}/predictions"
+    if "://" in other.settings.lake:
+        return f"nothing: the lake of {other.settings.home} is on another object store, whose keys are put aside here"
     if not other.lake.exists(table):
         return f"nothing: {other.settings.home} holds no answers; make demo gives some"
     asked = [field.name for field in SPEC.request]
@@ -125,12 +129,23 @@ def _hashes(services: Services) -> dict[str, int]:
     return {name.removeprefix(_ONLINE): int(client.hlen(name)) for name in names}
 
 
+def _objects(services: Services, lake: str) -> dict[str, int]:
+    """Count tables' commits and data files in the bucket."""
+    prefix = lake.removeprefix(f"s3://{services.s3.bucket}/") + "/"
+    pages = services.s3.client.get_paginator("list_objects_v2").paginate(Bucket=services.s3.bucket, Prefix=prefix)
+    keys = [item["Key"] for page in pages for item in page.get("Contents", ())]
+    commits = [key.partition("/_delta_log/")[0] for key in keys if re.search(r"/_delta_log/\d{20}\.json$", key)]
+    files = sum(key.endswith(".parquet") and "/_delta_log/" not in key for key in keys)
+    return {"tables": len(set(commits)), "commits": len(commits), "data files": files}
+
+
 def _no_files(settings: Settings) -> None:
     """Refuse a store that is in a file all the same."""
     embedded = settings.embedded_in(settings.home)
     files = [Path(embedded.online_store), Path(embedded.tracking_uri.removeprefix("sqlite:///"))]
     files += settings.dagster_home.rglob("*.db")
+    files += (settings.home / "lake").rglob("*.parquet")
     found = [str(file) for file in files if file.exists()]
     if found:
         raise NotProven(f"state is in files: {', '.join(found)}")
-    say("  in files", "no database of Dagster, MLflow or online rows")
+    say("  in files", "no database of Dagster, MLflow or online rows, no table")

@@ -8,6 +8,7 @@ from datetime import datetime
 from typing import NamedTuple
 
 from checks.guard import name_of
+from ml import remedies
 from ml.alert_settings import Severity
 from ml.lake import WHOLE
 
@@ -113,7 +114,7 @@ class Alert:
     @property
     def remedy(self) -> str:
         """What to do, or the next command; empty if there is nothing to do."""
-        return self.hint or KINDS[self.kind].remedy.format(
+        told = self.hint or KINDS[self.kind].remedy.format(
             asset=self.asset,
             model=self.asset.partition("/")[0],
             version=self.version,
@@ -121,3 +122,4 @@ class Alert:
             month=f" MONTH={self.partition}" if self.partition else "",
             flag=f" --partition {self.partition}" if self.partition else "",
         )
+        return remedies.here(told)

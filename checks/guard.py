@@ -8,6 +8,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from checks.required import required_checks
+from ml import remedies
 from ml.lake import WHOLE, Lake
 from ml.overrides import Override, Overrides
 from ml.publication import Publications
@@ -138,7 +139,7 @@ class Guard:
         raise GateClosed(
             f"{reader} refuses to read {name_of(first.table, first.partition)} version {first.version}: "
             f"check {first.check!r} {first.reason}; {first.remedy}, then run {reader} again"
-            + (f" (and {more} more: make quarantine lists them)" if more else "")
+            + (f" (and {more} more: {remedies.here('make quarantine')} lists them)" if more else "")
         )
 
 

@@ -14,7 +14,7 @@ _SERVERS = ("Deployment", "StatefulSet", "DaemonSet")
 _SECRET = re.compile(r"(?i)(password|passwd|secret|token|api_?key|access_?key|credential)")
 _PLACES = re.compile(r"(?i)(_file|_path|_name|_dir|secrets|_cert|_key_file)$")
 _WITH_PASSWORD = re.compile(r"://[^/@\s:]*:[^/@\s$]+@")
-_DIGEST = re.compile(r"@sha256:[0-9a-f]{64}$")
+_DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 
 
 def problems(manifest: Manifest) -> list[str]:
@@ -91,11 +91,12 @@ def _of_container(container: Mapping[str, Any], spec: Mapping[str, Any]) -> Iter
 
 
 def _of_image(image: str) -> Iterator[str]:
-    if _DIGEST.search(image):
-        return
-    _, colon, tag = image.rsplit("/", 1)[-1].partition(":")
-    if not colon or tag == "latest" or not tag:
-        yield f"image {image!r} has no fixed tag"
+    name, at, digest = image.partition("@")
+    tag = name.rsplit("/", 1)[-1].partition(":")[2]
+    if at and not _DIGEST.fullmatch(digest):
+        yield f"image {image!r} has a digest that is not sha256: and 64 hexadecimal digits"
+    elif tag == "latest" or not (tag or at):
+        yield f"image {image!r} has no fixed tag and no digest, or is called latest"
 
 
 def _of_user(own: Mapping[str, Any], pod: Mapping[str, Any]) -> Iterator[str]:

@@ -11,6 +11,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+from ml import remedies
 from ml.dbt_manifest import Node, file_of, is_feature_view, read_manifest, table_of
 from ml.packed import Field, Kind
 
@@ -74,12 +75,12 @@ def require_features(model: str, references: Iterable[str], views: Iterable[Feat
         if view not in known:
             raise LookupError(
                 f"model {model!r} reads feature view {view!r}, which dbt does not declare; it has {sorted(known)}: "
-                "correct the model's spec, or declare the view and run make setup"
+                f"correct the model's spec, or declare the view and {remedies.declare()}"
             )
         if feature not in known[view]:
             raise LookupError(
                 f"model {model!r} reads {feature!r} of feature view {view!r}, which has {known[view]}: correct the "
-                "model's spec, or declare a version of the view with it and run make setup"
+                f"model's spec, or declare a version of the view with it and {remedies.declare()}"
             )
 
 

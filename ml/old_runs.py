@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from datetime import datetime
 
+from ml import remedies
 from ml.registry import Registry
 from ml.secret_address import scrubbed
 
@@ -56,7 +57,7 @@ def remove_runs(registry: Registry, runs: Sequence[str]) -> None:
     done = subprocess.run(command, capture_output=True, text=True, env=environment)
     if done.returncode:
         words = scrubbed(done.stderr.strip().splitlines()[-1], registry.tracking_uri)
-        raise OSError(f"mlflow gc failed: {words}; run make vacuum again")
+        raise OSError(f"mlflow gc failed: {words}; run {remedies.here('make vacuum')} again")
     for folder in filter(None, folders):  # the collector empties it
         with suppress(OSError):
             folder.rmdir()

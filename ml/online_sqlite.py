@@ -12,6 +12,7 @@ from functools import lru_cache
 from itertools import chain
 from pathlib import Path
 
+from ml import remedies
 from ml.online_rows import OnlineRow, OnlineStoreError, ViewSummary
 from ml.packed import row_times
 
@@ -143,7 +144,7 @@ class SqliteRows:
         self.close()
         if self._read_only:
             if identity is None:
-                raise OnlineStoreError(f"no online store at {self._path}; publish the features first (make demo)")
+                raise OnlineStoreError(f"no online store at {self._path}; {remedies.publish()}")
             address = f"{self._path.absolute().as_uri()}?mode=ro"
             connection = sqlite3.connect(address, uri=True, isolation_level=None, timeout=0, cached_statements=256)
         else:

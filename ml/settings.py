@@ -1,4 +1,4 @@
-"""Every setting of Headwater, read once from the environment (prefix HEADWATER_) and nowhere else."""
+"""Every setting of Headwater, read once from the environment (prefix HEADWATER_) and nowhere else but in `remedies`."""
 
 from pathlib import Path
 from typing import Literal, Self

@@ -6,7 +6,9 @@ import shutil
 from collections.abc import Mapping
 from pathlib import Path
 
-_NO_PYSPARK = "needs pyspark, which is not installed; run make spark"
+from ml import remedies
+
+_NO_PYSPARK = "needs pyspark, which is not installed; "
 _NO_JAVA = "needs Java 17 or later: apt-get install default-jre-headless (as root), or set JAVA_HOME"
 
 
@@ -51,7 +53,7 @@ def _local(home: Path) -> dict[str, str]:
 
 def _require_spark(wanted_by: str) -> None:
     if importlib.util.find_spec("pyspark") is None:
-        raise LookupError(f"{wanted_by} {_NO_PYSPARK}")
+        raise LookupError(f"{wanted_by} {_NO_PYSPARK}{remedies.install('make spark')}")
     home = os.environ.get("JAVA_HOME")
     java = Path(home, "bin", "java") if home else shutil.which("java")
     if java is None or not Path(java).exists():

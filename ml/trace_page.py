@@ -51,7 +51,7 @@ def _step(step: Step, numbers: Mapping[int, int], depth: int) -> Iterator[str]:
     if step.rows:
         yield from _table([_flat(row) for row in step.rows[:_ROWS]])
         if len(step.rows) > _ROWS:
-            yield f"<p>... and {len(step.rows) - _ROWS:,} more: make trace with JSON=1 has them</p>"
+            yield f"<p>... and {len(step.rows) - _ROWS:,} more: the trace as JSON has them</p>"
     for below in step.below:
         yield from _step(below, numbers, depth + 1)
     yield "</details>"

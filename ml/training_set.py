@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import polars as pl
 
+from ml import remedies
 from ml.feature_store import historical_features
 from ml.spec import ModelSpec
 
@@ -57,7 +58,7 @@ def _named_features(spec: ModelSpec) -> Iterator[None]:
     except (FeastObjectNotFoundException, KeyError) as error:
         raise LookupError(
             f"model {spec.name!r} reads a feature that is not there: {error.args[0]}; correct `features` in "
-            f"ml/models/{spec.name}.py, or declare it in dbt_project/models/features and run make setup"
+            f"ml/models/{spec.name}.py, or declare it in dbt_project/models/features and {remedies.declare()}"
         ) from error
 
 

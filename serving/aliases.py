@@ -4,6 +4,7 @@ Platform side. A version that was trained and has not served yet bears `challeng
 one (assets/training.py). Changing who serves is in `rollout`.
 """
 
+from ml import remedies
 from ml.registry import CHALLENGER, CHAMPION, PREVIOUS, Registry
 from serving.model_repository import ModelRepository
 from serving.plan import ANSWERING, Plan
@@ -16,7 +17,7 @@ def follow(registry: Registry, repository: ModelRepository, model: str, begun: s
     """
     plan = repository.deployed(model)
     if plan is None:
-        raise LookupError(f"model {model!r} was never deployed; run make demo")
+        raise LookupError(f"model {model!r} was never deployed; {remedies.deploy(model)}")
     known = {version.version for version in registry.versions(model)}
     if plan.champion.version not in known:
         return

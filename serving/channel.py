@@ -8,6 +8,7 @@ import grpc
 from tritonclient.grpc import InferenceServerClient, InferenceServerClientPlugin
 from tritonclient.utils import InferenceServerException
 
+from ml import remedies
 from serving.credentials import CONTROL_KEY, OPEN, Credentials
 from serving.probing import REFUSED
 
@@ -66,7 +67,7 @@ def translated(url: str, model: str = "", timeout: float = 0.0) -> Iterator[None
     except InferenceServerException as error:
         raise _translated(error, url, model, timeout) from None
     except grpc.RpcError as error:
-        raise ConnectionError(f"no Triton at {url} ({error}); start it with make demo") from None
+        raise ConnectionError(f"no Triton at {url} ({error}); {remedies.start_triton(url)}") from None
 
 
 def _translated(error: InferenceServerException, url: str, model: str, timeout: float) -> Exception:
@@ -87,7 +88,7 @@ def _translated(error: InferenceServerException, url: str, model: str, timeout: 
         return RuntimeError(f"Triton at {url} could not load: {message}")
     if status in ("INVALID_ARGUMENT", "RESOURCE_EXHAUSTED"):
         return ValueError(f"model {model!r} refused the request: {message}")
-    hint = "; `python -m serving.server start` recovers it" if "Stub process" in message else ""
+    hint = f"; {remedies.recover_triton()}" if "Stub process" in message else ""
     return RuntimeError(f"model {model!r} at {url} failed: {message}{hint}")
 
 
@@ -108,5 +109,5 @@ def _unreachable(url: str, message: str) -> ConnectionError:
             f"no TLS with Triton at {url}: --ca, --cert, --key or its host name do not fit ({message})"
         )
     if "failed to connect" in message.lower():
-        return UnsentError(f"no Triton at {url}; start it with make demo")
-    return ConnectionError(f"no Triton at {url}; start it with make demo, or give --ca if it speaks TLS")
+        return UnsentError(f"no Triton at {url}; {remedies.start_triton(url)}")
+    return ConnectionError(f"no Triton at {url}; {remedies.start_triton(url)}, or give --ca if it speaks TLS")

@@ -9,6 +9,7 @@ from typing import NamedTuple
 import numpy as np
 from tritonclient.grpc import InferInput
 
+from ml import remedies
 from ml.settings import Settings
 from serving.channel import open_channel, translated
 from serving.credentials import of_control
@@ -46,7 +47,7 @@ class Control:
     def require_live(self) -> None:
         """Raise ConnectionError with the remedy unless the server answers."""
         if not self.live():
-            raise ConnectionError(f"no Triton at {self.url}; start it with make demo")
+            raise ConnectionError(f"no Triton at {self.url}; {remedies.start_triton(self.url)}")
 
     def load(self, model: str, timeout: float = LOAD_SECONDS) -> None:
         """Load the newest configuration, replacing the one that serves without a gap."""
@@ -77,7 +78,7 @@ class Control:
         version, revision = result.as_numpy("model_version"), result.as_numpy("plan_revision")
         if version is None or version.size != 1 or revision is None:
             raise RuntimeError(
-                f"model {model!r} gave an empty answer; the serving environment needs numpy < 2: make setup"
+                f"model {model!r} gave an empty answer; the serving environment needs numpy < 2: {remedies.install()}"
             )
         return Probe(int(revision.item()), version.item().decode())
 

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import grpc
 
+from ml import remedies
 from ml.settings import Settings
 from serving.probing import SECRET_FILE
 
@@ -84,7 +85,7 @@ def read_control_secret(settings: Settings) -> str:
     """Return the control secret. Raises PermissionError if others may read it, ValueError if it is damaged."""
     path = _secret_file(settings)
     if path.stat().st_mode & 0o077:
-        raise PermissionError(f"others may read {path}; delete it and run python -m serving.server start")
+        raise PermissionError(f"others may read {path}; delete it, then {remedies.restart_triton()}")
     return read_token(path)
 
 

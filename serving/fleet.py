@@ -3,6 +3,7 @@
 Starting the bundled one is in `server`; what is said to replicas, in `replicas`.
 """
 
+from ml import remedies
 from ml.settings import Settings
 from serving.model_repository import ModelRepository
 from serving.replicas import Replicas
@@ -38,15 +39,26 @@ class Fleet:
 
     def status(self) -> ServerStatus:
         """Return who serves, by a real inference on each replica, without changing anything."""
-        replicas, serving, failing = Replicas(self._settings), {}, {}
-        live = replicas.live()
-        for model in self.repository.deployed_models():
+        replicas, serving, failing, models = Replicas(self._settings), {}, {}, self.repository.deployed_models()
+        down = _down(replicas)
+        if down:  # what is asked of a replica that does not answer waits for it to leave
+            failing = dict.fromkeys(models, down)
+        for model in models if not down else ():
             try:
                 serving[model] = replicas.probe(model)
             except Exception as error:
                 failing[model] = str(error)
         replicas.close()
-        return ServerStatus(self._settings.triton_replicas, None, live, serving, failing)
+        return ServerStatus(self._settings.triton_replicas, None, not down, serving, failing)
+
+
+def _down(replicas: Replicas) -> str:
+    """Return who does not answer, "" if each replica does."""
+    try:
+        silent = replicas.silent()
+    except ConnectionError as error:
+        return str(error)
+    return f"no answer from {', '.join(silent)}; {remedies.start_triton(silent[0])}" if silent else ""
 
 
 def server_for(settings: Settings) -> Server | Fleet:

@@ -110,6 +110,10 @@ class ModelRepository:
         told = _told(self.pointer(model))
         return self._plan(model, told.get("before", told.get("revision", 0)))
 
+    def answering(self, model: str) -> set[int]:
+        """Return the revisions that routers may answer by: the proven one, and the one that is tried now."""
+        return {revision for revision in _told(self.pointer(model)).values() if revision}
+
     def left_unproven(self, model: str) -> bool:
         """Whether a change was killed before it was proven; False while one is under way."""
         if "before" not in _told(self.pointer(model)):

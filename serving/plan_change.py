@@ -8,6 +8,7 @@ import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 
+from ml import remedies
 from ml.clock import open_clock
 from ml.settings import Settings
 from serving.control import Control
@@ -46,7 +47,7 @@ class PlanChange:
     def champion(self) -> Plan:
         """Return the plan that serves. Raises LookupError if there is none."""
         if self.old is None:
-            raise LookupError(f"model {self.name!r} was never deployed; run make demo")
+            raise LookupError(f"model {self.name!r} was never deployed; {remedies.deploy(self.name)}")
         return self.old
 
     def fits(self, plan: Plan) -> bool:
@@ -115,7 +116,7 @@ class PlanChange:
             probe = self._control.probe(self.name)
             return f"revision {probe.revision}, version {probe.model_version}, keeps serving"
         except (OSError, LookupError, RuntimeError) as error:
-            return f"and the old revision does not answer ({error}); run python -m serving.server start"
+            return f"and the old revision does not answer ({error}); {remedies.recover_triton()}"
 
 
 def load_own(

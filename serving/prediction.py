@@ -9,9 +9,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from ml import remedies
+
 _OUTPUTS = ("model_version", "prediction_id", "degraded", "feature_status", "variant")
 _ANSWERS = ("probability", "value")  # a model has one of them
-_EMPTY = "Triton gave {got} answers for {rows} rows; the serving environment needs numpy < 2: make setup"
+_EMPTY = "Triton gave {} answers for {} rows; the serving environment needs numpy < 2: {}"
 
 
 class Prediction(NamedTuple):
@@ -51,7 +53,7 @@ def predictions_of(result: Any, rows: int) -> list[Prediction]:
     outputs = [result.as_numpy(name) for name in (answer, *_OUTPUTS)]
     for output in outputs:
         if output is None or output.size != rows:
-            raise RuntimeError(_EMPTY.format(got=0 if output is None else output.size, rows=rows))
+            raise RuntimeError(_EMPTY.format(0 if output is None else output.size, rows, remedies.install()))
     found = [
         Prediction(float(value), v.decode(), name.decode(), bool(degraded), json.loads(status), answer, part.decode())
         for value, v, name, degraded, status, part in zip(*(o.reshape(-1) for o in outputs), strict=True)

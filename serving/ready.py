@@ -1,7 +1,8 @@
 """Whether this machine's Triton serves what is deployed: `python -m serving.ready`, the probe of a container.
 
 By a real inference of each model, since Triton calls one ready whose process died. Ready is who answers by the newest
-proven plan, or a newer one that is being tried: a replica that starts late is not, until it has caught up.
+proven plan, or the one that is being tried: a replica that starts late is not, until it has caught up, nor is one that
+answers by a plan that was refused, until it has gone back.
 """
 
 import argparse
@@ -33,12 +34,16 @@ def unready(settings: Settings, timeout: float) -> Iterator[str]:
 
 def _behind(control: Control, repository: ModelRepository, model: str, timeout: float) -> str:
     try:
-        wanted, probe = repository.deployed(model), control.probe(model, timeout)
+        before = repository.answering(model)  # of a change that ends meanwhile, both count
+        probe = control.probe(model, timeout)
+        allowed = before | repository.answering(model)
+        wanted = repository.deployed(model)
     except (OSError, LookupError, ValueError, RuntimeError) as error:
         return str(error)
-    if wanted is not None and probe.revision < wanted.revision:
-        return f"{model} answers by revision {probe.revision}; {wanted.revision} is deployed"
-    return ""
+    if wanted is None or probe.revision in allowed:
+        return ""
+    refused = ", which was refused" if probe.revision > wanted.revision else ""
+    return f"{model} answers by revision {probe.revision}{refused}; {wanted.revision} is deployed"
 
 
 def main(words: list[str] | None = None) -> int:

@@ -11,6 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
 from ml.settings import Settings
+from serving.channel import BusyError
 from serving.control import Control, Probe
 
 LEAVE_SECONDS = 30.0  # how long one that does not answer may stay among those that the name resolves to
@@ -53,12 +54,9 @@ class Replicas:
         self._settings = settings
         self._open: dict[str, Control] = {}
 
-    def live(self) -> bool:
-        """Whether there is a replica, and each answers."""
-        try:
-            return all(control.live() for control in self._controls())
-        except ConnectionError:
-            return False
+    def silent(self) -> list[str]:
+        """Return the addresses of those that do not answer now. Raises ConnectionError if there is no replica."""
+        return [control.url for control in self._controls() if not control.live()]
 
     def require_live(self) -> None:
         """Raise ConnectionError with the remedy unless each answers."""
@@ -130,11 +128,23 @@ class Replicas:
                     raise
                 if control.url not in addresses(self._settings):
                     return []
-                if isinstance(error, TimeoutError):
-                    raise
-                if time.monotonic() > until:
-                    raise ConnectionError(
-                        f"the replica of Triton at {control.url} does not answer, and has not left its Service in "
-                        f"{LEAVE_SECONDS:g} s; delete its pod, then try again ({error})"
-                    ) from None
+                if isinstance(error, TimeoutError) or time.monotonic() > until:
+                    raise _given_up(control, error) from None
                 time.sleep(0.5)
+
+
+def _given_up(control: Control, error: Exception) -> Exception:
+    """Return what to raise for a replica that stays and did not do what it was asked: one that lives is left alone."""
+    who = f"the replica of Triton at {control.url}"
+    if isinstance(error, BusyError):
+        return BusyError(
+            f"{who} was busy for {LEAVE_SECONDS:g} s; it lives, so leave its pod: try again when it is asked less, or "
+            f"add replicas ({error})"
+        )
+    if isinstance(error, TimeoutError):
+        slow = "lives and is slow: try again when it is asked less"
+        return TimeoutError(f"{error}; {who} {slow if control.live() else 'does not live: delete its pod'}")
+    return ConnectionError(
+        f"{who} does not answer, and has not left its Service in {LEAVE_SECONDS:g} s; delete its pod, then try again "
+        f"({error})"
+    )

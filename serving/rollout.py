@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ml import remedies
 from ml.settings import Settings
 from ml.spec import ModelSpec
 from serving.build_plan import build_plan
@@ -143,9 +144,8 @@ def rollback(
         old = change.champion()
         previous = change.repository.previous(name, left_before)
         if previous is None:
-            others = (
-                f", but {', '.join(left_before)}, which left service; name one: make promote" if left_before else ""
-            )
+            another = remedies.here(f"make promote NAME={name}")
+            others = f", but {', '.join(left_before)}, which left service; name one: {another}" if left_before else ""
             raise LookupError(f"model {name!r} has no champion before version {old.champion.version}{others}")
         plan = _crowned(dataclasses.replace(previous, arms=()), old)
         plan = plan if change.fits(plan) else dataclasses.replace(previous, arms=())
@@ -179,7 +179,7 @@ def status(name: str, settings: Settings) -> RolloutStatus:
     """Return the model's deployed plans and who answers. Raises LookupError if it was never deployed."""
     history = tuple(ModelRepository(settings.serving_home).history(name))
     if not history:
-        raise LookupError(f"model {name!r} was never deployed; run make demo")
+        raise LookupError(f"model {name!r} was never deployed; {remedies.deploy(name)}")
     try:
         return RolloutStatus(name, history, Replicas(settings).probe(name))
     except (OSError, LookupError, RuntimeError) as error:

@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from ml import remedies
 from ml.clock import RealClock
 from serving.proc_files import ended
 
@@ -104,7 +105,7 @@ def await_revision(
         if states and all(state.revision == revision for state in states):
             return
         if not states and time.monotonic() > alone_until:
-            raise RuntimeError(f"no process of {model!r} lives; `python -m serving.server start` recovers it")
+            raise RuntimeError(f"no process of {model!r} lives; {remedies.recover_triton()}")
         if time.monotonic() > until:
             slow = [
                 f"process {s.pid} of {s.replica} at revision {s.revision}" for s in states if s.revision != revision

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from subprocess import Popen
 
+from ml import remedies
 from ml.settings import Settings
 from serving import process, triton_access, triton_files
 from serving.control import Control, Probe
@@ -101,9 +102,7 @@ class Server:
                 if plan is not None and (missing := self._missing(plan)):
                     failing[model] = f"{missing} of the router's {plan.processes} processes do not live"
                 if self.repository.left_unproven(model):
-                    failing[model] = (
-                        "a change of its plan was killed half way; `python -m serving.server start` ends it"
-                    )
+                    failing[model] = f"a change of its plan was killed half way; {remedies.recover_triton()}"
             except Exception as error:
                 failing[model] = str(error)
         control.close()
@@ -241,10 +240,12 @@ def _print(status: ServerStatus) -> None:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run the command line; return the exit code (1: down, or a model fails)."""
+    """Run the command line; return the exit code (1: down, a model fails, or none is deployed that should be)."""
     parser = argparse.ArgumentParser(prog="python -m serving.server", description=__doc__)
     parser.add_argument("action", choices=["start", "stop", "status"])
-    action = parser.parse_args(arguments).action
+    parser.add_argument("--deployed", action="store_true", help="with status: fail where no model is deployed")
+    options = parser.parse_args(arguments)
+    action = options.action
     from serving.fleet import server_for  # which knows this module
 
     server = server_for(Settings())
@@ -257,7 +258,10 @@ def main(arguments: list[str] | None = None) -> int:
         print(error, file=sys.stderr)
         return 1
     _print(status)
-    return 0 if status.live and not status.failing else 1
+    served = bool(status.serving or status.failing)
+    if not served:
+        print(f"no model is deployed yet; {remedies.deploy('<model>')}")
+    return 0 if status.live and not status.failing and (served or not options.deployed) else 1
 
 
 if __name__ == "__main__":

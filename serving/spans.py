@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+from ml import remedies
 from ml.clock import RealClock
 from serving.plan import TRACEPARENT
 from serving.seen import Seen
@@ -38,7 +39,7 @@ def open_provider(endpoint: str, service: str) -> "TracerProvider":
         from opentelemetry.sdk.trace import TracerProvider
         from opentelemetry.sdk.trace.export import BatchSpanProcessor
     except ImportError as error:
-        raise LookupError(f"HEADWATER_OTLP_ENDPOINT is set, but {error}; run make setup, or unset it") from error
+        raise LookupError(f"HEADWATER_OTLP_ENDPOINT is set, but {error}; {remedies.install()}, or unset it") from error
     provider = TracerProvider(resource=Resource.create({"service.name": service}), shutdown_on_exit=False)
     exporter = OTLPSpanExporter(f"{endpoint.rstrip('/')}/v1/traces", timeout=_PATIENCE_SECONDS)
     provider.add_span_processor(BatchSpanProcessor(exporter, schedule_delay_millis=1000 * _EXPORT_SECONDS))

@@ -11,6 +11,7 @@ import subprocess
 from ctypes.util import find_library
 from pathlib import Path
 
+from ml import remedies
 from ml.settings import Settings
 from serving import triton_access
 from serving.router_states import REPLICA
@@ -31,10 +32,10 @@ def require(settings: Settings) -> None:
     """Put the stub in place. Raises LookupError with the remedy if server, Python or libpython is missing."""
     home = triton_home(settings)
     if not (home / "bin" / "tritonserver").is_file():
-        raise LookupError(f"no Triton under {settings.triton_root}; run make setup or set HEADWATER_TRITON_ROOT")
+        raise LookupError(f"no Triton under {settings.triton_root}; {remedies.install()} or set HEADWATER_TRITON_ROOT")
     if not settings.serving_python.exists():
         raise LookupError(
-            f"no serving environment at {settings.serving_python}; run make setup or set HEADWATER_SERVING_PYTHON"
+            f"no serving environment at {settings.serving_python}; {remedies.install()} or set HEADWATER_SERVING_PYTHON"
         )
     if not (home / "python_backend_stubs").exists():
         return  # Triton's own image: stub and Python are in place

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import triton_python_backend_utils as pb_utils
 
+from ml import remedies
 from serving.answer import Answer, Request
 from serving.byte_tensors import install
 from serving.feeds import RequestError
@@ -34,7 +35,7 @@ class TritonPythonModel:
         """Open the deployed plan and answer a row: a broken plan fails to load and the old one stays."""
         if int(np.__version__.split(".")[0]) > 1:
             raise RuntimeError(
-                f"numpy {np.__version__} in the serving environment returns empty answers; run make setup"
+                f"numpy {np.__version__} in the serving environment returns empty answers; {remedies.install()}"
             )
         folder = Path(args["model_repository"])  # models/<model> under the serving home
         self.watch = PlanWatch(folder.parents[1], folder.name, _call)

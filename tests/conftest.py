@@ -11,10 +11,10 @@ from hypothesis import HealthCheck, settings
 
 from assets.postgres_server import PostgresServer
 from assets.quiet import quiet_exit
+from assets.s3_server import S3Server
 from ml.registry import Registry
 from tests.ml.lake_places import LakePlace
 from tests.redis_server import RedisServer, free_port
-from tests.s3_server import S3Server
 
 quiet_exit()
 os.environ.pop("HEADWATER_LAKE", None)  # homes of tests have lakes of their own
@@ -69,9 +69,9 @@ def redis_server(shared_redis: RedisServer) -> RedisServer:
 
 
 @pytest.fixture(scope="session")
-def shared_s3() -> Iterator[S3Server]:
-    server = S3Server()
-    server.start(["lake"])
+def shared_s3(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
+    server = S3Server(tmp_path_factory.mktemp("s3"), free_port())
+    server.start()
     yield server
     server.stop()
 

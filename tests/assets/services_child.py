@@ -30,7 +30,7 @@ def work(stages: Stages) -> None:
         registry.set_aliases(MODEL, {CHAMPION: number})
     write_online_rows(settings.online_store, AIRCRAFT, [({"tailnum": "N1"}, (1, 2.5, "MIA"), datetime.now(UTC))])
     secrets = [file.read_text() for file in settings.root.glob("servers/*/*.password")]
-    assert len(secrets) == 4
+    assert len(secrets) == 5
     for arguments in Path("/proc").glob("[0-9]*/cmdline"):
         try:
             shown = arguments.read_text(errors="replace")

@@ -1,13 +1,17 @@
 """A training pod that fails says which field of the ModelSpec, or which setting, to change, and to what."""
 
 import json
+from dataclasses import dataclass
 from types import SimpleNamespace
 
 import pytest
 from kubernetes import client as k8s
 
-from assets.pod_failures import how_it_ended, why_refused, why_stuck
+from assets.pod_failures import End, how_it_ended, why_refused, why_stuck
+from assets.pod_trainer import PodTrainer, _Work
+from assets.training_pod import GRACE_SECONDS
 from ml.pod_resources import PodResources
+from ml.settings import Settings
 from tests.assets.test_training_pod import GPUS
 from tests.ml.synthetic import SPEC
 from tests.ml.test_pod_resources import with_resources
@@ -57,6 +61,26 @@ def test_what_befell_a_pod_is_tried_again(status, word):
     end = how_it_ended(MODEL, pod(status))
     assert end.again
     assert word in end.why
+
+
+@dataclass
+class OfALostNode:
+    """What a cluster says of a pod that is to go, on a node that nobody hears of."""
+
+    looks: int = 0
+
+    def pod(self, name):
+        self.looks += 1
+        assert self.looks < 100, "it is waited for for ever"
+        return pod({"phase": "Running"}, deletionTimestamp="2013-01-01T00:00:00Z")
+
+
+def test_a_pod_that_does_not_go_is_given_up_after_its_grace_and_tried_again():
+    trainer = PodTrainer(Settings(), poll_seconds=0.01, lost_seconds=0.1)
+    end = _Work(trainer, None, MODEL, (), {}, cluster := OfALostNode())._followed("train-1")
+    assert end == End(True, "pod train-1 does not go: its node is lost")
+    assert cluster.looks > 5
+    assert PodTrainer(Settings()).lost_seconds > 300 + GRACE_SECONDS - 1  # after Kubernetes itself has tried
 
 
 def test_a_deleted_pod_is_tried_again_whatever_its_status():

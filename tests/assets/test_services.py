@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -17,12 +18,13 @@ from assets.services import opened
 from ml.settings import Settings
 
 ROOT = Path(__file__).parents[2]
+LOGS = ("postgres/postgres.log", "redis/redis.log", "s3/seaweedfs.log")
 SLICE = (sys.executable, "-m", "tests.assets.services_child")
 
 
 def servers_of(home: Path) -> list[int]:
     """Return the processes whose words go to a server's log of the home, and those that it started."""
-    logs = {home / "services" / "servers" / name for name in ("postgres/postgres.log", "redis/redis.log")}
+    logs = {home / "services" / "servers" / name for name in LOGS}
     found = set()
     for link in Path("/proc").glob("[0-9]*/fd/1"):
         try:
@@ -57,6 +59,7 @@ def test_state_is_in_the_servers_and_counted_there(done):
     assert "flight_delay 1 (champion)" in told
     assert "registered_models 1, model_versions 1" in told
     assert "aircraft 1" in told
+    assert re.search(r"S3, of the lake +tables \d+, commits \d+, data files [1-9]", told)
     assert "holds no answers; make demo gives some" in told
 
 
@@ -71,8 +74,8 @@ def test_nothing_is_left_running_and_nobody_else_may_read_the_passwords(done):
     home = done[0]
     assert servers_of(home) == []
     assert not [port for port in ports_of(home) if taken(port)]
-    secrets = [*home.rglob("*.password"), *home.rglob("redis.conf")]
-    assert len(secrets) == 5
+    secrets = [*home.rglob("*.password"), *home.rglob("redis.conf"), *home.rglob("users.json")]
+    assert len(secrets) == 7
     assert not [file for file in secrets if file.stat().st_mode & 0o077]
 
 

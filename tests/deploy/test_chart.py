@@ -16,7 +16,7 @@ from dagster._core.storage.local_compute_log_manager import LocalComputeLogManag
 from dagster_k8s import K8sRunLauncher
 from dagster_postgres import DagsterPostgresStorage
 
-from deploy.manifest_rules import pod_spec, problems
+from deploy.manifest_rules import containers, pod_spec, problems
 from ml.feature_views import load_feature_views
 from ml.settings import Settings
 from tests.deploy.chart import CHART, ROOT, VALUES, helm, named, of_kind, refusal, rendered
@@ -334,10 +334,39 @@ def test_a_late_replica_has_time_to_load_and_an_ending_one_to_drain():
             "name the groups of access.operators",
         ),
         ({"settings": {"HEADWATER_TRAIN_SECONDS": {"a": 1}}}, "settings"),
+        ({"image": {"platform": {"tag": "latest"}}}, "/image/platform/tag"),
+        ({"image": {"serving": {"digest": "sha256:abc"}}}, "/image/serving/digest"),
+        ({"redis": {"image": "redis:latest"}}, "/redis/image"),
+        ({"redis": {"image": "host:5000/redis"}}, "/redis/image"),
+        ({"redis": {"image": "redis:7@sha256:abc"}}, "/redis/image"),
+        ({"triton": {"proxy": {"image": f"haproxy:latest@sha256:{'0' * 64}"}}}, "/triton/proxy/image"),
     ],
 )
 def test_wrong_values_are_refused_and_named(changed, told):
     assert told in refusal(**changed)
+
+
+def images(manifests):
+    return {c["image"] for m in manifests for c in containers(pod_spec(m) or {})}
+
+
+def test_a_digest_fixes_our_images_wherever_they_are_named():
+    digests = {name: f"sha256:{n * 64}" for name, n in (("platform", "a"), ("serving", "b"))}
+    manifests = rendered(image={name: {"digest": digest} for name, digest in digests.items()})
+    platform = f"headwater-platform:0.1.0@{digests['platform']}"
+    assert {i for i in images(manifests) if "headwater" in i} == {
+        platform,
+        f"headwater-serving:0.1.0@{digests['serving']}",
+    }
+    assert named(manifests, "ConfigMap", "settings")["data"]["HEADWATER_IMAGE"] == platform
+    dagster = yaml.safe_load(named(manifests, "ConfigMap", "dagster")["data"]["dagster.yaml"])
+    assert dagster["run_launcher"]["config"]["job_image"] == platform
+    assert [told for manifest in manifests for told in problems(manifest)] == []
+
+
+def test_images_of_others_take_a_digest():
+    pinned = f"postgres:16.10-alpine@sha256:{'c' * 64}"
+    assert pinned in images(rendered(postgresql={"image": pinned}))
 
 
 def test_training_pods_reach_each_other_on_every_port_for_they_choose_their_own():

@@ -6,6 +6,7 @@ import pytest
 
 from deploy.manifest_rules import problems
 
+DIGEST = f"sha256:{'0a' * 32}"
 SAFE = {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}}
 POD = {
     "automountServiceAccountToken": False,
@@ -47,6 +48,9 @@ def test_a_sound_deployment_has_no_problem():
         (lambda s: main(s).update(image="headwater"), "no fixed tag"),
         (lambda s: main(s).update(image="headwater:latest"), "no fixed tag"),
         (lambda s: main(s).update(image="host:5000/headwater"), "no fixed tag"),
+        (lambda s: main(s).update(image=f"headwater:latest@{DIGEST}"), "called latest"),
+        (lambda s: main(s).update(image="headwater:0.1.0@sha256:abc"), "64 hexadecimal digits"),
+        (lambda s: main(s).update(image=f"headwater:0.1.0@md5:{'0' * 64}"), "64 hexadecimal digits"),
         (lambda s: s["securityContext"].update(runAsNonRoot=False), "run as root"),
         (lambda s: main(s)["securityContext"].update(runAsUser=0), "run as root"),
         (lambda s: main(s)["securityContext"].update(privileged=True), "privileged"),
@@ -73,6 +77,11 @@ def test_each_fault_is_told(change, told):
     (found,) = problems(deployment(change))
     assert told in found
     assert found.startswith("Deployment/d: ")
+
+
+@pytest.mark.parametrize("image", ["headwater:0.1.0", f"headwater@{DIGEST}", f"host:5000/headwater:0.1.0@{DIGEST}"])
+def test_a_tag_or_a_digest_fixes_an_image(image):
+    assert problems(deployment(lambda s: main(s).update(image=image))) == []
 
 
 def test_a_job_does_not_restart_always():

@@ -76,6 +76,24 @@ def test_an_evicted_or_deleted_pod_is_started_again_and_goes_on_from_its_checkpo
     assert result["pod"] != pod.metadata.name
 
 
+def test_a_pod_that_does_not_go_is_given_up_and_another_goes_on_from_its_checkpoint(home, monkeypatch):
+    """As on a node that is lost: the pod is to go, and nobody is there to end it."""
+    monkeypatch.setenv("HEADWATER_TEST_LOST_SECONDS", "2")
+    training = Training(home, MANY_ROWS, *LONG)
+    training.until("epoch 2/")
+    (pod,) = home.training_pods()
+    name, held = pod.metadata.name, {"metadata": {"finalizers": ["headwater.io/held"]}}
+    home.core.patch_namespaced_pod(name, home.namespace, held)
+    try:
+        home.core.delete_namespaced_pod(name, home.namespace, grace_period_seconds=0)
+        assert f"pod {name} does not go: its node is lost" in training.until("starting again from the checkpoint")
+        said = training.end()
+    finally:
+        home.core.patch_namespaced_pod(name, home.namespace, {"metadata": {"finalizers": None}})
+    assert training.process.returncode == 0, said
+    assert json.loads(said.rpartition("DONE ")[2].splitlines()[0])["pods before it"] == 1
+
+
 def test_a_pod_that_is_evicted_too_often_ends_with_a_remedy(home):
     training = Training(home, MANY_ROWS, *LONG, restarts=1)
     for _ in range(2):

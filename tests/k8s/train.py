@@ -1,5 +1,6 @@
 """A step that trains in pods: `python -m tests.k8s.train RESOURCES VERSION [words of ml.train]`, for tests to watch."""
 
+import dataclasses
 import json
 import sys
 
@@ -18,6 +19,8 @@ def main(resources: str, version: str, *words: str) -> int:
     training = FLIGHT_DELAY.training.model_copy(update={"resources": asked})
     spec = FLIGHT_DELAY.model_copy(update={"training": training})
     trainer = PodTrainer(settings, told("PYTHON", "python"), repository(), poll_seconds=0.2, pull_minutes=0.2)
+    if lost := told("LOST_SECONDS", ""):
+        trainer = dataclasses.replace(trainer, lost_seconds=float(lost))
     home = settings.root
     arguments = [
         *("--model", "flight_delay", "--training-set", f"{home}/lake/{TABLE}", "--version", version),

@@ -3,8 +3,8 @@
 import uuid
 from pathlib import Path
 
+from assets.s3_server import S3Server
 from ml.lake import Lake
-from tests.s3_server import S3Server
 
 
 class LakePlace:

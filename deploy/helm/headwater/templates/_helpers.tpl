@@ -24,8 +24,13 @@ labels:
   {{- include "headwater.labels" . | nindent 2 }}
 {{- end }}
 
+{{/* One of our images by name: a digest says which bytes, the tag says it to people. */}}
+{{- define "headwater.imageName" -}}
+{{ .repository }}:{{ .tag }}{{ with .digest }}@{{ . }}{{ end }}
+{{- end }}
+
 {{- define "headwater.image" -}}
-image: {{ printf "%s:%s" .image.repository .image.tag | quote }}
+image: {{ include "headwater.imageName" .image | quote }}
 imagePullPolicy: {{ .root.Values.image.pullPolicy }}
 {{- end }}
 
