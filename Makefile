@@ -51,8 +51,8 @@ promote canary challenger shadow: setup
 
 promote: ## Make a version champion that passed its gates: make promote NAME=flight_delay VERSION=3
 canary: ## Let a version answer a share of the keys, judged against the champion: make canary NAME=flight_delay VERSION=3 SHARE=0.1
-challenger: ## The same as one side of an A/B test, which nobody judges but you
-shadow: ## Let a version score beside the champion, logged, answering nobody
+challenger: ## The same as one side of an A/B test, which nobody judges but you: make challenger NAME=flight_delay VERSION=3 SHARE=0.5
+shadow: ## Let a version score beside the champion, logged, answering nobody: make shadow NAME=flight_delay VERSION=3
 end: setup ## End a canary, challenger or shadow: make end NAME=flight_delay VERSION=3
 	@$(PY) -m assets.rollout end $(NAME) $(VERSION) $(if $(WHY),--why "$(WHY)")
 

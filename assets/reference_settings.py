@@ -29,6 +29,7 @@ _TAKES = {str: "text", Path: "path", int: "whole number", float: "number", bool:
 _BOUNDS = {"gt": "above", "ge": "at least", "lt": "below", "le": "at most"}
 _TARGET = re.compile(r"^([a-z0-9][a-z0-9 -]*):(?!=)([^\n]*)\n((?:\t[^\n]*\n)*)", re.MULTILINE)
 _VARIABLE, _ASSIGNED = re.compile(r"\$\(([A-Z_]+)\)"), re.compile(r"^(?:export )?([A-Z_]+) *[:?]?=", re.MULTILINE)
+_EXAMPLE = re.compile(r"make [a-z0-9-]+(?: [A-Z_]+=(?:\"[^\"]*\"|<[^>]*>|[^\s;,]+))+")
 _OF_MAKE = {"CURDIR", "MAKE", "MAKEFILE_LIST"}
 
 
@@ -47,10 +48,16 @@ def settings_tables() -> str:
 def make_table(makefile: Path) -> str:
     """Return a table of the targets that have a `##` comment."""
     rows = [
-        (f"`make {name}`", " ".join(f"`{parameter}`" for parameter in parameters), does.replace("<", "&lt;"))
+        (f"`make {name}`", " ".join(f"`{parameter}`" for parameter in parameters), _with_code(does))
         for name, parameters, does in targets(makefile.read_text())
     ]
     return table(("command", "parameters", "does"), rows)
+
+
+def _with_code(comment: str) -> str:
+    """Return a comment with its examples as code, which Markdown takes as they are."""
+    parts = _EXAMPLE.sub(r"`\g<0>`", comment).split("`")
+    return "`".join(part if number % 2 else part.replace("<", "&lt;") for number, part in enumerate(parts))
 
 
 def targets(makefile: str) -> Iterator[tuple[str, list[str], str]]:
