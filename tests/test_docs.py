@@ -65,5 +65,10 @@ def test_every_variable_of_ours_that_is_named_is_read_somewhere():
         if page.name != "CHANGELOG.md"
         for name in re.findall(r"HEADWATER_[A-Z0-9_]*[A-Z0-9]", page.read_text())
     }
-    unknown = sorted((page, name) for page, name in named if not any(other.startswith(name) for other in read))
+    unknown = sorted(
+        (page, name)
+        for page, name in named
+        if not any(other.startswith(name) for other in read)
+        and not name.startswith("HEADWATER_TEST_")  # tests/k8s/world.py
+    )
     assert unknown == []

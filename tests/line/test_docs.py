@@ -159,6 +159,8 @@ def reader(line: Line, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lin
     shutil.copytree(line.home, home, ignore=shutil.ignore_patterns("logs", "server"))
     made = Line(home, some_ports())
     move_addresses(line.settings, made.settings)
+    started = made.command(".venv/bin/python", "-m", "serving.server", "start")
+    assert started.returncode == 0, started.stderr
     yield made
     made.command("make", "stop")
 
