@@ -96,7 +96,7 @@ def _view(view: FeatureView) -> tuple[str, ...]:
     return f"`{view.name}`", keys, ttl, "yes" if view.online else "no", view.description, fields
 
 
-def main() -> int:
+def main() -> None:
     """Write the page."""
     quiet_exit()
     PAGE.write_text(reference(platform_for(Settings())))

@@ -58,7 +58,7 @@ class Graph:
         for sensor in definitions.sensors or ():
             running = sensor.default_status is dg.DefaultSensorStatus.RUNNING
             rows.append(("sensor", sensor.name, "on" if running else "off", sensor.description))
-        for schedule in definitions.schedules or ():
+        for schedule in definitions.get_repository_def().schedule_defs:
             started = schedule.default_status is dg.DefaultScheduleStatus.RUNNING
             when = f"{'on' if started else 'off'}, `{schedule.cron_schedule}`"
             rows.append(("schedule", schedule.name, when, schedule.description))

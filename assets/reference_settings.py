@@ -11,6 +11,7 @@ from typing import Any, Literal, Union, get_args, get_origin
 
 from pydantic import SecretStr
 from pydantic.fields import FieldInfo
+from pydantic_settings import BaseSettings
 
 from ml.alert_settings import AlertSettings
 from ml.markdown import table
@@ -19,7 +20,7 @@ from ml.settings import Settings
 from ml.store_settings import StoreSettings
 from ml.triton_settings import TritonSettings
 
-_PARTS = {
+_PARTS: dict[type[BaseSettings], tuple[str, str]] = {
     StoreSettings: ("Where state is kept", "operations.md"),
     TritonSettings: ("Triton", "serving.md"),
     PodSettings: ("Pods", "kubernetes.md"),
