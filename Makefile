@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: always demo-services test-k8s notebook lab monitor approve replay promote canary challenger shadow end rollback supervise demo model ask scores ui mlflow search status drift views quarantine overrides drill-bad-data drill-leak drill-rollback drill-drift model-ci new-model new-source new-feature plan stop vacuum screenshots test lint types imports format bench spark setup preflight lock clean help alerts trace
+.PHONY: always demo-services test-k8s notebook lab monitor approve replay promote canary challenger shadow end rollback supervise demo model ask scores ui mlflow search status drift views quarantine overrides drill-bad-data drill-leak drill-rollback drill-drift model-ci new-model new-source new-feature plan stop vacuum screenshots test lint types imports format bench spark reference setup preflight lock clean help alerts trace
 
 export HEADWATER_HOME ?= .headwater
 export DAGSTER_HOME := $(abspath $(HEADWATER_HOME))/dagster
@@ -55,8 +55,8 @@ promote canary challenger shadow: setup
 
 promote: ## Make a version champion that passed its gates: make promote NAME=flight_delay VERSION=3
 canary: ## Let a version answer a share of the keys, judged against the champion: make canary NAME=flight_delay VERSION=3 SHARE=0.1
-challenger: ## The same as one side of an A/B test, which nobody judges but you
-shadow: ## Let a version score beside the champion, logged, answering nobody
+challenger: ## The same as one side of an A/B test, which nobody judges but you: make challenger NAME=flight_delay VERSION=3 SHARE=0.5
+shadow: ## Let a version score beside the champion, logged, answering nobody: make shadow NAME=flight_delay VERSION=3
 end: setup ## End a canary, challenger or shadow: make end NAME=flight_delay VERSION=3
 	@$(PY) -m assets.rollout end $(NAME) $(VERSION) $(if $(WHY),--why "$(WHY)")
 
@@ -159,6 +159,9 @@ screenshots: setup .tools/.test-packages ## Make the pictures of docs anew, from
 
 spark: setup .tools/.test-packages .venv/.spark ## Install Spark and join one month with it and with polars, comparing every value: make spark MONTH=2013-07
 	@$(PY) -m benchmarks engines $(MONTH)
+
+reference: setup ## Write docs/reference.md anew from the code
+	@$(PY) -m assets.reference
 
 setup: preflight .venv/.ready .venv-serving/.ready .triton/.ready $(MANIFEST) $(DAGSTER_HOME)/dagster.yaml ## Install everything; does only what is missing
 

@@ -174,7 +174,7 @@ def main(words: Sequence[str] | None = None) -> int:
     """Run the command; return 1 after one line on what failed."""
     parser = argparse.ArgumentParser(
         prog="python -m assets.vacuum",
-        description="Remove what the retention settings (docs/settings.md) no longer keep; nothing in use goes.",
+        description="Remove what the retention settings (docs/reference.md) no longer keep; nothing in use goes.",
     )
     parser.add_argument("--dry-run", action="store_true", help="tell what would go, and remove nothing")
     dry_run = parser.parse_args(words).dry_run

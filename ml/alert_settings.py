@@ -11,32 +11,35 @@ from pydantic_settings import BaseSettings
 
 Severity = Literal["info", "warning", "critical"]
 SEVERITIES: tuple[Severity, ...] = get_args(Severity)  # the least grave first
-_LEAST = "Least severity that is told there: info, warning or critical."
+_LEAST = "Least severity that is told there."
 
 
 class AlertSettings(BaseSettings):
     """Where alerts go. A sink is on once its address is set; the log file is on unless it is `off`."""
 
     ui_url: str = Field(
-        "", description="Where people open the Dagster UI, for links; empty: HEADWATER_UI_PORT on loopback."
+        "", description="Where people open the Dagster UI, alerts link to it; unset: HEADWATER_UI_PORT on loopback."
     )
-    alerts_webhook_url: SecretStr = Field(SecretStr(""), description="Takes alerts as JSON by POST; empty: none.")
+    alerts_webhook_url: SecretStr = Field(
+        SecretStr(""),
+        description="Takes alerts as JSON by POST, such as an incoming webhook of Slack or Mattermost; unset: none.",
+    )
     alerts_webhook_secret: SecretStr = Field(
-        SecretStr(""), description="Signs the webhook's body: HMAC-SHA256 in X-Headwater-Signature-256."
+        SecretStr(""), description="Signs what the webhook gets: HMAC-SHA256 in X-Headwater-Signature-256."
     )
     alerts_webhook_least: Severity = Field("info", description=_LEAST)
-    alerts_smtp_host: str = Field("", description="Mail server; empty: no mail.")
+    alerts_smtp_host: str = Field("", description="Mail server; unset: no mail.")
     alerts_smtp_port: int = Field(587, gt=0, le=65535, description="Port of the mail server.")
     alerts_smtp_starttls: bool = Field(
         True, description="Whether mail goes encrypted, and only so; its certificate must be trusted."
     )
-    alerts_smtp_user: str = Field("", description="Name to log in with; empty: no login.")
+    alerts_smtp_user: str = Field("", description="Name to log in with, which needs STARTTLS; unset: no login.")
     alerts_smtp_password: SecretStr = Field(SecretStr(""), description="Password of that name.")
     alerts_mail_from: str = Field("", description="Sender of the mail.")
     alerts_mail_to: str = Field("", description="Receivers of the mail, separated by commas.")
     alerts_mail_least: Severity = Field("warning", description=_LEAST)
     alerts_file: str = Field(
-        "", description="File with a JSON line an alert; empty: logs/alerts.jsonl in the home; off: none."
+        "", description="File with a JSON line an alert; unset: logs/alerts.jsonl in the home; off: none."
     )
     alerts_file_least: Severity = Field("info", description=_LEAST)
     alerts_timeout_seconds: float = Field(

@@ -10,11 +10,11 @@ from pydantic_settings import BaseSettings
 class PodSettings(BaseSettings):
     """Where training pods run and what they see. Only HEADWATER_ENV=k8s reads these."""
 
-    image: str = Field("", description="Image of training pods; with HEADWATER_ENV=k8s it must be set.")
+    image: str = Field("", description="Image of training pods; HEADWATER_ENV=k8s needs it.")
     image_pull_secrets: str = Field("", description="Secrets to pull that image with, separated by commas.")
-    namespace: str = Field("", description="Namespace of training pods; with HEADWATER_ENV=k8s it must be set.")
+    namespace: str = Field("", description="Where training pods run; HEADWATER_ENV=k8s needs it.")
     home_claim: str = Field(
-        "", description="PersistentVolumeClaim (ReadWriteMany) that holds HEADWATER_HOME; pods mount it there."
+        "", description="PersistentVolumeClaim (ReadWriteMany) that holds HEADWATER_HOME; HEADWATER_ENV=k8s needs it."
     )
     pod_secrets: str = Field(
         "", description="Secrets whose keys are environment variables of training pods, separated by commas."

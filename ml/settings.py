@@ -23,9 +23,11 @@ class Settings(AlertSettings, PodSettings, TritonSettings, StoreSettings):
         hide_input_in_errors=True,  # an address may hold a password
     )
 
-    env: Literal["local", "k8s"] = Field("local", description="Environment: local or k8s.")
+    env: Literal["local", "k8s"] = Field("local", description="Environment; k8s: runs as Jobs, training in pods.")
     otlp_endpoint: str = Field(
-        "", description="Where spans of requests go, an OTLP receiver such as http://127.0.0.1:4318; empty: no traces."
+        "",
+        description="Where traces of requests go, an OTLP receiver over HTTP such as http://127.0.0.1:4318; unset: no "
+        "traces. Read when Triton starts.",
     )
     ui_port: int = Field(3000, description="Port of the Dagster UI.")
     reports_port: int = Field(
@@ -39,24 +41,32 @@ class Settings(AlertSettings, PodSettings, TritonSettings, StoreSettings):
         "local", description="Where dbt builds: an output of dbt_project/profiles.yml, local (DuckDB) or spark."
     )
     join_memory_mb: float | None = Field(
-        None, gt=0, description="Feature history that a join holds at a time, in MiB; unset: a month of a view."
+        None, gt=0, description="Feature history that a polars join holds at a time, in MiB; unset: a month of a view."
     )
     spark_conf: dict[str, str] = Field(
-        {}, description="Spark's settings as JSON, over those of local mode; a cluster's spark.master for one."
+        {},
+        description='Spark\'s settings as JSON, over those of local mode, such as {"spark.master": "spark://host:7077"}.',
     )
     allow_overrides: bool = Field(
-        False, description="Whether a person may let a failed check pass for a while (python -m assets.override)."
+        False,
+        description="Whether a person may let a failed check pass for a while; asked when an override is granted and "
+        "again at every gate.",
     )
     train_seconds: float = Field(
-        3600.0, gt=0, description="Bound on the fitting time of one model over all tries, in seconds; it cuts training."
+        3600.0,
+        gt=0,
+        description="Bound on the fitting time of one model over all tries, in seconds; the log says if it cuts.",
     )
     train_memory_mb: float | None = Field(
-        None, gt=0, description="Memory for encoded training rows, in MiB, else they are on disk; unset: what is free."
+        None,
+        gt=0,
+        description="Memory that encoded training rows may take, in MiB; rows that do not fit are trained on from "
+        "disk; unset: what is free.",
     )
     score_memory_mb: float = Field(
         512.0,
         gt=0,
-        description="Memory for rows that batch inference scores at a time, in MiB.",
+        description="Memory for rows that batch inference joins and scores at a time, in MiB; no score depends on it.",
     )
 
     keep_staged_days: float = Field(
@@ -65,11 +75,19 @@ class Settings(AlertSettings, PodSettings, TritonSettings, StoreSettings):
     keep_published_days: float = Field(90.0, ge=0, description="Days that replaced published versions are kept.")
     keep_rollbacks: int = Field(3, ge=0, description="Published versions kept for rollback, however old.")
     keep_training_sets_days: float = Field(
-        90.0, ge=0, description="Days that replaced training sets, and unused profiles of drift checks, are kept."
+        90.0, ge=0, description="Days that replaced training sets, and profiles that no drift check used, are kept."
     )
-    keep_logs_days: float = Field(30.0, ge=0, description="Days that logs, landed predictions and reports are kept.")
-    keep_runs_days: float = Field(90.0, ge=0, description="Days that Dagster runs and unregistered MLflow runs stay.")
-    vacuum_grace_hours: int = Field(24, ge=0, description="Hours in which nothing new is removed, whatever it is.")
+    keep_logs_days: float = Field(
+        30.0,
+        ge=0,
+        description="Days that tools' logs, dbt's builds, landed prediction logs and reports are kept.",
+    )
+    keep_runs_days: float = Field(
+        90.0, ge=0, description="Days that Dagster runs and unregistered MLflow runs are kept."
+    )
+    vacuum_grace_hours: int = Field(
+        24, ge=0, description="Hours in which nothing new is removed; longer than any run takes."
+    )
 
     @field_validator(
         "home",

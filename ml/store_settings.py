@@ -28,27 +28,31 @@ class StoreSettings(BaseSettings):
     home: Path = Field(Path(".headwater"), description="Folder that holds all state.")
     lake: str = Field(
         "",
-        description="Delta tables: a folder, or s3://bucket/prefix with the AWS_* variables; empty: lake in the home.",
+        description="Delta tables: a folder, or s3://bucket/prefix with the AWS_* variables; unset: lake in the home.",
     )
     online_store: str = Field(
         "",
         repr=False,
-        description="Online store: redis://host:port/db or the path of a SQLite file; empty: online.db in the home.",
+        description="Online store: redis://host:port/db (also rediss://, unix://) or the path of a SQLite file; unset: "
+        "online.db in the home. It is written into the plans of deployed models, a password too: deploy again after a "
+        "change.",
     )
     tracking_uri: str = Field(
         "",
         repr=False,
-        description="MLflow: postgresql://user:password@host/db, or its server's http://; empty: SQLite in the home.",
+        description="MLflow's runs and registry: postgresql://user:password@host:5432/db, or MLflow's server, "
+        "http://host:5000; unset: SQLite in the home.",
     )
     artifacts: str = Field(
         "",
-        description="MLflow's files: a folder, s3://bucket/prefix or, by its server, mlflow-artifacts:/; "
-        "empty: in the home.",
+        description="MLflow's files: a folder, s3://bucket/prefix (with the AWS_* variables), or mlflow-artifacts:/, "
+        "which only a server gives out; unset: mlflow/artifacts in the home. An experiment stays where it was begun.",
     )
     dagster_db: str = Field(
         "",
         repr=False,
-        description="Dagster's records: postgresql://user:password@host/db; empty: SQLite in the home.",
+        description="Dagster's runs, events, schedules and sensors: postgresql://user:password@host:5432/db; unset: "
+        "SQLite in the home. Run make setup after a change.",
     )
 
     @field_validator("lake")

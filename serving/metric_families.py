@@ -1,6 +1,6 @@
 """The router's metrics: their names, kinds, labels and what they mean. Counting is in `tally`.
 
-Every series has the labels `model` and `process` too. The table of docs/monitoring.md says the same to people.
+Every series has the labels `model` and `process` too. docs/reference.md is written from here.
 """
 
 from typing import Literal, NamedTuple
@@ -43,25 +43,37 @@ HISTOGRAMS = {
         SECONDS, VERSION, "Seconds of the router from a request's tensors to its answer; of a shadow, for its batch."
     ),
     "headwater_router_feature_age_seconds": Histogram(
-        AGES, ("view",), "Seconds since the event of the view's row, of rows answered that had one."
+        AGES, ("view",), "Seconds since the event of the view's row that was read, by the platform's clock."
     ),
 }
 FAMILIES = {
     "headwater_router_batches_total": Family("counter", (), "Batches of requests that were worked on."),
-    "headwater_router_stage_seconds_total": Family("counter", ("stage",), "Seconds of batches in a stage."),
+    "headwater_router_stage_seconds_total": Family(
+        "counter",
+        ("stage",),
+        "Seconds of batches in a stage: parse (inputs, keys), read (online features), score, answer, log.",
+    ),
     "headwater_router_requests_total": Family(
         "counter", VERSION, "Requests answered; one whose rows went to two versions counts for both."
     ),
     "headwater_router_rows_total": Family("counter", VERSION, "Rows answered; of a shadow, rows scored."),
     "headwater_router_failed_rows_total": Family(
-        "counter", VERSION, "Rows that a version beside the champion failed on: the champion answered, or nobody."
+        "counter",
+        VERSION,
+        "Rows that a version beside the champion failed on: the champion answered, or, of a shadow, nobody had them.",
     ),
     "headwater_router_errors_total": Family(
-        "counter", ("kind",), "Requests without an answer, by whose fault: the request's or the model's."
+        "counter", ("kind",), "Requests without an answer, by whose fault: request or model."
     ),
-    "headwater_router_probes_total": Family("counter", ("outcome",), "Probes; they count nowhere else."),
-    "headwater_router_degraded_rows_total": Family("counter", (), "Rows answered without some view."),
-    "headwater_router_view_rows_total": Family("counter", ("view", "status"), "Rows answered, by a view's status."),
+    "headwater_router_probes_total": Family(
+        "counter", ("outcome",), "Probes, answered or failed; they count nowhere else."
+    ),
+    "headwater_router_degraded_rows_total": Family(
+        "counter", (), "Rows answered without some view that their version reads."
+    ),
+    "headwater_router_view_rows_total": Family(
+        "counter", ("view", "status"), "Rows whose version reads a view, by what became of its features."
+    ),
     "headwater_router_log_dropped_frames_total": Family("counter", (), "Frames that the prediction log refused."),
     "headwater_router_shadow_batches_left_out_total": Family(
         "counter", (), "Batches that shadows were too slow to score."

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import pytest
 
-from serving.metric_families import FAMILIES, HISTOGRAMS
+from serving.metric_families import FAMILIES
 from serving.plan import Variant
 from serving.rollout import Newcomer, begin, deploy
 from serving.router_states import await_revision
@@ -129,12 +129,9 @@ def test_dashboard_and_alerts_ask_only_for_what_a_server_tells(traffic: Traffic)
     assert [(name, chosen) for name, chosen in wanted if not chosen <= labels[name]] == []
 
 
-def test_every_metric_is_told_and_documented(traffic: Traffic) -> None:
+def test_every_declared_metric_is_told(traffic: Traffic) -> None:
     told = {name for name in traffic.grown.after.names if name.startswith("headwater_")}
     assert told == FAMILIES.keys()
-    page = (monitoring.DEPLOY.parent / "docs" / "monitoring.md").read_text()
-    parts = {f"{name}{part}" for name in HISTOGRAMS for part in ("_bucket", "_sum", "_count")}
-    assert [name for name in {*FAMILIES, *HISTOGRAMS} - parts if f"`{name}`" not in page] == []
 
 
 def test_counters_go_on_after_a_killed_process(running: Served) -> None:
