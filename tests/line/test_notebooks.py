@@ -7,6 +7,7 @@ import nbformat
 import polars as pl
 import pytest
 
+from assets.drill_registry import slip_through
 from assets.notebook_home import Home, ReadPlatform
 from assets.notebook_run import NOTEBOOKS, execute
 from assets.reports import address_of
@@ -88,3 +89,14 @@ def test_the_model_review_has_the_metrics_that_the_model_was_registered_with(hom
 def test_a_notebook_cannot_let_a_batch_pass(home):
     with pytest.raises(PermissionError, match="was opened to be read"):
         home.platform.publications.publish("aircraft_state", {"2013-01": 0}, actor="a notebook")
+
+
+def test_a_challenger_stands_beside_the_champion_on_the_same_rows(copied):
+    version = slip_through(copied.platform, "flight_delay", "1", shift=0.7)
+    copied.platform.registry.challenge("flight_delay", version)
+    review = Home(ReadPlatform(copied.settings)).review("flight_delay")
+    metrics = review.metrics()
+    assert metrics.columns == ["metric", "version 2 (challenger)", "version 1 (champion)"]
+    _, challenger, champion = metrics.row(by_predicate=pl.col("metric") == "calibration_error")
+    assert challenger > 5 * champion, "the gates let it slip; the review shows it"
+    assert {len(answers) for answers in review.answers.values()} == {review.contest.rows.height}
