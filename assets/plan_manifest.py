@@ -4,7 +4,6 @@ import json
 import os
 import shutil
 import subprocess
-import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -65,13 +64,9 @@ def _kept(relatives: Mapping[str, Any], gone: set[str]) -> dict[str, Any]:
 
 def _parse(platform: Platform, project: Path) -> Path:
     target = project / "target"
-    environment = {
-        **os.environ,
-        "HEADWATER_DBT_LAKE": platform.settings.lake,
-        "HEADWATER_WAREHOUSE": str(platform.settings.warehouse),
-        "DO_NOT_TRACK": "true",
-    }
-    dbt = [str(Path(sys.executable).parent / "dbt"), "--quiet", "--no-use-colors", "parse"]
+    output = platform.dbt_output
+    environment = {**os.environ, **output.variables(platform.settings), "DO_NOT_TRACK": "true"}
+    dbt = [str(output.executable), "--quiet", "--no-use-colors", "parse", "--target", output.name]
     places = ["--project-dir", project, "--profiles-dir", project, "--target-path", target, "--log-path", target]
     ended = subprocess.run([*dbt, *map(str, places)], env=environment, capture_output=True, text=True)
     if ended.returncode:
