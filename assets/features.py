@@ -253,7 +253,7 @@ def _sql_of(platform: Platform, build: DbtCliInvocation) -> tuple[Path, Mapping[
     """Return manifest and results with the SQL of a build in DuckDB's dialect, in which rows are made again."""
     if platform.dbt_output.engine == DUCKDB:
         return platform.manifest, build.get_artifact("run_results.json")
-    return build.target_path / RECIPE_MANIFEST, build.get_artifact(RECIPE_RESULTS)  # type: ignore[arg-type]
+    return build.target_path / RECIPE_MANIFEST, json.loads((build.target_path / RECIPE_RESULTS).read_text())
 
 
 def feature_checks(manifest: Path, name: str, months: Months, blocks_from: int) -> dg.AssetChecksDefinition:
