@@ -23,8 +23,8 @@ def read_manifest(path: Path) -> dict[str, Any]:
     try:
         manifest = json.loads(path.read_text())
         for node in manifest["nodes"].values():
-            if node["resource_type"] == "model" and {"feature_view", "outcome"} & set(node["config"].get("meta", {})):
-                _complete(node["columns"])
+            if {"feature_view", "outcome"} & set(node.get("config", {}).get("meta", {})):
+                _complete(node.setdefault("columns", {}))
     except OSError as error:
         raise LookupError(f"no dbt manifest at {path}; run dbt parse") from error
     except (ValueError, KeyError, TypeError) as error:
