@@ -31,9 +31,10 @@ DOCS = {
     "outcomes": "docs/monitoring.md#performance-over-time",
     "performance": "docs/monitoring.md#performance-over-time",
     "audit": "docs/how-to.md#read-a-failed-gate",
+    **dict.fromkeys(("notebooks", "drift_review", "model_review"), "docs/notebooks.md"),
 }
 ELSE = "docs/ui.md"
-WITH_REPORTS = ("published", "model", "performance")
+WITH_REPORTS = ("published", "model", "performance", "drift_review", "model_review")
 WITH_COLUMNS = ("raw", "staging", "features", "published", "training_set", "model")
 
 
@@ -66,7 +67,7 @@ def links_of(settings: Settings, table: str) -> dict[str, dg.UrlMetadataValue]:
     first, *_, last = table.split("/")
     owner = last if first == stage else first
     links = {"docs": url(f"{base}/{DOCS.get(stage, ELSE)}")}
-    if stage in WITH_REPORTS or stage not in DOCS:
+    if stage in WITH_REPORTS:
         links["reports"] = url(f"{base}/of/{owner}")
     if stage in WITH_COLUMNS:
         links["column lineage"] = url(f"{base}/columns#{table}")

@@ -21,7 +21,8 @@ def text(settings, path):
 
 def test_documentation_is_shown_with_its_headings_as_places(settings):
     assert '<h2 id="add-a-feature">' in text(settings, "/docs/how-to.md")
-    assert 'href="docs/trace.md"' in text(settings, "/README.md")
+    assert 'href="how-to.md#read-a-failed-gate"' in text(settings, "/docs/ui.md")
+    assert "<h1" in text(settings, "/README.md")
     assert page_at(settings, "/docs/images/lineage.png").kind == "image/png"
 
 
