@@ -21,7 +21,7 @@ from ml.source import Source
 from ml.spec import ModelSpec
 
 EXPLORE, DRIFT_REVIEW, MODEL_REVIEW = "explore", "drift_review", "model_review"
-GROUP = "notebooks"
+FOLDER = "notebooks"  # of the reports
 ROOT = NOTEBOOKS.parent
 _ON_IT = "Executed on this home and rendered, on demand."
 
@@ -133,7 +133,6 @@ def _model_review(spec: ModelSpec) -> dg.AssetsDefinition:
 def _common(name: str) -> dict[str, Any]:
     source = NOTEBOOKS / f"{name}.ipynb"
     return {
-        "group_name": GROUP,
         "kinds": {"jupyter"},
         "code_version": json_hash(source.read_text())[:12],
         "metadata": {"notebook": dg.MetadataValue.notebook(str(source))},
@@ -145,7 +144,7 @@ def executed(
 ) -> dg.MaterializeResult:
     """Execute a notebook into the reports' folder. Raises dg.Failure, with a link to what there is of it."""
     settings = platform.settings
-    target = settings.reports / GROUP / title
+    target = settings.reports / FOLDER / title
     links: dict[str, Any] = {
         "page": dg.MetadataValue.url(address_of(settings, target.parent / f"{title}.html")),
         "executed notebook": _shown(target.parent / f"{title}.ipynb"),
