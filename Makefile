@@ -134,7 +134,7 @@ vacuum: setup ## Remove what the retention settings no longer keep; make vacuum 
 
 test: setup ## Lint, types, import contracts and all tests
 	@$(MAKE) --no-print-directory --output-sync=target -j2 lint types imports .tools/.test-packages .tools/.helm .venv/.spark .venv/.data
-	@KUBECONFIG= $(PY) -m pytest -n 2 --no-loadscope-reorder
+	@KUBECONFIG= $(PY) -m pytest -n 2 --no-loadscope-reorder --durations=25
 
 test-k8s: setup .tools/.helm ## Tests in the cluster that KUBECONFIG names, in a namespace of their own: make test-k8s HEADWATER_TEST_IMAGE=<a loaded image>
 	@[ -n "$$KUBECONFIG" ] || { echo "tests/k8s skipped: KUBECONFIG names no cluster"; exit 0; }; $(PY) -m pytest tests/k8s -v

@@ -14,6 +14,7 @@ from assets.quiet import quiet_exit
 from assets.replay import Answered, ask_in_order, published_views
 from assets.resources import Platform
 from assets.stages import Stages, run
+from ml import remedies
 from ml.clock import RealClock, ReplayClock
 from ml.models import MODELS, model_named
 from ml.online_publish import rebuild
@@ -39,7 +40,7 @@ def main() -> int:
 def _ask(stages: Stages, spec: ModelSpec, count: int) -> None:
     platform = stages.platform
     if ModelRepository(platform.settings.serving_home).deployed(spec.name) is None:
-        raise LookupError(f"{spec.name} is not deployed; run make model NAME={spec.name}")
+        raise LookupError(f"{spec.name} is not deployed; {_deploy(spec)}")
     server_for(platform.settings).start()
     asked, window = pl.col(spec.outcome.prediction_time), spec.split.test
     held_out = (asked >= window.start) & (asked < window.end)
@@ -67,11 +68,15 @@ def _clock_kept(platform: Platform) -> Iterator[None]:
         rebuild(published_views(platform), platform.publications, open_online_rows(platform.settings.online_store), now)
 
 
+def _deploy(spec: ModelSpec) -> str:
+    return remedies.deploy(spec.name, f"make model NAME={spec.name}")
+
+
 def _table(platform: Platform, spec: ModelSpec, answers: list[Answered]) -> str:
     task, label = task_of(spec), spec.outcome.label
     champion = platform.registry.champion(spec.name)
     if champion is None:
-        raise LookupError(f"no champion for {spec.name!r}; run make model NAME={spec.name}")
+        raise LookupError(f"no champion for {spec.name!r}; {_deploy(spec)}")
     frame = pl.DataFrame([answer.row for answer in answers], infer_schema_length=None)
     offline = score(platform.registry.onnx_path(champion), frame)
     served = [answer.prediction.value for answer in answers]

@@ -13,6 +13,7 @@ from assets.code_places import code_places
 from assets.reports import address_of, site
 from assets.resources import Platform
 from assets.tags import group_of, stage_of, tags_of
+from ml import remedies
 from ml.model_version import ModelVersion
 from ml.settings import Settings
 from ml.source import Source
@@ -94,9 +95,10 @@ def run_link(platform: Platform, version: ModelVersion) -> dg.UrlMetadataValue:
 def asking(model: str, version: str, fields: Iterable[str]) -> dg.MarkdownMetadataValue:
     """Return which Triton model answers, and how to ask it."""
     told = " ".join(f"{name}=..." for name in fields)
+    served = remedies.here("`make status` says what is served and whether Triton answers")
     return dg.MetadataValue.md(
-        f"Model `{model}` of the router, version {version}. `make status` says what is served and whether Triton "
-        f"answers; one row: `.venv/bin/python -m serving.client {model} {told}`"
+        f"Model `{model}` of the router, version {version}. {served}; "
+        f"one row: `.venv/bin/python -m serving.client {model} {told}`"
     )
 
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ml import remedies
 from ml.dbt_manifest import read_manifest, table_of
 
 
@@ -36,7 +37,7 @@ def problem_of(manifest: Path, tables: Collection[str]) -> Tables:
         groups[node["name"]] = node["source_name"]
     if strangers := sorted(set(tables) - set(behind)):
         raise LookupError(
-            f"dbt makes no table {strangers}; it makes {sorted(behind)}: correct the name, or run make setup"
+            f"dbt makes no table {strangers}; it makes {sorted(behind)}: correct the name, or {remedies.declare()}"
         )
     wanted = {groups[name] for table in tables for name in behind[table]}
     raw = frozenset(name for name, group in groups.items() if group in wanted)

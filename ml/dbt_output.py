@@ -13,6 +13,7 @@ from typing import Any
 
 import yaml
 
+from ml import remedies
 from ml.settings import Settings
 from ml.spark_session import spark_settings
 
@@ -48,7 +49,7 @@ class DbtOutput:
             raise LookupError(f"{wanted_by} reads a lake in a folder, not {settings.lake}; set it to {LOCAL}")
         spark_settings(settings.spark_home, settings.spark_conf, wanted_by)
         if importlib.util.find_spec("dbt.adapters.spark") is None:
-            raise LookupError(f"{wanted_by} needs dbt-spark, which is not installed; run make spark")
+            raise LookupError(f"{wanted_by} needs dbt-spark, which is not installed; {remedies.install('make spark')}")
 
     def variables(self, settings: Settings) -> dict[str, str]:
         """Return the environment that dbt needs here, beside its own."""

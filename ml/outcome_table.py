@@ -5,6 +5,7 @@ Feature views are `ml/feature_views.py`'s part.
 
 from pathlib import Path
 
+from ml import remedies
 from ml.dbt_manifest import file_of, read_manifest, table_of
 from ml.spec import ModelSpec
 
@@ -19,7 +20,7 @@ def require_outcome(spec: ModelSpec, manifest: Path) -> None:
         raise LookupError(
             f"model {spec.name!r} learns from {outcome.table!r}, which dbt does not declare as a table with outcomes; "
             f"it has {sorted(declared)}: correct the model's outcome, or declare the table (config.meta.outcome) and "
-            "run make setup"
+            f"{remedies.declare()}"
         )
     node = declared[outcome.table]
     named = [outcome.row_id, outcome.label, outcome.label_timestamp, outcome.prediction_time, *outcome.auxiliary]
@@ -27,5 +28,5 @@ def require_outcome(spec: ModelSpec, manifest: Path) -> None:
     if missing:
         raise LookupError(
             f"model {spec.name!r} names {missing} of its outcome table, which {file_of(node)} does not declare; it has "
-            f"{list(node['columns'])}: correct the model's outcome or request, or declare them and run make setup"
+            f"{list(node['columns'])}: correct the model's outcome or request, or declare them and {remedies.declare()}"
         )

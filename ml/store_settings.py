@@ -52,7 +52,7 @@ class StoreSettings(BaseSettings):
         "",
         repr=False,
         description="Dagster's runs, events, schedules and sensors: postgresql://user:password@host:5432/db; unset: "
-        "SQLite in the home. Run make setup after a change.",
+        "SQLite in the home. A change takes a new set-up.",
     )
 
     @field_validator("lake")

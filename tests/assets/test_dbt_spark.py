@@ -102,7 +102,7 @@ def test_column_lineage_is_read_from_each_engine_s_own_sql_and_agrees(homes):
 def test_dagster_s_own_record_of_columns_is_the_same(homes):
     recorded = []
     for home in homes:
-        events = home.built.asset_materializations_for_node("dbt_build")
+        events = [event.materialization for event in home.built.get_asset_materialization_events()]
         (event,) = (event for event in events if event.asset_key == dg.AssetKey(["features", "aircraft_state"]))
         assert ENTRY in event.metadata
         parents = event.metadata[LINEAGE].value.deps_by_column

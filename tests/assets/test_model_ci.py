@@ -195,7 +195,7 @@ def test_a_base_is_checked_out_for_a_while_only(tmp_path):
     ("words", "told"),
     [
         (["--base", "no-such-branch"], "no commit 'no-such-branch'"),
-        (["--window", "2014-05..2014-06"], "no span of months from 2013-01 to 2013-12"),
+        (["--window", "2014-05..2014-06"], r"no span of months of a source \(2013-01 to 2013-12\)"),
         (["--window", "2013-03..2013-01"], "no span of months"),
         (["no_such_model", "--base", "HEAD"], "no model no_such_model on either side; they have .*flight_delay"),
     ],

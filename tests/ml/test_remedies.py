@@ -18,7 +18,10 @@ ROOT = Path(__file__).parents[2]
 TRITON = ("HEADWATER_TRITON_URL", "HEADWATER_TRITON_REPLICAS")
 # Commands of a checkout alone, which start servers and make worlds: nobody runs them in a cluster.
 ALERTS = ("alert_kinds.py", "alert_news.py")  # whole sentences, which `Alert.remedy` gives to `remedies`
-OF_A_CHECKOUT = re.compile(r"assets/(demo|drill|replay|model_ci|services|redis_server|postgres_server|s3_server)")
+OF_A_CHECKOUT = re.compile(
+    r"assets/(demo|drill|replay|model_ci|services|redis_server|postgres_server|s3_server"
+    r"|notebook|reference|scaffold|screenshots)"
+)
 
 
 @pytest.fixture(autouse=True)
