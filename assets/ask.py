@@ -4,13 +4,12 @@ The clock and the online store go to each question's moment and come back afterw
 """
 
 import argparse
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 import polars as pl
 
-from assets.quiet import quiet_exit
+from assets.quiet import leave
 from assets.replay import Answered, ask_in_order, published_views
 from assets.resources import Platform
 from assets.stages import Stages, run
@@ -93,5 +92,4 @@ def _table(platform: Platform, spec: ModelSpec, answers: list[Answered]) -> str:
 
 
 if __name__ == "__main__":
-    quiet_exit()
-    sys.exit(main())
+    leave(main())

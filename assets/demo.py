@@ -4,14 +4,13 @@ Models are built when the year is over: the clock stands at its end. Then the cl
 forward with ten flights, and events are pushed up to each request's moment.
 """
 
-import sys
 import time
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
 import polars as pl
 
-from assets.quiet import quiet_exit
+from assets.quiet import leave
 from assets.replay import Answered, ask_in_order
 from assets.resources import Platform
 from assets.stages import Stages, run, say
@@ -120,5 +119,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    quiet_exit()
-    sys.exit(main())
+    leave(main())

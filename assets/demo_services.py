@@ -16,7 +16,7 @@ from pathlib import Path
 
 from assets.failures import one_line
 from assets.new_home import bring_up_to_date
-from assets.quiet import quiet_exit
+from assets.quiet import leave
 from assets.services import Services, opened
 from assets.services_proof import prove
 from assets.stages import say
@@ -136,5 +136,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    quiet_exit()
-    sys.exit(main())
+    leave(main())

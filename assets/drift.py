@@ -23,7 +23,7 @@ from assets.drift_windows import (
 )
 from assets.failures import one_line
 from assets.gates import Gate, gate_checks
-from assets.quiet import quiet_exit
+from assets.quiet import leave
 from assets.resources import Platform, platform_for
 from checks.drift import CHECK, check_drift, drifted_share
 from checks.drift_bounds import Bounds
@@ -246,5 +246,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    quiet_exit()
-    sys.exit(main())
+    leave(main())

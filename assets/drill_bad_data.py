@@ -5,7 +5,6 @@ the batch is held with its reason, and the repair releases it. The home itself i
 """
 
 import sqlite3
-import sys
 import time
 from collections.abc import Sequence
 from functools import cached_property
@@ -19,7 +18,7 @@ from assets.drill_month import SECONDS, SPOILED, sources_with
 from assets.drill_serving import ask, served
 from assets.failures import one_line
 from assets.quarantine import all_batches, held, listing
-from assets.quiet import quiet_exit
+from assets.quiet import leave
 from assets.resources import Platform
 from assets.runs import materialize
 from checks.guard import GateClosed
@@ -159,5 +158,4 @@ def drill(platform: Platform) -> None:
 
 
 if __name__ == "__main__":
-    quiet_exit()
-    sys.exit(command(drill))
+    leave(command(drill))

@@ -6,7 +6,6 @@ itself is only read.
 """
 
 import shutil
-import sys
 import time
 from datetime import UTC, datetime
 
@@ -19,7 +18,7 @@ from assets.drill_month import SECONDS, SPOILED, sources_with
 from assets.drill_registry import move_registry
 from assets.drill_serving import served
 from assets.drill_weeks import SHOWN, WEEK, Weeks, home_of
-from assets.quiet import quiet_exit
+from assets.quiet import leave
 from assets.replay_home import ReplayHome
 from assets.resources import Platform
 from assets.runs import QUIET, materialize
@@ -131,5 +130,4 @@ def drill(platform: Platform) -> None:
 
 
 if __name__ == "__main__":
-    quiet_exit()
-    sys.exit(command(drill))
+    leave(command(drill))

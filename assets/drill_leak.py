@@ -5,7 +5,6 @@ The aircraft's last arrival becomes the arrival of the flight that is asked abou
 
 import json
 import shutil
-import sys
 import time
 from collections.abc import Sequence
 from dataclasses import replace
@@ -18,7 +17,7 @@ import polars as pl
 from assets.drill import PromiseBroken, command, promise, say, scratch, untouched
 from assets.features import admitted_raw, dbt_resource, export, feature_gates
 from assets.gates import judge
-from assets.quiet import quiet_exit
+from assets.quiet import leave
 from assets.resources import Platform
 from assets.runs import materialize
 from assets.views import admit_build
@@ -247,5 +246,4 @@ def drill(platform: Platform) -> None:
 
 
 if __name__ == "__main__":
-    quiet_exit()
-    sys.exit(command(drill))
+    leave(command(drill))

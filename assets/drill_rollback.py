@@ -4,7 +4,6 @@ As canary one is reverted by the sensor by itself; as champion another is left b
 the time. Neither comes back. The home itself is only read.
 """
 
-import sys
 import time
 from collections.abc import Callable
 
@@ -16,7 +15,7 @@ from assets.drill_client import Asking
 from assets.drill_registry import move_registry, slip_through
 from assets.drill_serving import served
 from assets.driver import Driver
-from assets.quiet import quiet_exit
+from assets.quiet import leave
 from assets.resources import Platform
 from assets.rollout import Action, Step, take
 from checks.canary import CHECK
@@ -136,5 +135,4 @@ def drill(platform: Platform) -> None:
 
 
 if __name__ == "__main__":
-    quiet_exit()
-    sys.exit(command(drill))
+    leave(command(drill))

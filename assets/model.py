@@ -1,9 +1,8 @@
 """`make model`: one model from its raw tables to Triton, whatever of it is out of date."""
 
 import argparse
-import sys
 
-from assets.quiet import quiet_exit
+from assets.quiet import leave
 from assets.stages import Stages, run, say
 from ml import remedies
 from ml.models import MODELS, model_named
@@ -42,5 +41,4 @@ def _bring(stages: Stages, name: str) -> None:
 
 
 if __name__ == "__main__":
-    quiet_exit()
-    sys.exit(main())
+    leave(main())

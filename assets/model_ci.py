@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from assets.failures import one_line
-from assets.quiet import quiet_exit
+from assets.quiet import leave
 
 if TYPE_CHECKING:
     from assets.model_ci_report import Report
@@ -79,5 +79,4 @@ def _parse(words: Sequence[str] | None) -> argparse.Namespace:
 
 
 if __name__ == "__main__":
-    quiet_exit()
-    sys.exit(main())
+    leave(main())

@@ -4,7 +4,6 @@ What it does: assets/monitoring.py, assets/outcomes.py, assets/performance.py an
 """
 
 import argparse
-import sys
 from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
@@ -17,7 +16,7 @@ from assets.monitoring_pages import page_of, with_page
 from assets.monitoring_rows import performance_table, seen, spans
 from assets.performance import windows_of
 from assets.performance_checks import CHECKS, judge
-from assets.quiet import quiet_exit
+from assets.quiet import leave
 from assets.resources import Platform
 from assets.stages import Stages, run
 from ml.models import MODELS, model_named
@@ -132,5 +131,4 @@ def _warns(warned: dict[tuple[str, str], list[str]], line: dict[str, str]) -> st
 
 
 if __name__ == "__main__":
-    quiet_exit()
-    sys.exit(main())
+    leave(main())

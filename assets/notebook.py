@@ -1,13 +1,12 @@
 """`make notebook`: one notebook executed as its asset, recorded in the instance that the UI shows; prints its page."""
 
 import argparse
-import sys
 from typing import Any
 
 import dagster as dg
 
 from assets.notebooks import DRIFT_REVIEW, EXPLORE, MODEL_REVIEW
-from assets.quiet import quiet_exit
+from assets.quiet import leave
 from assets.runs import FOR_PEOPLE, materialize
 from assets.stages import Stages, run, say
 from ml.models import MODELS
@@ -59,5 +58,4 @@ def _parsed(arguments: list[str] | None) -> argparse.Namespace:
 
 
 if __name__ == "__main__":
-    quiet_exit()
-    sys.exit(main())
+    leave(main())

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Sequence
 from assets.failures import one_line
 from assets.plan_graph import Graph, graph_of
 from assets.plan_manifest import without_table
-from assets.quiet import quiet_exit
+from assets.quiet import leave
 from assets.resources import Platform, platform_for
 from checks.suite import feature_tables
 from ml.feature_views import FeatureView
@@ -136,7 +136,6 @@ def _readers(name: str) -> list[str]:
 
 def main() -> int:
     """Print the plan of what is called as the command line says."""
-    quiet_exit()
     warnings.simplefilter("ignore")
     parser = argparse.ArgumentParser(prog="python -m assets.plan", description=__doc__)
     parser.add_argument("name", nargs="?", default="", help="a model, a source or a feature table")
@@ -146,4 +145,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    leave(main())

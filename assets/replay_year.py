@@ -8,7 +8,6 @@ became known, and labels are looked at no earlier than they came. An interrupted
 
 import argparse
 import json
-import sys
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -20,7 +19,7 @@ from typing import Any
 import polars as pl
 
 from assets.drill import command, say
-from assets.quiet import quiet_exit
+from assets.quiet import leave
 from assets.replay_day import DAY, Days
 from assets.replay_home import ReplayHome, replay_home
 from assets.replay_page import counts, standings_table, write_page
@@ -203,5 +202,4 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    quiet_exit()
-    sys.exit(main())
+    leave(main())

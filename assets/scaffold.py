@@ -4,7 +4,6 @@ Nothing is run. With DRY=1 nothing is written either; after it, `make plan NAME=
 """
 
 import argparse
-import sys
 import warnings
 
 from assets.new_feature import Column, new_feature
@@ -14,7 +13,7 @@ from assets.new_source import months_told, new_source
 from assets.new_view import new_view
 from assets.plan import model_plan, printed, source_plan, table_plan, tell
 from assets.plan_manifest import with_files
-from assets.quiet import quiet_exit
+from assets.quiet import leave
 from assets.resources import Platform, platform_for
 from ml.settings import Settings
 from ml.sources import SOURCES
@@ -79,11 +78,10 @@ def _parser() -> argparse.ArgumentParser:
 
 def main() -> int:
     """Do what the command line asks for. Returns 1 after one line on what is wrong with it."""
-    quiet_exit()
     warnings.simplefilter("ignore")
     asked = _parser().parse_args()
     return tell(lambda: scaffold(platform_for(Settings()), asked))
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    leave(main())

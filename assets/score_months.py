@@ -4,13 +4,12 @@ The asset is in assets/scores.py.
 """
 
 import argparse
-import sys
 
 import dagster as dg
 import polars as pl
 
 from assets.partitions import table_months
-from assets.quiet import quiet_exit
+from assets.quiet import leave
 from assets.resources import Platform
 from assets.score_inputs import champion
 from assets.stages import Stages, run
@@ -68,5 +67,4 @@ def _told(platform: Platform, name: str, months: list[str]) -> str:
 
 
 if __name__ == "__main__":
-    quiet_exit()
-    sys.exit(main())
+    leave(main())

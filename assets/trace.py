@@ -13,7 +13,7 @@ from functools import partial
 from pathlib import Path
 
 from assets.failures import one_line
-from assets.quiet import quiet_exit
+from assets.quiet import leave
 from assets.resources import Platform, platform_for
 from assets.trace_answer import find_answer, landed_step, serving_step
 from assets.trace_features import Features
@@ -99,5 +99,4 @@ def _parsed(arguments: list[str] | None) -> argparse.Namespace:
 
 
 if __name__ == "__main__":
-    quiet_exit()
-    sys.exit(main())
+    leave(main())

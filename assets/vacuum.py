@@ -21,7 +21,7 @@ from assets.failures import one_line
 from assets.in_use import last_dbt_build, prediction_logs_in_use, reports_in_use, versions_in_use
 from assets.instance import open_instance
 from assets.old_runs import remove_runs, spent_runs
-from assets.quiet import quiet_exit
+from assets.quiet import leave
 from assets.resources import Platform, platform_for
 from assets.scores import WORK
 from ml.clock import RealClock
@@ -194,5 +194,4 @@ def main(words: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    quiet_exit()
-    sys.exit(main())
+    leave(main())

@@ -5,12 +5,15 @@ Here: estimates and what is free. Not here: what is done when they do not fit (m
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import polars as pl
-import torch
 
 from ml.encoding import model_inputs
 from ml.spec import ModelSpec
+
+if TYPE_CHECKING:  # it takes a second and a half to import, and who scores or plans needs none of it
+    import torch
 
 MIB = 2**20
 
@@ -48,7 +51,7 @@ def raw_bytes(schema: pl.Schema) -> int:
 
 
 def room_for(
-    spec: ModelSpec, schema: pl.Schema, rows: int, all_rows: int, memory_mb: float | None, device: torch.device
+    spec: ModelSpec, schema: pl.Schema, rows: int, all_rows: int, memory_mb: float | None, device: "torch.device"
 ) -> Room:
     """Return whether `rows` training rows of the table's `all_rows` fit.
 
@@ -60,18 +63,18 @@ def room_for(
         return Room(rows, encoded, encoded <= memory_mb * MIB, f"{memory_mb:,g} MiB are allowed")
     host = int(_SHARE * available_bytes())
     if device.type == "cuda":
-        card = int(_SHARE * torch.cuda.mem_get_info()[0])
+        card = int(_SHARE * _free_on_card())
         why = f"{card / MIB:,.0f} MiB of the device and {host / MIB:,.0f} MiB of memory can be had"
         return Room(rows, encoded, encoded <= card and raw + encoded <= host, why)
     why = f"{raw / MIB:,.1f} MiB more while they are read, {host / MIB:,.0f} MiB of memory can be had"
     return Room(rows, encoded, raw + encoded <= host, why)
 
 
-def budget_bytes(memory_mb: float | None, device: torch.device) -> int:
+def budget_bytes(memory_mb: float | None, device: "torch.device") -> int:
     """Return what encoded rows may take in memory at a time, in bytes."""
     if memory_mb is not None:
         return int(memory_mb * MIB)
-    free = [available_bytes(), *([torch.cuda.mem_get_info()[0]] if device.type == "cuda" else [])]
+    free = [available_bytes(), *([_free_on_card()] if device.type == "cuda" else [])]
     return _steady(int(_SHARE * min(free)))
 
 
@@ -91,6 +94,12 @@ def available_bytes(groups: Path = Path("/sys/fs/cgroup")) -> int:
     lines = Path("/proc/meminfo").read_text().splitlines()
     machine = next(int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable"))
     return min([machine, *_left_of_limit(groups)])
+
+
+def _free_on_card() -> int:
+    import torch
+
+    return int(torch.cuda.mem_get_info()[0])
 
 
 def _left_of_limit(groups: Path) -> list[int]:

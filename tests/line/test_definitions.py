@@ -1,5 +1,7 @@
 """The graph reads without opening the code, and nothing in it dangles."""
 
+import sys
+
 import dagster as dg
 import polars as pl
 import pytest
@@ -125,3 +127,11 @@ def test_a_sixth_source_is_an_asset_with_its_gate_by_its_declaration_alone(tmp_p
     assert result.success
     assert result.get_asset_check_evaluations()[0].passed
     assert platform.guard.admit("features", "raw/river_gauges", ["2013-01"]) == {"2013-01": 0}
+
+
+def test_the_code_location_loads_without_what_only_training_and_reports_need(line):
+    slow = "{'torch', 'mlflow', 'evidently', 'feast', 'great_expectations', 'sklearn'}"
+    done = line.command(
+        sys.executable, "-c", f"import sys, assets.definitions; print({slow} & set(sys.modules) or 'none')"
+    )
+    assert done.stdout.strip() == "none", done.stdout + done.stderr
