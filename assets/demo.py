@@ -42,15 +42,26 @@ class Demo:
         """Bring every stage up to date in order, ask for ten flights, print what happened and what to try."""
         started = time.monotonic()
         server_for(self.platform.settings).require_startable()  # said at once, and not when the year is built
-        ReplayClock(self.platform.settings.clock_file).set(YEAR_END)
-        stages = self.stages
-        stages.tables(SPEC.name)
-        stages.model(SPEC.name)
+        clock = ReplayClock(self.platform.settings.clock_file)
+        clock.set(YEAR_END)
+        try:
+            self._bring()
+            answers = self._ask()
+        except BaseException:
+            say(
+                "clock",
+                f"it stands at {clock.now():%Y-%m-%d %H:%M} UTC, and answers are as of then: make demo moves it on",
+            )
+            raise
+        self.stages.bring("predictions", "the prediction log returns to the lake", SPEC.name, always=True)
+        self._report(answers, time.monotonic() - started)
+
+    def _bring(self) -> None:
+        """Bring tables, the model and Triton up to date."""
+        self.stages.tables(SPEC.name)
+        self.stages.model(SPEC.name)
         say("triton", "one Triton on loopback, models loaded through its control API")
         server_for(self.platform.settings).start()
-        answers = self._ask()
-        stages.bring("predictions", "the prediction log returns to the lake", SPEC.name, always=True)
-        self._report(answers, time.monotonic() - started)
 
     def _ask(self) -> list[Answered]:
         """Ten real flights of October, spread over the month, half of them late, each asked at its moment."""
@@ -77,7 +88,7 @@ class Demo:
         gap = max(abs(float(a) - b) for a, b in zip(offline, served, strict=True))
         print(_table(answers))
         print(f"Version {champion.version} answered. Served and offline probabilities differ by at most {gap:.1e}.")
-        print(_WHERE_NEXT.format(home=self.platform.settings.home, example=_example(answers[-1], plan)))
+        print(_WHERE_NEXT.format(first=answers[0].prediction.prediction_id, example=_example(answers[-1], plan)))
         print(f"The replayed clock stays at {answers[-1].row[SPEC.outcome.prediction_time]:%Y-%m-%d %H:%M} UTC.")
         auc = champion.metrics["test_roc_auc"]
         print(f"Test ROC AUC {auc:.3f} on October to December, learned from January to September ({seconds:.0f} s).")
@@ -107,7 +118,10 @@ Where to look next
   make ui          the Dagster UI on this state: lineage, checks with evidence, runs
   make mlflow      the MLflow page: metrics, provenance, registered versions
   make status      what is served, and whether Triton answers
-  {home}/reports   Evidently's drift reports
+  make trace ID={first}
+                   what the first of these answers stands on, down to raw rows
+  make notebook NAME=model_review, make drill-bad-data
+                   a review of the model; a month of wrong data, and what holds
   ask again        .venv/bin/python -m serving.client flight_delay {example}
   make stop        stop Triton
 """

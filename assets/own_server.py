@@ -6,7 +6,6 @@ Which servers there are: assets/postgres_server.py, assets/redis_server.py; what
 import os
 import secrets
 import signal
-import socket
 import subprocess
 import time
 from collections.abc import Callable, Sequence
@@ -18,17 +17,6 @@ from ml.process import end_with_parent
 
 _READY_SECONDS = 30.0
 _STOP_SECONDS = 30.0
-
-
-def taken(port: int) -> bool:
-    """Return whether somebody listens on a port of loopback."""
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind(("127.0.0.1", port))
-        except OSError:
-            return True
-    return False
 
 
 def password_in(file: Path) -> str:

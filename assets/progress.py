@@ -6,6 +6,7 @@ import sys
 import dagster as dg
 
 INDENT = "        "
+LONGEST = 240  # characters of a message; all of it is with the run, in the UI
 # What Dagster's integrations say of themselves; their warnings and errors are not among it.
 TOOLS = ("A dbt subsetted execution", "Copying `", "Running dbt command", "Finished dbt command", "[pipes]")
 
@@ -16,7 +17,8 @@ class _AssetMessages(logging.Handler):
         meta = getattr(record, "dagster_meta", {})
         text = str(meta.get("orig_message", record.getMessage()))
         if meta.get("dagster_event") is None and not text.startswith(TOOLS):
-            print(f"{INDENT}{text}", file=sys.__stdout__, flush=True)
+            shown = text if len(text) <= LONGEST else f"{text[:LONGEST]} ..."
+            print(f"{INDENT}{shown}", file=sys.__stdout__, flush=True)
 
 
 @dg.logger({}, description="Messages of assets only, for the command line.")

@@ -19,8 +19,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from assets.own_server import taken
 from assets.reports import site
+from ml.ports import taken
 from ml.settings import Settings
 
 IMAGES = Path(__file__).parent.parent / "docs" / "images"

@@ -11,10 +11,10 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from assets.own_server import taken
 from assets.postgres_server import PostgresServer
 from assets.redis_server import RedisServer
 from assets.s3_server import S3Server
+from ml.ports import taken
 from serving.triton_files import free_ports
 
 _SERVERS = ("postgres", "redis", "s3")

@@ -9,8 +9,8 @@ import sys
 from pathlib import Path
 
 from assets.instance import require_database
-from assets.own_server import taken
 from assets.reports import LOOPBACK
+from ml.ports import taken
 from ml.settings import Settings
 
 

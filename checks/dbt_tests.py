@@ -15,6 +15,7 @@ FEATURES_FOLDER = "features"
 GOOD = ("success", "pass", "warn")
 FAILING_ROWS = 20  # a rule of a test
 EXAMPLE_COLUMNS = 8
+_LONGEST = 600  # characters of what dbt says of a failure
 
 
 def built_tables(manifest: Path, results: Mapping[str, Any]) -> list[str]:
@@ -50,14 +51,16 @@ def check_dbt_tests(manifest: Path, results: Mapping[str, Any], name: str, wareh
 def errors(results: Mapping[str, Any]) -> list[str]:
     """Return one line for every model or test of a run that did not succeed."""
     return [
-        f"{_short(r['unique_id'])} {r['status']}: {_first_line(r.get('message'))}"
+        f"{_short(r['unique_id'])} {r['status']}: {_cause(r.get('message'))}"
         for r in results["results"]
         if r["status"] not in (*GOOD, "skipped")
     ]
 
 
-def _first_line(message: str | None) -> str:
-    return (message or "").strip().partition("\n")[0]
+def _cause(message: str | None) -> str:
+    """Return what dbt says in a line: what failed, why and where, less the stack of macros below."""
+    lines = [line.strip() for line in (message or "").strip().partition("\n  > in macro")[0].splitlines()]
+    return " ".join(filter(None, lines))[:_LONGEST]
 
 
 def _short(unique_id: str) -> str:
@@ -99,7 +102,7 @@ def _row(node: Node, result: Mapping[str, Any] | None, failing: pl.DataFrame | N
         "broken": ", ".join(found[RULE].str.strip_prefix(f"{node['name']}: ").unique(maintain_order=True)),
         "such as": _example(found),
         "description": node.get("description") or "",
-        "message": _first_line((result or {}).get("message")) if result and result["status"] == "error" else "",
+        "message": _cause((result or {}).get("message")) if result and result["status"] == "error" else "",
     }
 
 

@@ -3,6 +3,7 @@
 import os
 import sys
 
+from ml.ports import taken
 from ml.registry import Registry
 from ml.settings import Settings
 
@@ -15,6 +16,10 @@ def main() -> None:
     if settings.tracking_uri.startswith("http"):
         print(f"MLflow: {registry.address} serves its own page")
         return
+    if taken(settings.mlflow_port):
+        raise SystemExit(
+            f"headwater: port {settings.mlflow_port} is taken; stop what listens there, or set HEADWATER_MLFLOW_PORT"
+        )
     print(f"MLflow: http://127.0.0.1:{settings.mlflow_port} (Ctrl-C ends it)", flush=True)
     told = {
         "MLFLOW_BACKEND_STORE_URI": settings.tracking_uri,  # not in the command line, which anybody may list

@@ -79,7 +79,10 @@ def _translated(error: InferenceServerException, url: str, model: str, timeout: 
     if any(reason in message for reason in _NOT_SCORED):
         return BusyError(f"model {model!r} at {url} is busy: {message}; the request was not scored, ask again later")
     if "unknown model" in message or "is not ready" in message or status == "NOT_FOUND":
-        return LookupError(f"Triton at {url} serves no model {model!r}; deploy it first ({message})")
+        served = remedies.here("make status says what is served")
+        return LookupError(
+            f"Triton at {url} serves no model {model!r}; deploy it first, or correct the name: {served} ({message})"
+        )
     if status == "UNAVAILABLE":
         return _unreachable(url, message)
     if status in ("DEADLINE_EXCEEDED", "CANCELLED"):

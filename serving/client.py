@@ -4,9 +4,11 @@ Which fields a model takes comes from the server, so that the client knows no mo
 """
 
 import argparse
+import re
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime
 from pathlib import Path
 from typing import Any, Self
 
@@ -160,9 +162,22 @@ def _print(model: str, row: Mapping[str, str], prediction: Prediction) -> None:
         table.add_row("decision", "act" if prediction.decision else "do not act")
     table.add_row("model_version", f"{prediction.model_version} ({prediction.variant})")
     table.add_row("prediction_id", prediction.prediction_id)
+    for view, state in prediction.feature_status.items():
+        if state not in ("present", "not_needed"):
+            table.add_row(view, state.replace("_", " "), style="yellow")
+    if walls := [name for name, value in row.items() if _is_wall_clock(value)]:
+        table.add_row("without a zone", f"{', '.join(walls)}: taken as a clock on the wall shows it", style="yellow")
     for name, effect in prediction.explanation.items():
         table.add_row(f"  {name}", f"{effect:+.4f}")
     Console().print(table)
+
+
+def _is_wall_clock(value: str) -> bool:
+    """Whether a value is a time without a zone, such as 2013-10-25T16:55."""
+    try:
+        return bool(re.match(r"\d{4}-\d{2}-\d{2}", value)) and datetime.fromisoformat(value).tzinfo is None
+    except ValueError:
+        return False
 
 
 def _parser(settings: Settings) -> argparse.ArgumentParser:

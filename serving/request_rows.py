@@ -16,9 +16,8 @@ def columns_of(model: str, fields: Mapping[str, str], rows: Sequence[Mapping[str
     for index, row in enumerate(rows):
         missing, unknown = sorted(fields.keys() - row.keys()), sorted(row.keys() - fields.keys())
         if missing or unknown:
-            raise ValueError(
-                f"row {index} for model {model!r} lacks {missing} and has unknown {unknown}; it takes {_listed(fields)}"
-            )
+            wrong = [f"{what} {names}" for what, names in (("lacks", missing), ("has unknown", unknown)) if names]
+            raise ValueError(f"row {index} for model {model!r} {' and '.join(wrong)}; it takes {_listed(fields)}")
     return {name: _column(name, dtype, [row[name] for row in rows]) for name, dtype in fields.items()}
 
 

@@ -3,6 +3,7 @@
 import argparse
 import sys
 
+from ml.clock import ReplayClock
 from ml.settings import Settings
 from serving.model_repository import ModelRepository
 from serving.plan import Plan
@@ -43,6 +44,8 @@ def main(arguments: list[str] | None = None) -> int:
         show(state)
     if not states:
         print("no model is deployed")
+    if settings.clock_file.exists():
+        print(f"the replayed clock stands at {ReplayClock(settings.clock_file).now():%Y-%m-%d %H:%M} UTC")
     return 0 if all(state.answering is not None for state in states) else 1
 
 

@@ -67,8 +67,8 @@ class Server:
         triton_access.require(self._settings)
         with self._lock():
             if not self._serves():
+                self.require_startable()
                 self._end(wanted=self.wanted)
-                triton_files.require(self._settings)
                 triton_files.require_ports(self._settings)
                 self._launch()
             return self._load_deployed()
@@ -77,7 +77,11 @@ class Server:
         """Raise LookupError or OSError as `start` would, where what is missing or taken can be told before work."""
         triton_access.require(self._settings)
         triton_files.require(self._settings)
-        if not self.wanted:  # else it runs, or `start` frees what a killed one left
+        running = self._running()
+        if running is not None and running.notes.get("url") != self.url:
+            # One of ours runs elsewhere, and goes on if it cannot move. It may hold the metrics port that is asked for.
+            triton_files.require_ports(self._settings, ("grpc",))
+        elif not self.wanted:  # else it runs, or `start` frees what a killed one left
             triton_files.require_ports(self._settings)
 
     def stop(self, at_once: bool = False) -> bool:

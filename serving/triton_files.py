@@ -8,6 +8,7 @@ import os
 import shutil
 import socket
 import subprocess
+from collections.abc import Sequence
 from ctypes.util import find_library
 from pathlib import Path
 
@@ -44,9 +45,9 @@ def require(settings: Settings) -> None:
         raise LookupError(f"{_LIBRARY} is missing, which Triton's Python backend needs; apt-get install libpython3.11")
 
 
-def require_ports(settings: Settings) -> None:
+def require_ports(settings: Settings, kinds: Sequence[str] = ("grpc", "metrics")) -> None:
     """Raise OSError naming port and setting if one of Triton's ports is taken."""
-    for kind in ("grpc", "metrics"):
+    for kind in kinds:
         port: int = getattr(settings, f"triton_{kind}_port")
         with socket.socket() as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

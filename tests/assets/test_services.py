@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 
 from assets.demo_services import run
-from assets.own_server import taken
 from assets.services import opened
+from ml.ports import taken
 from ml.settings import Settings
 
 ROOT = Path(__file__).parents[2]

@@ -92,3 +92,10 @@ def test_a_table_without_tests_is_not_published_unchecked(tmp_path):
     path = tmp_path / "manifest.json"
     path.write_text(json.dumps({"nodes": {"model.headwater.state": MODEL}}))
     assert "has no dbt tests" in check_dbt_tests(path, run(), "state").summary
+
+
+def test_what_dbt_says_of_a_failed_model_is_told_whole_without_its_macros():
+    message = "Compilation Error in model state (models/state.sql)\n  Binder Error: no column loafs\n\n  > in macro x"
+    results = {"results": [{"unique_id": "model.headwater.state", "status": "error", "message": message}]}
+    told = "state error: Compilation Error in model state (models/state.sql) Binder Error: no column loafs"
+    assert errors(results) == [told]

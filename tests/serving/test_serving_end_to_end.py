@@ -3,6 +3,7 @@
 import dataclasses
 import os
 import signal
+import socket
 import threading
 import time
 from pathlib import Path
@@ -19,6 +20,7 @@ from serving.log_reader import log_schema, read_new
 from serving.plan import Arm
 from serving.proc_files import ended
 from serving.rollout import DeploymentError, Newcomer, deploy, rollback
+from serving.server import Server
 from tests.serving.conftest import Served, leader, stubs
 from tests.serving.example import RAW, ROW, SPEC, VIEWS, example_plan, score_directly, write_graph
 
@@ -282,7 +284,14 @@ def test_command_lines_answer_and_fail_in_one_line(
     assert client_cli.main(["example", *(f"{name}={value}" for name, value in ROW.items())]) == 0
     assert "prediction_id" in capsys.readouterr().out
     assert client_cli.main(["example", "tailnum=N1"]) == 1
-    assert "lacks ['departure', 'distance', 'origin', 'runway']" in capsys.readouterr().err
+    assert "lacks ['departure', 'distance', 'origin', 'runway']; it takes" in capsys.readouterr().err
+    assert client_cli.main(["exampel", "tailnum=N1"]) == 1
+    assert "correct the name: make status says what is served" in capsys.readouterr().err
+    wall = {**ROW, "departure": "2013-10-03T17:15", "tailnum": "N-nobody"}
+    assert client_cli.main(["example", *(f"{name}={value}" for name, value in wall.items())]) == 0
+    told = " ".join(capsys.readouterr().out.split())
+    assert "departure: taken as a clock on the wall shows it" in told
+    assert "not found" in told
     for arguments in (["example"], []):
         assert rollout_status.main(arguments) == 0
         assert capsys.readouterr().out.count("(answers)") == 1
@@ -295,6 +304,17 @@ def test_command_lines_answer_and_fail_in_one_line(
 def test_a_taken_port_is_named_with_its_setting(running: Served) -> None:
     with pytest.raises(OSError, match=f"port {running.settings.triton_grpc_port} .* HEADWATER_TRITON_GRPC_PORT"):
         triton_files.require_ports(running.settings)
+
+
+def test_a_triton_that_cannot_move_to_a_taken_port_goes_on_where_it_is(running: Served) -> None:
+    before = running.server.status().pid
+    with socket.create_server(("127.0.0.1", 0)) as somebody:
+        elsewhere = Server(running.settings.model_copy(update={"triton_grpc_port": somebody.getsockname()[1]}))
+        for ask in (elsewhere.require_startable, elsewhere.start):
+            with pytest.raises(OSError, match="for Triton's grpc is taken"):
+                ask()
+    assert running.server.status().pid == before
+    assert running.server.status().live
 
 
 def test_stopping_leaves_no_process_and_no_shared_memory(running: Served) -> None:
