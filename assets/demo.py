@@ -7,6 +7,7 @@ forward with ten flights, and events are pushed up to each request's moment.
 import time
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import Any
 
 import polars as pl
 
@@ -110,7 +111,16 @@ def _table(answers: list[Answered]) -> str:
 
 
 def _example(answer: Answered, plan: Plan) -> str:
-    return " ".join(f"{field.name}={answer.row[field.name]}" for field in plan.request)
+    kinds = {field.name: field.kind for field in SPEC.request}
+    return " ".join(f"{field.name}={_shown(answer.row[field.name], kinds.get(field.name))}" for field in plan.request)
+
+
+def _shown(value: Any, kind: str | None) -> str:
+    """Return a field as a person writes it: an instant with its zone, what a clock on the wall shows without."""
+    if kind not in ("time", "local_time"):
+        return str(value)
+    moment = datetime.fromtimestamp(value, UTC)
+    return f"{moment:%Y-%m-%dT%H:%M}" + ("Z" if kind == "time" else "")
 
 
 _WHERE_NEXT = """
