@@ -53,7 +53,8 @@ def evaluation(
     """Return what Dagster shows of a judgement. One that an override lets pass is a warning, never a pass."""
     outcome = judgement.outcome
     stops = judgement.blocking and override is None
-    about = {"table version": judgement.version, **_overridden(override)}
+    # Text: of a number the UI would draw a plot.
+    about = {"table version": str(judgement.version), **_overridden(override)}
     return dg.AssetCheckEvaluation(
         asset_key=asset,
         check_name=judgement.check,

@@ -74,7 +74,7 @@ def _asset(source: Source) -> dg.AssetsDefinition:
                 **({"dagster/partition_row_count": landing.rows} if partition else {}),
                 "rows added": landing.added,
                 "rows gone from the source": landing.vanished,
-                "table version": landing.version,
+                "table version": str(landing.version),
                 "preview": dg.MetadataValue.md(preview(rows)),
             },
         )
