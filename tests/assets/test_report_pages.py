@@ -25,6 +25,7 @@ def test_documentation_is_shown_with_its_headings_as_places(settings):
     assert 'href="how-to.md#read-a-failed-gate"' in text(settings, "/docs/ui.md")
     assert "<h1" in text(settings, "/README.md")
     assert page_at(settings, "/docs/images/lineage.png").kind == "image/png"
+    assert page_at(settings, "/docs/images/line.svg").kind == "image/svg+xml"
 
 
 @pytest.mark.parametrize("path", ["/docs/nothing.md", "/docs/images/nothing.png"])
@@ -94,3 +95,15 @@ def test_every_picture_in_the_documentation_is_made_by_the_script():
         Path(found).name for page in pages for found in re.findall(r"!\[[^\]]*\]\(([^)]+\.png)\)", page.read_text())
     }
     assert shown == set(files()) == {path.name for path in IMAGES.glob("*.png")}
+
+
+def test_every_diagram_is_drawn_from_its_text_as_it_is_now():
+    from assets.diagrams import SOURCES, drawn_from
+    from assets.screenshots import IMAGES
+
+    texts = {source.stem: source.read_text() for source in SOURCES.glob("*.mmd")}
+    assert set(texts) == {path.stem for path in IMAGES.glob("*.svg")}
+    stale = [
+        name for name, text in texts.items() if not (IMAGES / f"{name}.svg").read_text().endswith(drawn_from(text))
+    ]
+    assert stale == [], "run make diagrams"
