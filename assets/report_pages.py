@@ -33,6 +33,8 @@ def page_at(settings: Settings, path: str) -> Page | None:
 
     Raises LookupError that says what is missing if there is no such page.
     """
+    if "\0" in path:
+        raise LookupError("no page has a zero byte in its name")
     path = "/" + path.strip("/")
     folder, _, name = path[1:].rpartition("/")
     if path == "/":

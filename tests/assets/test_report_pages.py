@@ -28,9 +28,9 @@ def test_documentation_is_shown_with_its_headings_as_places(settings):
     assert page_at(settings, "/docs/images/line.svg").kind == "image/svg+xml"
 
 
-@pytest.mark.parametrize("path", ["/docs/nothing.md", "/docs/images/nothing.png"])
+@pytest.mark.parametrize("path", ["/docs/nothing.md", "/docs/images/nothing.png", "/nothing\0"])
 def test_a_page_that_is_not_there_is_named(settings, path):
-    with pytest.raises(LookupError, match="nothing"):
+    with pytest.raises(LookupError, match="nothing|zero byte"):
         page_at(settings, path)
 
 
