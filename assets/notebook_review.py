@@ -50,9 +50,21 @@ class ModelReview:
         """A row a declared slice, the worst first, as `judge_slices` returns it."""
         return judge_slices(self.contest)
 
+    def slice_table(self) -> pl.DataFrame:
+        """Return the slices for people: each version's score under its name, and no column that says nothing."""
+        title = self.contest.task.score_title
+        reviewed, other = self._names
+        names = {"candidate": f"{title}, {reviewed}", "champion": f"{title}, {other}"}
+        told = [column.name for column in self.slices if column.null_count() < len(column)]
+        return self.slices.select(told).rename(names, strict=False)
+
     def picture(self) -> bytes:
         """Return the gate's picture as a PNG: calibration, and the slices."""
-        return draw(self.contest, self.slices)
+        return draw(self.contest, self.slices, self._names)
+
+    @property
+    def _names(self) -> tuple[str, str]:
+        return _title(self.reviewed), "no other version" if self.other is None else _title(self.other)
 
     def gates(self) -> pl.DataFrame:
         """Return the newest verdict of each check on the version and on its training set."""

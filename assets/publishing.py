@@ -91,7 +91,7 @@ def _asset(
         metadata = {
             "dagster/row_count": whole_table(platform.lake.read(f"published/{name}", publication.version)),
             "dagster/table_name": f"published/{name}",
-            "table version": publication.version,
+            "table version": str(publication.version),
             "months": ", ".join(months),
             "preview": dg.MetadataValue.md(preview(rows)),
             **columns_told(platform, table=f"published/{name}", schema=rows.collect_schema()),

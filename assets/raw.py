@@ -9,7 +9,7 @@ import polars as pl
 from assets.expectations import expectations_gate
 from assets.gates import Batch, Gate, gate_checks, own_gates
 from assets.history import history_gate
-from assets.metadata import preview, whole_table
+from assets.metadata import preview, type_name, whole_table
 from assets.partitions import partitions_of
 from assets.resources import Platform
 from checks.freshness import ARRIVAL, check_arrival
@@ -74,7 +74,7 @@ def _asset(source: Source) -> dg.AssetsDefinition:
                 **({"dagster/partition_row_count": landing.rows} if partition else {}),
                 "rows added": landing.added,
                 "rows gone from the source": landing.vanished,
-                "table version": landing.version,
+                "table version": str(landing.version),
                 "preview": dg.MetadataValue.md(preview(rows)),
             },
         )
@@ -92,7 +92,7 @@ def _freshness(within: timedelta) -> Gate:
 
 
 def _column_schema(source: Source) -> dg.TableSchema:
-    columns = {name: (str(dtype), text) for name, (dtype, text) in source.columns.items()} | {
-        name: ("timestamp", text) for name, text in TIMES.items()
+    columns = {name: (type_name(dtype), text) for name, (dtype, text) in source.columns.items()} | {
+        name: ("timestamp (UTC)", text) for name, text in TIMES.items()
     }
     return dg.TableSchema([dg.TableColumn(name, dtype, description=text) for name, (dtype, text) in columns.items()])

@@ -1,6 +1,6 @@
 """Pages that are made when they are asked for: the documentation, a name's reports, the way of a column.
 
-Not here: serving them (`reports`), and reports that were written when something was judged.
+Each has a link home; so has a written report as it is shown. Not here: serving them (`reports`), and writing reports.
 """
 
 import re
@@ -11,11 +11,13 @@ from pathlib import Path
 from urllib.parse import quote
 
 from ml.column_page import column_page
-from ml.markdown import linked_page
+from ml.markdown import first_heading, linked_page
 from ml.settings import Settings
 
 ROOT = Path(__file__).parent.parent
 HTML = "text/html; charset=utf-8"
+_HOME = "<nav style='font:13px system-ui,sans-serif'><a href='/'>Headwater</a></nav>"
+_LINK = re.compile(r"\]\(([^)\s#:]+)[^)\s:]*\)")
 
 
 @dataclass(frozen=True)
@@ -31,8 +33,11 @@ def page_at(settings: Settings, path: str) -> Page | None:
 
     Raises LookupError that says what is missing if there is no such page.
     """
-    folder, _, name = path.strip("/").rpartition("/")
-    if path in ("", "/"):
+    if "\0" in path:
+        raise LookupError("no page has a zero byte in its name")
+    path = "/" + path.strip("/")
+    folder, _, name = path[1:].rpartition("/")
+    if path == "/":
         return _listed("Headwater", _front(settings))
     if path == "/columns":
         return Page(_columns(settings).encode())
@@ -41,10 +46,12 @@ def page_at(settings: Settings, path: str) -> Page | None:
             f"Reports of {name}", ((_when(page), _place(settings, page)) for page in reports_of(settings, name))
         )
     if path == "/README.md" or (folder == "docs" and name.endswith(".md")):
-        return Page(linked_page(_document(path)).encode())
-    if folder == "docs/images" and name.endswith(".png"):
-        return Page(_file(path).read_bytes(), "image/png")
-    return None
+        return _with_home(linked_page(_text(path)))
+    if folder == "docs/images" and name.endswith((".png", ".svg")):
+        return Page(_file(path).read_bytes(), "image/png" if name.endswith(".png") else "image/svg+xml")
+    if path[1:] in _named_in_documentation():
+        return _shown(name, f"<pre>{escape(_text(path))}</pre>")
+    return _report(settings, path)
 
 
 def reports_of(settings: Settings, name: str) -> list[Path]:
@@ -66,7 +73,30 @@ def _columns(settings: Settings) -> str:
     return column_page(graph, column_texts(platform.manifest, SOURCES), settings.ui_address)
 
 
-def _document(path: str) -> str:
+def _report(settings: Settings, path: str) -> Page | None:
+    """Return a report with a link home, or the list of a folder of reports; None for other files, or none."""
+    root = settings.reports.resolve()
+    found = (root / path[1:]).resolve()
+    if not found.is_relative_to(root):
+        return None
+    if found.is_dir():
+        return _listed(path[1:], ((page.name, _place(settings, page)) for page in sorted(found.iterdir())))
+    return _with_home(found.read_text(encoding="utf-8")) if found.suffix == ".html" and found.is_file() else None
+
+
+def _documents() -> list[Path]:
+    return [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+
+
+def _named_in_documentation() -> set[str]:
+    """Return the files of this repository, such as LICENSE, that the documentation links to beside its own."""
+    linked = {
+        (page.parent / link).resolve() for page in _documents() for link in _LINK.findall(page.read_text("utf-8"))
+    }
+    return {path.relative_to(ROOT).as_posix() for path in linked if path.is_relative_to(ROOT) and path.is_file()}
+
+
+def _text(path: str) -> str:
     return _file(path).read_text(encoding="utf-8")
 
 
@@ -80,8 +110,9 @@ def _file(path: str) -> Path:
 
 def _front(settings: Settings) -> Iterable[tuple[str, str]]:
     yield "column lineage, both ways", "columns"
-    yield "README", "README.md"
-    yield from ((f"docs: {page.stem}", f"docs/{page.name}") for page in sorted((ROOT / "docs").glob("*.md")))
+    for page in _documents():
+        place = page.relative_to(ROOT).as_posix()
+        yield f"{'docs' if '/' in place else 'README'}: {first_heading(page.read_text('utf-8'))}", place
     folders = sorted(page for page in settings.reports.glob("*") if page.is_dir())
     yield from ((f"reports: {folder.name}", f"{quote(folder.name)}/") for folder in folders)
 
@@ -99,8 +130,16 @@ def _listed(title: str, links: Iterable[tuple[str, str]]) -> Page:
     told = (
         f"<ul>{items}</ul>" if items else "<p>None yet: a page is written when a check or a model has one to show.</p>"
     )
+    return _shown(title, f"<h1>{escape(title)}</h1>{told}")
+
+
+def _shown(title: str, body: str) -> Page:
     style = "body{font:15px/1.6 system-ui,sans-serif;margin:32px auto;max-width:920px;color:#1f2328}"
-    return Page(
+    return _with_home(
         f"<!doctype html><html lang='en'><head><meta charset='utf-8'><title>{escape(title)}</title><style>{style}"
-        f"</style></head><body><h1>{escape(title)}</h1>{told}</body></html>".encode()
+        f"</style></head><body>{body}</body></html>"
     )
+
+
+def _with_home(page: str) -> Page:
+    return Page(page.replace("<body>", f"<body>{_HOME}", 1).encode())

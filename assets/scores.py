@@ -75,7 +75,7 @@ def _scores(spec: ModelSpec, views: Sequence[FeatureView], months: Months) -> dg
                 "dagster/row_count": whole_table(platform.lake.read(table, version)),
                 "dagster/column_schema": column_schema(rows.collect_schema()),
                 "dagster/table_name": table,
-                "table version": version,
+                "table version": str(version),
                 "model version": inputs.version.number,
                 "onnx sha256": inputs.version.onnx_sha256,
                 "threshold": "none" if inputs.version.threshold is None else inputs.version.threshold,

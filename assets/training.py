@@ -108,7 +108,7 @@ def _training_set(spec: ModelSpec, landed: Sequence[Source]) -> dg.AssetsDefinit
             metadata={
                 "dagster/row_count": rows.height,
                 "dagster/table_name": table,
-                "table version": version,
+                "table version": str(version),
                 "content hash": content,
                 "source versions": sources,
                 "positive share": rows.select(pl.col(spec.outcome.label).mean()).item(),

@@ -4,14 +4,21 @@ Ctrl-C ends it with all it started.
 """
 
 import os
+import socket
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 from assets.instance import require_database
 from assets.reports import LOOPBACK
 from ml.ports import taken
+from ml.process import end_when_asked, end_with_parent
 from ml.settings import Settings
+
+# Dagster says of each parameter in beta, at each use, that it is; by category Python could not name them this early.
+QUIET = "ignore:Parameter `,ignore:Class `,ignore:Function `dev_command`"
+ANNOUNCE = "--announce"
 
 
 def main() -> int:
@@ -26,13 +33,32 @@ def main() -> int:
         if taken(port):
             print(f"headwater: port {port} is taken; stop what listens there, or set {setting}", file=sys.stderr)
             return 1
-    subprocess.Popen([sys.executable, "-m", "assets.reports"])  # ends with this process
+    for started in (["assets.reports"], ["assets.ui", ANNOUNCE]):
+        subprocess.Popen([sys.executable, "-m", *started])  # ends with this process
     os.environ["DAGSTER_HOME"] = str(settings.dagster_home)
+    os.environ["PYTHONWARNINGS"] = ",".join(filter(None, [QUIET, os.environ.get("PYTHONWARNINGS")]))
     print(f"Dagster UI: http://{LOOPBACK}:{settings.ui_port} (Ctrl-C ends it)", flush=True)
     dagster = str(Path(sys.executable).parent / "dagster")
     arguments = ["dev", "-w", "workspace.yaml", "-h", LOOPBACK, "-p", str(settings.ui_port)]
     os.execv(dagster, [dagster, *arguments])
 
 
+def announce() -> int:
+    """Say where to begin once the UI answers: what was said before has scrolled away by then."""
+    end_with_parent()
+    end_when_asked()
+    settings = Settings()
+    while not _answers(settings.ui_port):
+        time.sleep(0.5)
+    time.sleep(1)  # its own lines first
+    print(f"\nDagster UI, the lineage: {settings.ui_address}/asset-groups (Ctrl-C ends it)\n", flush=True)
+    return 0
+
+
+def _answers(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex((LOOPBACK, port)) == 0
+
+
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(announce() if sys.argv[1:] == [ANNOUNCE] else main())

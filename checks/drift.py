@@ -1,6 +1,6 @@
 """Drift between windows of rows: exact statistics on all of them first, a page only where it is asked for or needed.
 
-Used twice: a published month against earlier rows (a breach starts retraining, never blocks), and a model's training
+Used twice: a published month against earlier rows (a breach may start retraining, never blocks), and a model's training
 rows against the rows it would serve (a breach blocks promotion). Not here: which windows these are (assets/drift.py).
 """
 
@@ -10,7 +10,7 @@ from pathlib import Path
 
 from checks.drift_bounds import Bounds, breaches
 from checks.drift_causes import cause, timing
-from checks.drift_evidence import Move, Reference, by_excess, evidence, has_drifted, summary, table
+from checks.drift_evidence import Move, Reference, by_excess, evidence, has_drifted, short, summary, table
 from checks.drift_profile import Profile, fingerprint
 from checks.drift_statistics import compare
 from checks.drift_windows import Profiles, Window
@@ -48,7 +48,8 @@ def check_drift(
         moves += [_beside(move, own) for move in own]
     drifted = [reference for reference in references if has_drifted(reference, moves)]
     told = {**evidence(moves, references, prints), "rows": rows}
-    outcome = Outcome(not drifted, summary(current, references, moves), told, table(moves, references))
+    text, rows_told = summary(current, references, moves), table(moves, references)
+    outcome = Outcome(not drifted, text, told, rows_told, short=short(current, moves))
     if not drifted and not always:
         return outcome
     return _with_page(outcome, moves, current, drifted or references[:1], profiles, page)

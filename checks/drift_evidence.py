@@ -76,6 +76,17 @@ def summary(current: Window, references: Sequence[Reference], moves: Sequence[Mo
     return f"{current.name}: " + " | ".join(told)
 
 
+def short(current: Window, moves: Sequence[Move]) -> str:
+    """Return how many columns drifted from any reference, and which, the worst first."""
+    columns = {move.column for move in moves}
+    broken = list(dict.fromkeys(move.column for move in by_excess(moves) if move.broken))
+    text = f"{current.name}: {len(broken)} of {len(columns)} columns drifted"
+    if broken:
+        text += ": " + ", ".join(broken[:TOLD])
+        text += f" and {len(broken) - TOLD} more" if len(broken) > TOLD else ""
+    return text
+
+
 def evidence(moves: Sequence[Move], references: Sequence[Reference], prints: Mapping[str, str]) -> dict[str, Any]:
     """Return what the audit table keeps. `prints` are fingerprints of the columns judged.
 

@@ -17,7 +17,7 @@ class Outcome:
     `evidence` is JSON-able and goes to the audit table: counts, observed and expected values. `table` holds a row a
     rule, the broken ones first, for the UI. `failing` holds the judged table's own rows that broke a rule, keys and
     all, with the rule in the column `rule`; they are kept with a quarantined batch. `plot` is a PNG picture. `report`
-    is an HTML page.
+    is an HTML page. `short` is the summary in a few words, where that is long: it stands beside it.
     """
 
     passed: bool
@@ -27,3 +27,4 @@ class Outcome:
     failing: pl.DataFrame | None = None
     plot: bytes | None = None
     report: Path | None = None
+    short: str = ""

@@ -17,20 +17,24 @@ SHOWN = 24
 GREY, BLUE, RED = "#8a8f98", "tab:blue", "#d1495b"
 
 
-def draw(contest: Contest, slices: pl.DataFrame) -> bytes:
-    """Return a PNG: the reliability curve, and (at most 24 of) the slices that `judge_slices` found, worst on top."""
+def draw(contest: Contest, slices: pl.DataFrame, names: tuple[str, str] = ("candidate", "champion")) -> bytes:
+    """Return a PNG: the reliability curve, and (at most 24 of) the slices that `judge_slices` found, worst on top.
+
+    `names` are those of the two versions, which a reader of the picture knows them by.
+    """
 
     def panels(left: "Axes", right: "Axes") -> None:
-        _reliability(left, contest)
-        _slices(right, contest, slices.head(SHOWN))
+        _reliability(left, contest, names)
+        _slices(right, contest, slices.head(SHOWN), names)
 
     return picture(panels, SIZE, panels=2)
 
 
-def _reliability(axes: "Axes", contest: Contest) -> None:
+def _reliability(axes: "Axes", contest: Contest, names: tuple[str, str]) -> None:
+    candidate, champion = names
     curves: dict[str, tuple[NDArray[Any] | None, str]] = {
-        "champion": (contest.champion, GREY),
-        "candidate": (contest.candidate, BLUE),
+        champion: (contest.champion, GREY),
+        candidate: (contest.candidate, BLUE),
     }
     for name, (answers, colour) in curves.items():
         if answers is not None:
@@ -43,7 +47,7 @@ def _reliability(axes: "Axes", contest: Contest) -> None:
     axes.legend(fontsize=7)
 
 
-def _slices(axes: "Axes", contest: Contest, slices: pl.DataFrame) -> None:
+def _slices(axes: "Axes", contest: Contest, slices: pl.DataFrame, versions: tuple[str, str]) -> None:
     if slices.is_empty():
         axes.set_axis_off()
         return
@@ -59,5 +63,5 @@ def _slices(axes: "Axes", contest: Contest, slices: pl.DataFrame) -> None:
         axes.scatter(slices["difference"], places, s=14, color=colours)
         axes.axvline(0, color="black", linewidth=0.5)
         axes.axvline(-contest.spec.gates.max_slice_loss, color=RED, linewidth=0.8, linestyle="--")
-        axes.set_xlabel(f"{contest.task.score_title}, candidate less champion; red: the bound")
+        axes.set_xlabel(f"{contest.task.score_title}, {versions[0]} less {versions[1]}; red: the bound")
     axes.set_yticks(places, names)

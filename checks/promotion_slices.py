@@ -57,8 +57,9 @@ def slices_of(contest: Contest) -> list[Slice]:
     found: list[Slice] = []
     for field, column in declared_columns(spec).items():
         rare: list[Slice] = []
+        called = "hour {}" if column != field else "{}"  # of a local time only the hour is a slice
         for (value,), part in frame.sort(column, _ROW).group_by(column, maintain_order=True):
-            one = Slice(field, str(value), part[_ROW].to_numpy())
+            one = Slice(field, called.format(value), part[_ROW].to_numpy())
             (found if _enough(contest, one) else rare).append(one)
         if rare:
             together = Slice(field, OTHERS, np.sort(np.concatenate([one.index for one in rare])))

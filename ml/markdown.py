@@ -14,6 +14,7 @@ _STYLE = (
     "h1{margin-bottom:4px}h2{border-bottom:1px solid #d0d7de;padding-bottom:4px;margin-top:32px}"
     "table{border-collapse:collapse;margin:12px 0}td,th{border:1px solid #d0d7de;padding:4px 10px;text-align:left}"
     "th{background:#f6f8fa}code{background:#f6f8fa;padding:1px 4px;overflow-wrap:break-word}img{max-width:100%}"
+    "pre{background:#f6f8fa;padding:12px;overflow-x:auto}pre code{background:none;padding:0}"
 )
 
 
@@ -40,8 +41,12 @@ def page(title: str, text: str, pictures: Mapping[str, bytes]) -> str:
 
 def linked_page(text: str) -> str:
     """Return Markdown `text` as one HTML page: its links stay as they are, its headings bear GitHub's anchors."""
-    title = next((line.removeprefix("# ") for line in text.splitlines() if line.startswith("# ")), "")
-    return _html(title, _body(text))
+    return _html(first_heading(text), _body(text))
+
+
+def first_heading(text: str) -> str:
+    """Return the title of a Markdown text, "" if it has none."""
+    return next((line.removeprefix("# ") for line in text.splitlines() if line.startswith("# ")), "")
 
 
 def anchor(heading: str) -> str:

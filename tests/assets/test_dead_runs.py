@@ -8,8 +8,9 @@ import time
 from pathlib import Path
 
 import dagster as dg
+from dagster._core.storage.tags import TagType, get_tag_type
 
-from assets.dead_runs import end_dead_runs
+from assets.dead_runs import PROCESS, end_dead_runs
 from assets.runs import materialize
 
 KEY = dg.AssetKey("slow")
@@ -62,3 +63,7 @@ def test_the_next_run_gets_the_pool_of_one_that_was_killed(tmp_path: Path) -> No
         assert instance.event_log_storage.get_concurrency_info("one_writer").active_slot_count == 0
         statuses = [run.status for run in instance.get_runs()]
         assert statuses == [dg.DagsterRunStatus.SUCCESS, dg.DagsterRunStatus.FAILURE]
+
+
+def test_people_do_not_see_which_process_it_was() -> None:
+    assert get_tag_type(PROCESS) is TagType.HIDDEN

@@ -5,12 +5,14 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import SimpleNamespace
 
+import dagster as dg
 import numpy as np
 import polars as pl
 import pytest
 
 from assets.drift import SERVING_DRIFT, compared_columns, judge_model, judge_month, watched_columns
 from assets.drift_windows import LEARNED
+from assets.mirror import Judgement, evaluation
 from assets.resources import Platform
 from ml.scoring import example_feed
 from ml.settings import Settings
@@ -77,6 +79,11 @@ def test_a_month_is_compared_with_the_three_before_it(platform):
     assert "no earlier published month" in judge(platform, version, "2013-01").summary
 
 
+def test_a_view_that_no_model_reads_is_told_so(platform):
+    version = publish(platform, {month: month_of(month) for month in MONTHS})
+    assert judge_month(platform, AIRCRAFT, [], version, "2013-04").summary == f"no model reads {VIEW} yet"
+
+
 def test_a_breach_names_view_month_column_and_cause_in_summary_and_page(platform):
     months = {month: month_of(month, shift=40 if month == "2013-04" else 0) for month in MONTHS}
     outcome = judge(platform, publish(platform, months))
@@ -85,6 +92,11 @@ def test_a_breach_names_view_month_column_and_cause_in_summary_and_page(platform
     for words in ("aircraft 2013-04", "last_delay: whole distribution shifted by +", "sudden: "):
         assert words in outcome.summary
         assert words.split(": ")[-1] in outcome.report.read_text()
+    judgement = Judgement(TABLE, 0, "feature_drift", outcome, "2013-04", blocking=False)
+    shown = evaluation(platform, dg.AssetKey(TABLE.split("/")), judgement)
+    assert shown.description == "aircraft 2013-04: 1 of 2 columns drifted: last_delay"
+    assert shown.metadata["summary"].value == outcome.summary
+    assert shown.metadata["table version"].value == "0"
 
 
 def test_the_champions_months_are_a_reference_as_it_learned_from_them(platform):

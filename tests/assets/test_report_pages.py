@@ -8,6 +8,7 @@ import pytest
 
 from assets.report_pages import ROOT, page_at, reports_of
 from ml.settings import Settings
+from tests.docs import links
 
 
 @pytest.fixture
@@ -24,11 +25,12 @@ def test_documentation_is_shown_with_its_headings_as_places(settings):
     assert 'href="how-to.md#read-a-failed-gate"' in text(settings, "/docs/ui.md")
     assert "<h1" in text(settings, "/README.md")
     assert page_at(settings, "/docs/images/lineage.png").kind == "image/png"
+    assert page_at(settings, "/docs/images/line.svg").kind == "image/svg+xml"
 
 
-@pytest.mark.parametrize("path", ["/docs/nothing.md", "/docs/images/nothing.png"])
+@pytest.mark.parametrize("path", ["/docs/nothing.md", "/docs/images/nothing.png", "/nothing\0"])
 def test_a_page_that_is_not_there_is_named(settings, path):
-    with pytest.raises(LookupError, match="nothing"):
+    with pytest.raises(LookupError, match="nothing|zero byte"):
         page_at(settings, path)
 
 
@@ -62,6 +64,27 @@ def test_the_reports_of_a_name_are_listed_newest_first_and_no_others(settings):
 def test_the_front_page_leads_to_every_page_of_the_documentation(settings):
     shown = text(settings, "/")
     assert all(f"docs/{page.name}" in shown for page in (ROOT / "docs").glob("*.md"))
+    assert "docs: A tour of the Dagster UI" in shown
+
+
+@pytest.mark.parametrize(
+    "page", [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))], ids=lambda page: page.name
+)
+def test_every_link_of_the_documentation_leads_to_a_page_here_too(settings, page):
+    places = {(page.parent / link.partition("#")[0]).resolve() for link in links(page.read_text()) if link[0] != "#"}
+    assert [place for place in places if page_at(settings, f"/{place.relative_to(ROOT).as_posix()}") is None] == []
+
+
+def test_every_page_leads_back_home(settings):
+    report = settings.reports / "drift" / "buses-2013-01-v0.html"
+    report.parent.mkdir(parents=True)
+    report.write_text("<html><body><p>drift</p></body></html>")
+    for path in ("/", "/docs/ui.md", "/LICENSE", "/of/buses", "/drift/", "/drift/buses-2013-01-v0.html"):
+        assert "<a href='/'>" in text(settings, path), path
+    assert '<a id="home" href="/">' in (ROOT / "ml" / "column_page.html").read_text()
+    assert "Apache License" in text(settings, "/LICENSE")
+    assert "/drift/buses-2013-01-v0.html" in text(settings, "/drift/")
+    assert page_at(settings, "/../home/reports/../../etc/passwd") is None
 
 
 def test_every_picture_in_the_documentation_is_made_by_the_script():
@@ -72,3 +95,15 @@ def test_every_picture_in_the_documentation_is_made_by_the_script():
         Path(found).name for page in pages for found in re.findall(r"!\[[^\]]*\]\(([^)]+\.png)\)", page.read_text())
     }
     assert shown == set(files()) == {path.name for path in IMAGES.glob("*.png")}
+
+
+def test_every_diagram_is_drawn_from_its_text_as_it_is_now():
+    from assets.diagrams import SOURCES, drawn_from
+    from assets.screenshots import IMAGES
+
+    texts = {source.stem: source.read_text() for source in SOURCES.glob("*.mmd")}
+    assert set(texts) == {path.stem for path in IMAGES.glob("*.svg")}
+    stale = [
+        name for name, text in texts.items() if not (IMAGES / f"{name}.svg").read_text().endswith(drawn_from(text))
+    ]
+    assert stale == [], "run make diagrams"

@@ -27,6 +27,7 @@ def test_a_breach_writes_a_page_that_names_the_cause_and_holds_evidentlys_report
     page = outcome.report.read_text()
     assert not outcome.passed
     assert "delay" in outcome.table[0]["column"]
+    assert outcome.short == "now: 1 of 4 columns drifted: delay"
     assert outcome.table[0]["cause"] in f"trailing: {outcome.evidence['references']['trailing']['causes']['delay']}"
     for words in ("whole distribution shifted by +", "(bound 0.3)", "evidently-ui-iframe"):
         assert words in page

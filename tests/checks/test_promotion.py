@@ -215,6 +215,7 @@ def test_the_evidence_pack_holds_the_verdict_with_all_slices(tmp_path):
     assert {path.name for path in tmp_path.iterdir()} == names
     verdict = json.loads((tmp_path / "verdict.json").read_text())
     assert (verdict["verdict"], verdict["version"], verdict["run"]) == ("refused", "3", "abc")
+    assert {"JFK", "hour 6"} <= {one["value"] for one in verdict["slices"]}
     assert len(verdict["slices"]) == pl.read_csv(tmp_path / "slices.csv").height == judged.slices.height
     text = (tmp_path / "verdict.md").read_text()
     assert "# Promotion of flight_delay version 3: refused" in text

@@ -120,6 +120,7 @@ RULES: tuple[Runs | Serves | Elsewhere | NotHere, ...] = (
     NotHere(r"\.venv/bin/jupyter nbconvert .*", "it writes in the repository's notebooks"),
     NotHere(r"make lab", "it installs JupyterLab, and serves until Ctrl-C"),
     NotHere(r"make screenshots", "minutes of a real browser; it writes docs/images"),
+    NotHere(r"make diagrams", "it fetches mermaid from npm; it writes docs/images"),
     NotHere(r"python -m assets\.rollout rollback NAME", "for a pod; make rollback is the same program"),
     NotHere(r"make lock", "it asks the package index, and writes the locks"),
     NotHere(r"make clean", "it deletes caches that the other test process works with"),

@@ -20,7 +20,7 @@ TRITON = ("HEADWATER_TRITON_URL", "HEADWATER_TRITON_REPLICAS")
 ALERTS = ("alert_kinds.py", "alert_news.py")  # whole sentences, which `Alert.remedy` gives to `remedies`
 OF_A_CHECKOUT = re.compile(
     r"assets/(demo|drill|replay|model_ci|services|redis_server|postgres_server|s3_server"
-    r"|notebook|reference|scaffold|screenshots)"
+    r"|notebook|reference|scaffold|screenshots|diagrams)"
 )
 
 
