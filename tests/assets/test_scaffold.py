@@ -237,12 +237,18 @@ def test_a_column_stands_before_the_times_that_a_macro_writes():
     assert found[0] == "    {{ times_of('day') }}"
 
 
+def test_a_column_is_cast_to_the_type_that_is_declared_for_it():
+    counted = Column("heavy", "count(*)", "bigint")
+    assert counted.line == "cast(count(*) as bigint) as heavy,\n"
+    assert "data_type: bigint" in counted.entry(0)
+
+
 def test_every_view_can_take_a_column(platform):
     for view in platform.feature_views:
         draft, _ = new_feature(platform, view.name, Column("speed", "1 / 2"))
         (sql,) = (text for name, text in draft.files.items() if name.endswith(".sql"))
         lines = [line.strip() for line in sql.splitlines()]
-        assert lines[lines.index("1 / 2 as speed,") + 1].endswith("event_timestamp,")
+        assert lines[lines.index("cast(1 / 2 as double) as speed,") + 1].endswith("event_timestamp,")
 
 
 @pytest.mark.parametrize(
