@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: always demo-services test-k8s notebook lab monitor approve replay promote canary challenger shadow end rollback supervise demo model ask scores ui mlflow search status drift views quarantine overrides drill-bad-data drill-leak drill-rollback drill-drift model-ci new-model new-source new-feature plan stop vacuum screenshots test lint types imports format bench spark reference setup preflight lock clean help alerts trace
+.PHONY: always demo-services test-k8s notebook lab monitor approve replay promote canary challenger shadow end rollback supervise demo model table ask scores ui mlflow search status drift views quarantine overrides drill-bad-data drill-leak drill-rollback drill-drift model-ci new-model new-source new-feature plan stop vacuum screenshots test lint types imports format bench spark reference setup preflight lock clean help alerts trace
 
 export HEADWATER_HOME ?= .headwater
 export DAGSTER_HOME := $(abspath $(HEADWATER_HOME))/dagster
@@ -31,6 +31,9 @@ demo-services: setup .tools/.services ## The same on a real PostgreSQL (Dagster,
 
 model: setup ## One model from its raw tables to Triton, whatever of it is out of date: make model NAME=arrival_delay
 	@$(PY) -m assets.model $(NAME)
+
+table: setup ## One source, or one feature table with what it stands on: lands, builds, checks and publishes what is out of date: make table NAME=flights MONTH=2013-03
+	@$(PY) -m assets.table "$(NAME)" $(if $(MONTH),--month "$(MONTH)")
 
 ask: setup ## Held-out questions of the past to the served model, each at its own moment: make ask NAME=flight_delay ROWS=5
 	@$(PY) -m assets.ask $(NAME) $(if $(ROWS),--rows $(ROWS))

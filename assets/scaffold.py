@@ -30,12 +30,12 @@ def scaffold(platform: Platform, asked: argparse.Namespace) -> None:
         with with_files(platform, draft.of_dbt) as planned:
             print(printed(f"source {source.name}", source_plan(planned, source)))
         print(f"  {'months':<10}{months_told(source)}")
-        _finish(draft, asked.dry_run, f"make ui, and materialize {source.table}")
+        _finish(draft, asked.dry_run, f"make table NAME={source.name}")
     else:
         draft, name = _feature(platform, asked)
         with with_files(platform, draft.of_dbt) as planned:
             print(printed(f"feature table {name}", table_plan(planned, name)))
-        _finish(draft, asked.dry_run, f"make ui, and materialize features/{name} and published/{name}")
+        _finish(draft, asked.dry_run, f"make table NAME={name}")
 
 
 def _feature(platform: Platform, asked: argparse.Namespace) -> tuple[Draft, str]:

@@ -324,6 +324,7 @@ def test_files_are_written_all_or_not_at_all(tmp_path):
             'scaffold feature --view="levels" --name="" --entity="gauge:station" --from="gauges"',
         ),
         ("plan NAME=flight_delay", 'plan "flight_delay"'),
+        ("table NAME=flights MONTH=2013-03", 'table "flights" --month "2013-03"'),
     ],
 )
 def test_make_hands_over_what_it_was_given(given, command):
