@@ -20,10 +20,16 @@ from ml.sources import SOURCES
 
 
 def scaffold(platform: Platform, asked: argparse.Namespace) -> None:
-    """Print the plan of what is asked for and write its files, unless it is a dry run."""
+    """Print the plan of what is asked for and write its files, unless it is a dry run.
+
+    Raises ValueError that says which variables are missing.
+    """
+    _require(asked)
     if asked.what == "model":
         draft, spec = new_model(platform, asked.name, asked.like, asked.table)
         print(printed(f"model {spec.name}", model_plan(platform, spec)))
+        if not asked.like and not asked.table:
+            print(f"outcomes: {spec.outcome.table}, the only table with outcomes; TABLE= names another")
         _finish(draft, asked.dry_run, f"make model NAME={spec.name}")
     elif asked.what == "source":
         draft, source = new_source(asked.name, asked.file)
@@ -36,6 +42,23 @@ def scaffold(platform: Platform, asked: argparse.Namespace) -> None:
         with with_files(platform, draft.of_dbt) as planned:
             print(printed(f"feature table {name}", table_plan(planned, name)))
         _finish(draft, asked.dry_run, f"make table NAME={name}")
+
+
+def _require(asked: argparse.Namespace) -> None:
+    """Raise ValueError if variables are missing without which nothing can be written."""
+    if asked.what == "model":
+        missing = not asked.name
+        words = "NAME=<the new model>, and TABLE=<its outcomes> or FROM=<a model like it>"
+    elif asked.what == "source":
+        missing, words = not (asked.name and asked.file), "NAME=<the new table> FILE=<a CSV or Parquet file>"
+    else:
+        missing = not asked.view or not (asked.name or asked.entity)
+        words = (
+            "VIEW=<a feature view> NAME=<the new column>, or "
+            "VIEW=<a new view> ENTITY=<entity:key column> FROM=<the table it reads>"
+        )
+    if missing:
+        raise ValueError(f"say {words}")
 
 
 def _feature(platform: Platform, asked: argparse.Namespace) -> tuple[Draft, str]:

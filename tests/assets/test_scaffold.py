@@ -1,6 +1,7 @@
 """Scaffolds: what they write loads and is formatted, what they refuse they refuse in one line, with nothing written."""
 
 import dataclasses
+import gzip
 import subprocess
 import sys
 import zipfile
@@ -19,6 +20,7 @@ from assets.new_view import new_view
 from assets.plan import model_plan, plan_of, printed, source_plan
 from assets.plan_manifest import with_files
 from assets.resources import Platform
+from assets.scaffold import _parser, scaffold
 from checks import tables
 from checks.outcome import Outcome
 from checks.table_check import TableCheck
@@ -76,6 +78,8 @@ def test_what_is_guessed_of_the_shipped_files_is_what_people_declared(source):
         ("a,b\n", "has no rows"),
         ("a,b\nx,1.5\nx,1.5\n", "name a row: rows repeat"),
         ("a,b\nx,1\nx,1,2\n", "does not fit its declaration"),
+        ("a;b\nx;1,5\n", "has one column named 'a;b'; is ';' the separator"),
+        ("a\tb\nx\t1\n", r"is '\\t' the separator"),
         ("\x00\xff", "a"),
     ],
 )
@@ -111,6 +115,15 @@ def test_a_drafted_source_reads_its_file_and_knows_no_row_too_early(gauges):
     assert (source.key, source.schema["day"], source.read().height) == (("station", "day"), pl.Date(), 3)
     assert source.known_at(source.read()).dt.to_string("%F %T").to_list()[0] == "2013-01-31 00:00:00"
     assert months_told(source) == "2013-01 to 2013-02"
+
+
+def test_another_separator_is_seen_in_packed_files_too(tmp_path):
+    with zipfile.ZipFile(tmp_path / "a.csv.zip", "w") as archive:
+        archive.writestr("a.csv", "a;b\nx;1\n")
+    (tmp_path / "a.csv.gz").write_bytes(gzip.compress(b"a;b\nx;1\n"))
+    for name in ("a.csv.zip", "a.csv.gz"):
+        with pytest.raises(ValueError, match="is ';' the separator"):
+            new_source("a", str(tmp_path / name))
 
 
 def test_zipped_and_parquet_files_are_declared_too(tmp_path, gauges):
@@ -191,6 +204,10 @@ def test_a_table_that_names_no_label_gives_its_first_number_that_is_no_instant(p
         ("flight_delay", {}, r"a model 'flight_delay' exists \(ml/models/flight_delay.py\)"),
         ("9lives", {}, "cannot be the name of a model"),
         ("late", {"like": "nobody"}, "no model 'nobody'; ml/models holds"),
+        ("published", {}, "'published' is the name of a stage; take another one for the model"),
+        ("weather", {}, "'weather' is the name of raw/weather"),
+        ("aircraft_state", {"like": "flight_delay"}, "'aircraft_state' is the name of table aircraft_state"),
+        ("late", {"table": "flights"}, r"its .yml says so in config.meta.outcome \(docs/bring-your-own-data.md\)"),
         ("late", {"table": "nothing"}, r"no table with outcomes 'nothing'; say TABLE=<one of \['flight_outcomes'\]>"),
     ],
 )
@@ -330,6 +347,28 @@ def test_files_are_written_all_or_not_at_all(tmp_path):
 def test_make_hands_over_what_it_was_given(given, command):
     told = subprocess.run(["make", "-n", *given.split()], cwd=ROOT, capture_output=True, text=True).stdout
     assert f"-m assets.{command}" in [" ".join(line.split()).partition(" ")[2] for line in told.splitlines()]
+
+
+@pytest.mark.parametrize(
+    ("words", "problem"),
+    [
+        (["model"], "say NAME=<the new model>, and TABLE="),
+        (["source", "--name=bakery"], "say NAME=<the new table> FILE=<a CSV or Parquet file>"),
+        (["source", "--file=bakery.csv"], "say NAME=<the new table> FILE="),
+        (["feature"], "say VIEW=<a feature view> NAME=<the new column>, or VIEW=<a new view> ENTITY="),
+        (["feature", "--view=aircraft"], "say VIEW=<a feature view> NAME="),
+    ],
+)
+def test_what_is_missing_is_asked_for(platform, words, problem):
+    with pytest.raises(ValueError, match=problem):
+        scaffold(platform, _parser().parse_args(words))
+
+
+def test_whose_outcomes_were_taken_is_said_where_nobody_named_them(platform, capsys):
+    scaffold(platform, _parser().parse_args(["model", "--name=late_landing", "--dry-run"]))
+    assert "outcomes: flight_outcomes, the only table with outcomes; TABLE= names another" in capsys.readouterr().out
+    scaffold(platform, _parser().parse_args(["model", "--name=late_landing", "--table=flight_outcomes", "--dry-run"]))
+    assert "the only table with outcomes" not in capsys.readouterr().out
 
 
 def module(**names):
