@@ -15,6 +15,7 @@ from assets.guesses import key_of, reader_of, schema_of, time_of
 from assets.new_feature import _LAST_IN_SQL, Column, new_feature
 from assets.new_files import Draft, held
 from assets.new_model import new_model
+from assets.new_outcome import new_outcome
 from assets.new_source import months_told, new_source
 from assets.new_view import new_view
 from assets.plan import model_plan, plan_of, printed, source_plan
@@ -290,6 +291,39 @@ def test_a_view_stands_on_a_staging_model_as_well_as_on_a_raw_table(platform):
     assert views["plane_seats"] == ["seats"]
 
 
+def test_a_model_stands_on_a_drafted_table_with_outcomes(platform, capsys):
+    words = ["outcome", "--name=old_planes", "--entity=aircraft:tailnum", "--from=planes", "--label=year < 1990"]
+    scaffold(platform, _parser().parse_args([*words, "--dry-run"]))
+    told = capsys.readouterr().out
+    assert planned_assets(told) == ["features/old_planes"]
+    assert "then make table NAME=old_planes, and make new-model NAME=<a model> TABLE=old_planes" in told
+    draft = new_outcome(platform, SOURCES, "old_planes", "aircraft:tailnum", "planes", "year < 1990")
+    assert "cast(year < 1990 as bigint) as label," in draft.files["dbt_project/models/features/old_planes.sql"]
+    with with_files(platform, draft.of_dbt) as planned:
+        text, spec = new_model(planned, "is_old", table="old_planes")
+        assert_formatted(text.files["ml/models/is_old.py"])
+        assert (spec.outcome.row_id, spec.outcome.label, spec.task) == ("row_id", "label", "binary")
+        assert [field.name for field in spec.request] == ["tailnum"]
+    number = new_outcome(platform, SOURCES, "plane_age", "tailnum", "planes", kind="double")
+    assert "cast(null as double) as label, -- FILL IN" in number.files["dbt_project/models/features/plane_age.sql"]
+    with with_files(platform, number.of_dbt) as planned:
+        assert new_model(planned, "age", table="plane_age")[1].task == "regression"
+
+
+@pytest.mark.parametrize(
+    ("name", "entity", "read", "problem"),
+    [
+        ("flight_outcomes", "aircraft:tailnum", "planes", "a table 'flight_outcomes' exists"),
+        ("Floods", "aircraft:tailnum", "planes", "cannot be the name of a table with outcomes"),
+        ("floods", "aircraft:tail", "planes", "'planes' has no column of text or whole numbers"),
+        ("floods", "aircraft:tailnum", "ships", "FROM=ships: no such table"),
+    ],
+)
+def test_a_table_with_outcomes_that_exists_or_stands_on_nothing_is_refused(platform, name, entity, read, problem):
+    with pytest.raises((ValueError, LookupError), match=problem):
+        new_outcome(platform, SOURCES, name, entity, read)
+
+
 def test_what_is_in_the_tree_has_a_plan_too(platform):
     expected = {
         "planes": ["raw/planes"],
@@ -340,6 +374,10 @@ def test_files_are_written_all_or_not_at_all(tmp_path):
             "new-feature VIEW=levels ENTITY=gauge:station FROM=gauges",
             'scaffold feature --view="levels" --name="" --entity="gauge:station" --from="gauges"',
         ),
+        (
+            "new-outcome NAME=floods ENTITY=gauge:station FROM=gauges LABEL=level>4 DRY=1",
+            'scaffold outcome --name="floods" --entity="gauge:station" --from="gauges" --label="level>4" --dry-run',
+        ),
         ("plan NAME=flight_delay", 'plan "flight_delay"'),
         ("table NAME=flights MONTH=2013-03", 'table "flights" --month "2013-03"'),
     ],
@@ -356,6 +394,7 @@ def test_make_hands_over_what_it_was_given(given, command):
         (["source", "--name=bakery"], "say NAME=<the new table> FILE=<a CSV or Parquet file>"),
         (["source", "--file=bakery.csv"], "say NAME=<the new table> FILE="),
         (["feature"], "say VIEW=<a feature view> NAME=<the new column>, or VIEW=<a new view> ENTITY="),
+        (["outcome", "--name=floods"], "say NAME=<the new table> ENTITY=<entity:key column> FROM="),
         (["feature", "--view=aircraft"], "say VIEW=<a feature view> NAME="),
     ],
 )
