@@ -64,11 +64,9 @@ class Stages:
         built = [key for name in ("staging", "features") for key in of[name] if key.path[-1] in tables.made]
         self._run(self._stale(built, months), "features", "dbt: staging, feature tables and tests, in one run")
         published = [key for key in of["published"] if key.path[-1] in tables.made]
-        self._run(
-            self._stale(published, months),
-            "published",
-            "write-audit-publish to the offline and online stores; drift checks",
-        )
+        if published:
+            what = "write-audit-publish to the offline and online stores; drift checks"
+            self._run(self._stale(published, months), "published", what)
 
     def _land(self, stale: Stale) -> None:
         """Land what is out of date. Each month is a run of its own, so that Dagster keeps its check apart."""

@@ -109,7 +109,7 @@ RULES: tuple[Runs | Serves | Elsewhere | NotHere, ...] = (
     Elsewhere(r"make vacuum( DRY=1)?", "tests/assets/test_vacuum.py"),
     Elsewhere(r"make monitor NAME=flight_delay PAGE=2013-10-07", "tests/assets/test_monitoring.py"),
     Elsewhere(r"make (model|ask|monitor) NAME=high_glucose", "tests/line/test_own_data.py"),
-    Elsewhere(r"make new-(model|source|feature) .*", "tests/assets/test_scaffold.py"),
+    Elsewhere(r"make new-(model|source|feature|outcome)( .*)?", "tests/assets/test_scaffold.py"),
     Elsewhere(r"make notebook NAME=.*", "tests/line/test_notebooks.py"),
     Elsewhere(r"make reference", "tests/assets/test_reference.py"),
     Elsewhere(r"python -m assets\.views accept", "tests/assets/test_view_versions.py"),
