@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: always demo-services test-k8s notebook lab monitor approve replay promote canary challenger shadow end rollback supervise demo model ask scores ui mlflow search status drift views quarantine overrides drill-bad-data drill-leak drill-rollback drill-drift model-ci new-model new-source new-feature plan stop vacuum screenshots diagrams test lint types imports format bench spark reference setup preflight lock clean help alerts trace
+.PHONY: always demo-services test-k8s notebook lab monitor approve replay promote canary challenger shadow end rollback supervise demo model table ask scores ui mlflow search status drift views quarantine overrides drill-bad-data drill-leak drill-rollback drill-drift model-ci new-model new-source new-feature new-outcome plan stop vacuum screenshots diagrams test lint types imports format bench spark reference setup preflight lock clean help alerts trace
 
 export HEADWATER_HOME ?= .headwater
 export DAGSTER_HOME := $(abspath $(HEADWATER_HOME))/dagster
@@ -31,6 +31,9 @@ demo-services: setup .tools/.services ## The same on a real PostgreSQL (Dagster,
 
 model: setup ## One model from its raw tables to Triton, whatever of it is out of date: make model NAME=arrival_delay
 	@$(PY) -m assets.model $(NAME)
+
+table: setup ## One source, or one feature table with what it stands on: lands, builds, checks and publishes what is out of date: make table NAME=flights MONTH=2013-03
+	@$(PY) -m assets.table "$(NAME)" $(if $(MONTH),--month "$(MONTH)")
 
 ask: setup ## Held-out questions of the past to the served model, each at its own moment: make ask NAME=flight_delay ROWS=5
 	@$(PY) -m assets.ask $(NAME) $(if $(ROWS),--rows $(ROWS))
@@ -71,6 +74,9 @@ new-source: setup ## Declare a file's rows as a table, the plan first: make new-
 
 new-feature: setup ## Add a column to a view: make new-feature VIEW=aircraft_state NAME=speed SQL="..." TYPE=double; or a view: VIEW=... ENTITY=station:station_id FROM=<table it reads>
 	@$(PY) -m assets.scaffold feature --view="$(VIEW)" --name="$(NAME)" $(if $(SQL),--sql="$(SQL)") $(if $(TYPE),--type="$(TYPE)") $(if $(ENTITY),--entity="$(ENTITY)") $(if $(FROM),--from="$(FROM)") $(if $(DRY),--dry-run)
+
+new-outcome: setup ## Write a table of questions and what happened, the plan first: make new-outcome NAME=floods ENTITY=station:station_id FROM=<table it reads> LABEL="level > 400"; TYPE=double for a number
+	@$(PY) -m assets.scaffold outcome --name="$(NAME)" --entity="$(ENTITY)" --from="$(FROM)" $(if $(LABEL),--label="$(LABEL)") $(if $(TYPE),--type="$(TYPE)") $(if $(DRY),--dry-run)
 
 plan: setup ## What a model, source or feature view adds: assets, checks, jobs, Triton's inputs, online keys: make plan NAME=flight_delay
 	@$(PY) -m assets.plan "$(NAME)"

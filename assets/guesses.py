@@ -3,7 +3,10 @@
 Guesses, for a person to confirm: the rows that are there need not be like those to come.
 """
 
+import gzip
+import zipfile
 from collections.abc import Sequence
+from contextlib import suppress
 from io import BytesIO
 from itertools import combinations
 from pathlib import Path
@@ -32,6 +35,8 @@ def reader_of(path: str) -> Reader:
 
 def schema_of(reader: Reader) -> dict[str, pl.DataType]:
     """Return the types with which the rows can be declared. Raises ValueError that names what cannot be."""
+    if isinstance(reader, CsvReader):
+        _refuse_other_separator(reader.origin)
     rows = reader.read({})
     if rows.is_empty():
         raise ValueError(f"{reader.origin} has no rows; a schema is guessed from rows")
@@ -84,6 +89,25 @@ def dtype_code(dtype: pl.DataType) -> str:
         zone = f', "{dtype.time_zone}"' if dtype.time_zone else ""
         return f'pl.Datetime("us"{zone})'
     return f"pl.{dtype.base_type().__name__}()"
+
+
+def _refuse_other_separator(path: str) -> None:
+    """Raise ValueError if the header of a CSV is one column in which another separator stands."""
+    header = _header(path)
+    found = next((sign for sign in ";\t|" if sign in header and "," not in header), None)
+    if found:
+        raise ValueError(f"{path} has one column named {header!r}; is {found!r} the separator? Write it with commas")
+
+
+def _header(path: str) -> str:
+    """Return the first line of a CSV, "" if it cannot be read: its reader says why."""
+    with suppress(OSError, EOFError, zipfile.BadZipFile, IndexError):
+        if path.endswith(".zip"):
+            with zipfile.ZipFile(path) as archive, archive.open(archive.namelist()[0]) as file:
+                return file.readline().decode(errors="replace").strip()
+        with gzip.open(path) if path.endswith(".gz") else open(path, "rb") as file:
+            return file.readline().decode(errors="replace").strip()
+    return ""
 
 
 def _type_of(text: pl.Series) -> pl.DataType:

@@ -21,7 +21,7 @@ _LAST_IN_YAML = "      - name: event_timestamp\n"
 
 @dataclass(frozen=True)
 class Column:
-    """A feature to add: its name, its SQL expression ("" if that is to be filled in) and its type."""
+    """A feature to add: its name, its SQL expression ("" if that is to be filled in) and the type it is cast to."""
 
     name: str
     sql: str = ""
@@ -31,7 +31,7 @@ class Column:
     def line(self) -> str:
         """Its line in a select."""
         if self.sql:
-            return f"{self.sql} as {self.name},\n"
+            return f"cast({self.sql} as {self.data_type}) as {self.name},\n"
         return f"cast(null as {self.data_type}) as {self.name}, -- {FILL_IN}: from what is known at event_timestamp\n"
 
     def entry(self, indent: int) -> str:

@@ -12,6 +12,7 @@ from typing import Any, get_args
 from assets.new_files import FILL_IN, GUESS, Draft, formatted, held, require_name
 from assets.partitions import table_months
 from assets.resources import Platform
+from assets.tags import TABLES as STAGES
 from ml.dbt_manifest import read_manifest, table_of
 from ml.feature_views import BOOKKEEPING, kind_of_type
 from ml.frozen import Frozen
@@ -33,8 +34,21 @@ def new_model(platform: Platform, name: str, like: str = "", table: str = "") ->
     require_name(name, "model")
     if name in {spec.name for spec in MODELS}:
         raise ValueError(f"a model {name!r} exists (ml/models/{name}.py); edit it, or take another name")
+    _refuse_taken(platform, name)
     text = formatted(_like(name, model_named(like)) if like else _on_table(platform, name, table))
     return Draft({f"ml/models/{name}.py": text}), held(text, name, ModelSpec)
+
+
+def _refuse_taken(platform: Platform, name: str) -> None:
+    """Raise ValueError if a stage or a table has the name: a model's assets begin with it, so do a stage's."""
+    nodes = [n for n in read_manifest(platform.manifest)["nodes"].values() if n["resource_type"] == "model"]
+    tables = {
+        **{source.name: source.table for source in SOURCES},
+        **{table_of(n): f"table {table_of(n)}" for n in nodes},
+    }
+    what = "a stage" if name in STAGES else tables.get(name)
+    if what:
+        raise ValueError(f"{name!r} is the name of {what}; take another one for the model")
 
 
 def _like(name: str, base: ModelSpec) -> str:
@@ -107,7 +121,10 @@ def _outcome_table(platform: Platform, table: str) -> Mapping[str, Any]:
         return next(iter(found.values()))
     if table not in found:
         what = f"no table with outcomes {table!r}" if table else "which table has the outcomes?"
-        raise LookupError(f"{what}; say TABLE=<one of {sorted(found)}>, or FROM=<a model like it>")
+        raise LookupError(
+            f"{what}; say TABLE=<one of {sorted(found)}>, or FROM=<a model like it>; a table has outcomes if its .yml "
+            "says so in config.meta.outcome (docs/bring-your-own-data.md)"
+        )
     return found[table]
 
 

@@ -34,15 +34,8 @@ def new_view(platform: Platform, sources: Sequence[Source], view: str, entity: s
         raise ValueError(
             f"a feature view {view!r} exists ({FOLDER}/{view}.sql); leave ENTITY out to add a column to it"
         )
-    relation, columns, monthly = _readable(platform, sources, read)
-    entities = dict(part.strip().partition(":")[::2] for part in entity.split(",") if part.strip())
-    keys = {entity: key or entity for entity, key in entities.items()}
-    wrong = sorted(key for key in keys.values() if columns.get(key) not in ("varchar", "bigint"))
-    if wrong or not keys:
-        raise ValueError(
-            f"ENTITY names the entity and the column of its key, such as station:station_id; {read!r} has no column "
-            f"of text or whole numbers {wrong or entity!r}: it has {columns}"
-        )
+    relation, columns, monthly = readable(platform, sources, read)
+    keys = keys_of(entity, read, columns)
     features = [name] if name else [c for c in columns if c not in (*keys.values(), *BOOKKEEPING)]
     if not features or not set(features) <= set(columns):
         raise ValueError(f"{read!r} has no column {name!r} to take as a feature; it has {sorted(columns)}")
@@ -56,8 +49,27 @@ def new_view(platform: Platform, sources: Sequence[Source], view: str, entity: s
     )
 
 
-def _readable(platform: Platform, sources: Sequence[Source], read: str) -> tuple[str, dict[str, str], bool]:
-    """Return how SQL names `read`, its columns that can be keys or features with their types, whether it has months."""
+def keys_of(entity: str, read: str, columns: Mapping[str, str]) -> dict[str, str]:
+    """Return the column of each entity's key, by "entity:column, entity:column"; a column alone is both.
+
+    Raises ValueError if one is none of the `columns` of `read`, by name with their types, that can be a key.
+    """
+    entities = dict(part.strip().partition(":")[::2] for part in entity.split(",") if part.strip())
+    keys = {entity: key or entity for entity, key in entities.items()}
+    wrong = sorted(key for key in keys.values() if columns.get(key) not in ("varchar", "bigint"))
+    if wrong or not keys:
+        raise ValueError(
+            f"ENTITY names the entity and the column of its key, such as station:station_id; {read!r} has no column "
+            f"of text or whole numbers {wrong or entity!r}: it has {dict(columns)}"
+        )
+    return keys
+
+
+def readable(platform: Platform, sources: Sequence[Source], read: str) -> tuple[str, dict[str, str], bool]:
+    """Return how SQL names `read`, its columns that can be keys or features with their types, whether it has months.
+
+    Raises LookupError with the tables that can be read if there is none like `read`.
+    """
     manifest = read_manifest(platform.manifest)
     entries = {node["name"]: node["source_name"] for node in manifest["sources"].values()}
     for source in sources:

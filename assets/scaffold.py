@@ -1,4 +1,4 @@
-"""`make new-model`, `make new-source`, `make new-feature`: the plan first, then the one or two files to fill in.
+"""`make new-source`, `new-feature`, `new-outcome`, `new-model`: the plan first, then the one or two files to fill in.
 
 Nothing is run. With DRY=1 nothing is written either; after it, `make plan NAME=...` shows the plan again.
 """
@@ -9,6 +9,7 @@ import warnings
 from assets.new_feature import Column, new_feature
 from assets.new_files import FILL_IN, GUESS, Draft
 from assets.new_model import new_model
+from assets.new_outcome import new_outcome
 from assets.new_source import months_told, new_source
 from assets.new_view import new_view
 from assets.plan import model_plan, printed, source_plan, table_plan, tell
@@ -20,25 +21,55 @@ from ml.sources import SOURCES
 
 
 def scaffold(platform: Platform, asked: argparse.Namespace) -> None:
-    """Print the plan of what is asked for and write its files, unless it is a dry run."""
+    """Print the plan of what is asked for and write its files, unless it is a dry run.
+
+    Raises ValueError that says which variables are missing.
+    """
+    _require(asked)
     if asked.what == "model":
         draft, spec = new_model(platform, asked.name, asked.like, asked.table)
         print(printed(f"model {spec.name}", model_plan(platform, spec)))
+        if not asked.like and not asked.table:
+            print(f"outcomes: {spec.outcome.table}, the only table with outcomes; TABLE= names another")
         _finish(draft, asked.dry_run, f"make model NAME={spec.name}")
     elif asked.what == "source":
         draft, source = new_source(asked.name, asked.file)
         with with_files(platform, draft.of_dbt) as planned:
             print(printed(f"source {source.name}", source_plan(planned, source)))
         print(f"  {'months':<10}{months_told(source)}")
-        _finish(draft, asked.dry_run, f"make ui, and materialize {source.table}")
+        _finish(draft, asked.dry_run, f"make table NAME={source.name}")
     else:
-        draft, name = _feature(platform, asked)
+        draft, name = _table(platform, asked)
         with with_files(platform, draft.of_dbt) as planned:
             print(printed(f"feature table {name}", table_plan(planned, name)))
-        _finish(draft, asked.dry_run, f"make ui, and materialize features/{name} and published/{name}")
+        more = f", and make new-model NAME=<a model> TABLE={name}" if asked.what == "outcome" else ""
+        _finish(draft, asked.dry_run, f"make table NAME={name}{more}")
 
 
-def _feature(platform: Platform, asked: argparse.Namespace) -> tuple[Draft, str]:
+def _require(asked: argparse.Namespace) -> None:
+    """Raise ValueError if variables are missing without which nothing can be written."""
+    if asked.what == "model":
+        missing = not asked.name
+        words = "NAME=<the new model>, and TABLE=<its outcomes> or FROM=<a model like it>"
+    elif asked.what == "source":
+        missing, words = not (asked.name and asked.file), "NAME=<the new table> FILE=<a CSV or Parquet file>"
+    elif asked.what == "outcome":
+        missing = not (asked.name and asked.entity and asked.read)
+        words = "NAME=<the new table> ENTITY=<entity:key column> FROM=<the table it reads>, and LABEL=<an expression>"
+    else:
+        missing = not asked.view or not (asked.name or asked.entity)
+        words = (
+            "VIEW=<a feature view> NAME=<the new column>, or "
+            "VIEW=<a new view> ENTITY=<entity:key column> FROM=<the table it reads>"
+        )
+    if missing:
+        raise ValueError(f"say {words}")
+
+
+def _table(platform: Platform, asked: argparse.Namespace) -> tuple[Draft, str]:
+    if asked.what == "outcome":
+        draft = new_outcome(platform, SOURCES, asked.name, asked.entity, asked.read, asked.label, asked.type)
+        return draft, asked.name
     if asked.entity:
         if not asked.read:
             raise ValueError("a new view reads a table: say FROM=<a staging model or a raw table>")
@@ -57,7 +88,7 @@ def _finish(draft: Draft, dry: bool, after: str) -> None:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m assets.scaffold", description=__doc__)
     kinds = parser.add_subparsers(dest="what", required=True)
-    model, source, feature = (kinds.add_parser(kind) for kind in ("model", "source", "feature"))
+    model, source, feature, outcome = (kinds.add_parser(kind) for kind in ("model", "source", "feature", "outcome"))
     model.add_argument("--name", default="")
     model.add_argument("--from", dest="like", default="", help="a model to take fields over from")
     model.add_argument("--table", default="", help="the table with the outcomes, if there are several")
@@ -71,7 +102,12 @@ def _parser() -> argparse.ArgumentParser:
     feature.add_argument(
         "--from", dest="read", default="", help="of a new view: the staging model or raw table it reads"
     )
-    for kind in (model, source, feature):
+    outcome.add_argument("--name", default="")
+    outcome.add_argument("--entity", default="", help="who is asked about: entity:key column, several apart by commas")
+    outcome.add_argument("--from", dest="read", default="", help="the staging model or raw table it reads")
+    outcome.add_argument("--label", default="", help="an SQL expression on the columns of that table")
+    outcome.add_argument("--type", default="", help="the label's type; bigint (0 or 1) by default")
+    for kind in (model, source, feature, outcome):
         kind.add_argument("--dry-run", action="store_true", help="print the plan, write nothing")
     return parser
 

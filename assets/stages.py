@@ -1,4 +1,4 @@
-"""Stages of the line, brought up to date one after another in this process: the work of `make demo` and `make model`.
+"""Stages of the line, brought up to date one after another in this process, for `make demo`, `model` and `table`.
 
 Here: what is out of date is run, in order, with a line on each, and how such a command ends. Not here: which stages.
 """
@@ -8,7 +8,7 @@ import signal
 import sys
 import traceback
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,7 +20,7 @@ from assets.resources import Platform
 from assets.runs import materialize
 from assets.staleness import Stale, out_of_date
 from checks.guard import GateClosed
-from ml.dbt_lineage import problem_of
+from ml.dbt_lineage import Tables, problem_of
 from ml.models import model_named
 from ml.months import end_of
 from ml.settings import Settings
@@ -44,20 +44,32 @@ class Stages:
         Months that are not over by the platform's clock wait for it. Raises LookupError if none is.
         """
         spec = model_named(model)
-        tables = problem_of(self.platform.manifest, [spec.outcome.table, *spec.views])
+        self._line(problem_of(self.platform.manifest, [spec.outcome.table, *spec.views]))
+
+    def table(self, tables: Tables, months: Mapping[str, Collection[str]]) -> None:
+        """Land `tables.raw`, build, check and publish `tables.made`, as far as they are out of date.
+
+        Of a table that `months` names, only these. Raises LookupError as `tables` does.
+        """
+        self._line(tables, months)
+
+    def _line(self, tables: Tables, months: Mapping[str, Collection[str]] | None = None) -> None:
         keys = self.definitions.resolve_asset_graph().get_all_asset_keys()
         of = {name: sorted(key for key in keys if key.path[0] == name) for name in STAGES}
         raw = [key for key in of["raw"] if key.path[-1] in tables.raw]
         self._require_months(raw)
-        self._land(raw)
+        self._land(self._stale(raw, months))
+        if not tables.made:
+            return
         built = [key for name in ("staging", "features") for key in of[name] if key.path[-1] in tables.made]
-        self._bring(built, "features", "dbt: staging, feature tables and tests, all months in one run")
+        self._run(self._stale(built, months), "features", "dbt: staging, feature tables and tests, in one run")
         published = [key for key in of["published"] if key.path[-1] in tables.made]
-        self._bring(published, "published", "write-audit-publish to the offline and online stores; drift checks")
+        if published:
+            what = "write-audit-publish to the offline and online stores; drift checks"
+            self._run(self._stale(published, months), "published", what)
 
-    def _land(self, keys: Sequence[dg.AssetKey]) -> None:
+    def _land(self, stale: Stale) -> None:
         """Land what is out of date. Each month is a run of its own, so that Dagster keeps its check apart."""
-        stale = self._over(out_of_date(self.definitions, self.platform, self.instance, keys))
         if not stale:
             say("raw", "up to date")
         for key, months in stale.items():
@@ -70,12 +82,10 @@ class Stages:
 
     def bring(self, stage: str, what: str, model: str, always: bool = False) -> None:
         """Run a stage of one model if it is out of date; `always`: in any case."""
-        self._bring([dg.AssetKey([model, stage])], stage, what, always)
+        key = dg.AssetKey([model, stage])
+        self._run({key: [""]} if always else self._stale([key]), stage, what)
 
-    def _bring(self, keys: Sequence[dg.AssetKey], stage: str, what: str, always: bool = False) -> None:
-        stale = {key: [""] for key in keys}
-        if not always:
-            stale = self._over(out_of_date(self.definitions, self.platform, self.instance, keys))
+    def _run(self, stale: Stale, stage: str, what: str) -> None:
         if not stale:
             say(stage, "up to date")
             return
@@ -109,10 +119,17 @@ class Stages:
                 raise
             say("refused", f"{one_line(error)} -- champion {champion.version} keeps serving")
 
-    def _over(self, stale: Stale) -> Stale:
-        """Leave out the months that are not over by the platform's clock."""
-        now = self.platform.clock.now()
-        left = {key: [month for month in months if not month or end_of(month) <= now] for key, months in stale.items()}
+    def _stale(self, keys: Sequence[dg.AssetKey], wanted: Mapping[str, Collection[str]] | None = None) -> Stale:
+        """Return what is out of date, without the months that are not over by the clock or that nobody wants."""
+        stale, now = out_of_date(self.definitions, self.platform, self.instance, keys), self.platform.clock.now()
+        left = {
+            key: [
+                month
+                for month in months
+                if not month or (end_of(month) <= now and month in (wanted or {}).get(key.path[-1], months))
+            ]
+            for key, months in stale.items()
+        }
         return {key: months for key, months in left.items() if months}
 
     def _alike(self, stale: Stale) -> Iterator[tuple[list[str], list[dg.AssetKey]]]:
@@ -133,8 +150,8 @@ class Stages:
         if any(partitions for _, partitions in found) and not any(end_of(month) <= now for month in months):
             tables = ", ".join("/".join(key.path) for key, partitions in found if partitions)
             raise LookupError(
-                f"no month of {tables} is over by the platform's clock, which stands at {now:%Y-%m-%d %H:%M} UTC; move "
-                "it (make clock AT=...), or give this problem a home of its own (HEADWATER_HOME)"
+                f"no month of {tables} is over by the platform's clock, which stands at {now:%Y-%m-%d %H:%M} UTC; "
+                "give this problem a home of its own (HEADWATER_HOME)"
             )
 
 

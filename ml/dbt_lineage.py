@@ -44,6 +44,22 @@ def problem_of(manifest: Path, tables: Collection[str]) -> Tables:
     return Tables(raw, frozenset(table for table, names in behind.items() if names and names <= raw))
 
 
+def stands_on(manifest: Path, table: str) -> Tables:
+    """Return the tables that one table of dbt is made from, itself too, with the raw tables that its tests name.
+
+    Raises LookupError if there is no manifest, or no table of that name.
+    """
+    content = read_manifest(manifest)
+    models = {i: node for i, node in content["nodes"].items() if node["resource_type"] == "model"}
+    made = _ancestors(models, next((i for i, node in models.items() if table_of(node) == table), ""))
+    if not made:
+        raise LookupError(f"dbt makes no table {table!r}: correct the name, or {remedies.declare()}")
+    raw = {content["sources"][i]["name"] for one in made for i in sources_of(models, one)}
+    tests = [n["test_metadata"]["kwargs"] for n in content["nodes"].values() if n.get("attached_node") in made]
+    named = set().union(*map(_words, tests)) & {node["name"] for node in content["sources"].values()}
+    return Tables(frozenset(raw | named), frozenset(table_of(models[one]) for one in made))
+
+
 def sources_of(models: Mapping[str, Any], unique_id: str) -> set[str]:
     """Return the unique ids of all sources that a node is built on; of a source its own."""
     if unique_id not in models:
@@ -55,3 +71,19 @@ def _behind(content: Mapping[str, Any]) -> dict[str, set[str]]:
     models = {i: node for i, node in content["nodes"].items() if node["resource_type"] == "model"}
     names = {i: node["name"] for i, node in content["sources"].items()}
     return {table_of(node): {names[i] for i in sources_of(models, one)} for one, node in models.items()}
+
+
+def _ancestors(models: Mapping[str, Any], unique_id: str) -> set[str]:
+    """Return the unique ids of the models that a model is built on, and its own; none of what is no model."""
+    if unique_id not in models:
+        return set()
+    return {unique_id}.union(*(_ancestors(models, parent) for parent in models[unique_id]["depends_on"]["nodes"]))
+
+
+def _words(value: Any) -> set[str]:
+    """Return all texts in the arguments of a test."""
+    if isinstance(value, Mapping):
+        value = list(value.values())
+    if isinstance(value, list):
+        return set().union(*map(_words, value))
+    return {value} if isinstance(value, str) else set()

@@ -20,6 +20,7 @@ COMMANDS: dict[str, tuple[str, dict[str, str]]] = {
     "quarantine": ("assets.quarantine", {"TABLE": "", "MONTH": "--partition"}),
     "rollback": ("assets.rollout rollback", {"NAME": "", "WHY": "--why"}),
     "status": ("serving.rollout_status", {}),
+    "table": ("assets.table", {"NAME": "", "MONTH": "--month"}),
     "trace": ("assets.trace", {"ID": "", "COLUMN": "--column"}),
     "vacuum": ("assets.vacuum", {}),
 }

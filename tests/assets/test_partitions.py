@@ -8,7 +8,7 @@ import pytest
 
 from assets.partitions import partitions_of, table_months
 from assets.runs import materialize
-from ml.dbt_lineage import Tables, problem_of
+from ml.dbt_lineage import Tables, problem_of, stands_on
 from ml.months import Months
 from ml.source import CsvReader
 from tests.ml.test_landing import gauges
@@ -81,3 +81,21 @@ def test_a_problem_is_what_is_made_from_the_same_sources(manifest):
 def test_a_source_by_month_says_which_months_it_has():
     with pytest.raises(ValueError, match=r"source 'river_gauges' lands by month .*give it months=Months\("):
         replace(gauges(CsvReader("x.csv")), months=None)
+
+
+def test_a_table_stands_on_what_it_is_made_from_and_on_the_raw_tables_that_its_tests_name(manifest):
+    content = json.loads(manifest.read_text())
+    kwargs = {"references": [{"table": "places", "at_least": 1}], "of": "stg_rain"}
+    content["nodes"]["test.found"] = {
+        "resource_type": "test",
+        "attached_node": "model.stg_river",
+        "test_metadata": {"kwargs": kwargs},
+    }
+    manifest.write_text(json.dumps(content))
+    assert stands_on(manifest, "stg_river") == Tables(frozenset({"river", "places"}), frozenset({"stg_river"}))
+    assert stands_on(manifest, "stg_rain") == Tables(frozenset({"rain"}), frozenset({"stg_rain"}))
+    both = stands_on(manifest, "both")
+    assert both.raw == {"river", "rain", "places"}
+    assert both.made == {"both", "stg_river", "stg_rain"}
+    with pytest.raises(LookupError, match="dbt makes no table 'snow'"):
+        stands_on(manifest, "snow")

@@ -1,6 +1,7 @@
 """Scaffolds: what they write loads and is formatted, what they refuse they refuse in one line, with nothing written."""
 
 import dataclasses
+import gzip
 import subprocess
 import sys
 import zipfile
@@ -14,11 +15,13 @@ from assets.guesses import key_of, reader_of, schema_of, time_of
 from assets.new_feature import _LAST_IN_SQL, Column, new_feature
 from assets.new_files import Draft, held
 from assets.new_model import new_model
+from assets.new_outcome import new_outcome
 from assets.new_source import months_told, new_source
 from assets.new_view import new_view
 from assets.plan import model_plan, plan_of, printed, source_plan
 from assets.plan_manifest import with_files
 from assets.resources import Platform
+from assets.scaffold import _parser, scaffold
 from checks import tables
 from checks.outcome import Outcome
 from checks.table_check import TableCheck
@@ -76,6 +79,8 @@ def test_what_is_guessed_of_the_shipped_files_is_what_people_declared(source):
         ("a,b\n", "has no rows"),
         ("a,b\nx,1.5\nx,1.5\n", "name a row: rows repeat"),
         ("a,b\nx,1\nx,1,2\n", "does not fit its declaration"),
+        ("a;b\nx;1,5\n", "has one column named 'a;b'; is ';' the separator"),
+        ("a\tb\nx\t1\n", r"is '\\t' the separator"),
         ("\x00\xff", "a"),
     ],
 )
@@ -111,6 +116,15 @@ def test_a_drafted_source_reads_its_file_and_knows_no_row_too_early(gauges):
     assert (source.key, source.schema["day"], source.read().height) == (("station", "day"), pl.Date(), 3)
     assert source.known_at(source.read()).dt.to_string("%F %T").to_list()[0] == "2013-01-31 00:00:00"
     assert months_told(source) == "2013-01 to 2013-02"
+
+
+def test_another_separator_is_seen_in_packed_files_too(tmp_path):
+    with zipfile.ZipFile(tmp_path / "a.csv.zip", "w") as archive:
+        archive.writestr("a.csv", "a;b\nx;1\n")
+    (tmp_path / "a.csv.gz").write_bytes(gzip.compress(b"a;b\nx;1\n"))
+    for name in ("a.csv.zip", "a.csv.gz"):
+        with pytest.raises(ValueError, match="is ';' the separator"):
+            new_source("a", str(tmp_path / name))
 
 
 def test_zipped_and_parquet_files_are_declared_too(tmp_path, gauges):
@@ -191,6 +205,10 @@ def test_a_table_that_names_no_label_gives_its_first_number_that_is_no_instant(p
         ("flight_delay", {}, r"a model 'flight_delay' exists \(ml/models/flight_delay.py\)"),
         ("9lives", {}, "cannot be the name of a model"),
         ("late", {"like": "nobody"}, "no model 'nobody'; ml/models holds"),
+        ("published", {}, "'published' is the name of a stage; take another one for the model"),
+        ("weather", {}, "'weather' is the name of raw/weather"),
+        ("aircraft_state", {"like": "flight_delay"}, "'aircraft_state' is the name of table aircraft_state"),
+        ("late", {"table": "flights"}, r"its .yml says so in config.meta.outcome \(docs/bring-your-own-data.md\)"),
         ("late", {"table": "nothing"}, r"no table with outcomes 'nothing'; say TABLE=<one of \['flight_outcomes'\]>"),
     ],
 )
@@ -237,12 +255,18 @@ def test_a_column_stands_before_the_times_that_a_macro_writes():
     assert found[0] == "    {{ times_of('day') }}"
 
 
+def test_a_column_is_cast_to_the_type_that_is_declared_for_it():
+    counted = Column("heavy", "count(*)", "bigint")
+    assert counted.line == "cast(count(*) as bigint) as heavy,\n"
+    assert "data_type: bigint" in counted.entry(0)
+
+
 def test_every_view_can_take_a_column(platform):
     for view in platform.feature_views:
         draft, _ = new_feature(platform, view.name, Column("speed", "1 / 2"))
         (sql,) = (text for name, text in draft.files.items() if name.endswith(".sql"))
         lines = [line.strip() for line in sql.splitlines()]
-        assert lines[lines.index("1 / 2 as speed,") + 1].endswith("event_timestamp,")
+        assert lines[lines.index("cast(1 / 2 as double) as speed,") + 1].endswith("event_timestamp,")
 
 
 @pytest.mark.parametrize(
@@ -265,6 +289,39 @@ def test_a_view_stands_on_a_staging_model_as_well_as_on_a_raw_table(platform):
         views = {view.name: [field.name for field in view.fields] for view in load_feature_views(planned.manifest)}
     assert views["plane_facts"] == [name for name in source_named("planes").schema if name != "tailnum"]
     assert views["plane_seats"] == ["seats"]
+
+
+def test_a_model_stands_on_a_drafted_table_with_outcomes(platform, capsys):
+    words = ["outcome", "--name=old_planes", "--entity=aircraft:tailnum", "--from=planes", "--label=year < 1990"]
+    scaffold(platform, _parser().parse_args([*words, "--dry-run"]))
+    told = capsys.readouterr().out
+    assert planned_assets(told) == ["features/old_planes"]
+    assert "then make table NAME=old_planes, and make new-model NAME=<a model> TABLE=old_planes" in told
+    draft = new_outcome(platform, SOURCES, "old_planes", "aircraft:tailnum", "planes", "year < 1990")
+    assert "cast(year < 1990 as bigint) as label," in draft.files["dbt_project/models/features/old_planes.sql"]
+    with with_files(platform, draft.of_dbt) as planned:
+        text, spec = new_model(planned, "is_old", table="old_planes")
+        assert_formatted(text.files["ml/models/is_old.py"])
+        assert (spec.outcome.row_id, spec.outcome.label, spec.task) == ("row_id", "label", "binary")
+        assert [field.name for field in spec.request] == ["tailnum"]
+    number = new_outcome(platform, SOURCES, "plane_age", "tailnum", "planes", kind="double")
+    assert "cast(null as double) as label, -- FILL IN" in number.files["dbt_project/models/features/plane_age.sql"]
+    with with_files(platform, number.of_dbt) as planned:
+        assert new_model(planned, "age", table="plane_age")[1].task == "regression"
+
+
+@pytest.mark.parametrize(
+    ("name", "entity", "read", "problem"),
+    [
+        ("flight_outcomes", "aircraft:tailnum", "planes", "a table 'flight_outcomes' exists"),
+        ("Floods", "aircraft:tailnum", "planes", "cannot be the name of a table with outcomes"),
+        ("floods", "aircraft:tail", "planes", "'planes' has no column of text or whole numbers"),
+        ("floods", "aircraft:tailnum", "ships", "FROM=ships: no such table"),
+    ],
+)
+def test_a_table_with_outcomes_that_exists_or_stands_on_nothing_is_refused(platform, name, entity, read, problem):
+    with pytest.raises((ValueError, LookupError), match=problem):
+        new_outcome(platform, SOURCES, name, entity, read)
 
 
 def test_what_is_in_the_tree_has_a_plan_too(platform):
@@ -317,12 +374,40 @@ def test_files_are_written_all_or_not_at_all(tmp_path):
             "new-feature VIEW=levels ENTITY=gauge:station FROM=gauges",
             'scaffold feature --view="levels" --name="" --entity="gauge:station" --from="gauges"',
         ),
+        (
+            "new-outcome NAME=floods ENTITY=gauge:station FROM=gauges LABEL=level>4 DRY=1",
+            'scaffold outcome --name="floods" --entity="gauge:station" --from="gauges" --label="level>4" --dry-run',
+        ),
         ("plan NAME=flight_delay", 'plan "flight_delay"'),
+        ("table NAME=flights MONTH=2013-03", 'table "flights" --month "2013-03"'),
     ],
 )
 def test_make_hands_over_what_it_was_given(given, command):
     told = subprocess.run(["make", "-n", *given.split()], cwd=ROOT, capture_output=True, text=True).stdout
     assert f"-m assets.{command}" in [" ".join(line.split()).partition(" ")[2] for line in told.splitlines()]
+
+
+@pytest.mark.parametrize(
+    ("words", "problem"),
+    [
+        (["model"], "say NAME=<the new model>, and TABLE="),
+        (["source", "--name=bakery"], "say NAME=<the new table> FILE=<a CSV or Parquet file>"),
+        (["source", "--file=bakery.csv"], "say NAME=<the new table> FILE="),
+        (["feature"], "say VIEW=<a feature view> NAME=<the new column>, or VIEW=<a new view> ENTITY="),
+        (["outcome", "--name=floods"], "say NAME=<the new table> ENTITY=<entity:key column> FROM="),
+        (["feature", "--view=aircraft"], "say VIEW=<a feature view> NAME="),
+    ],
+)
+def test_what_is_missing_is_asked_for(platform, words, problem):
+    with pytest.raises(ValueError, match=problem):
+        scaffold(platform, _parser().parse_args(words))
+
+
+def test_whose_outcomes_were_taken_is_said_where_nobody_named_them(platform, capsys):
+    scaffold(platform, _parser().parse_args(["model", "--name=late_landing", "--dry-run"]))
+    assert "outcomes: flight_outcomes, the only table with outcomes; TABLE= names another" in capsys.readouterr().out
+    scaffold(platform, _parser().parse_args(["model", "--name=late_landing", "--table=flight_outcomes", "--dry-run"]))
+    assert "the only table with outcomes" not in capsys.readouterr().out
 
 
 def module(**names):

@@ -39,7 +39,16 @@ def own(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def brought(own):
+def one_month(own):
+    """What `make table` says of one month of a feature table, in a home without any table, and what it left there."""
+    done = own.run("-m", "assets.table", "glucose_level", "--month", "2010-05")
+    assert done.returncode == 0, done.stdout + done.stderr
+    lake = Platform(Settings(home=own.home)).lake
+    return done.stdout, {table: lake.read(table).collect() for table in lake.tables()}
+
+
+@pytest.fixture(scope="module")
+def brought(own, one_month):
     done = own.run("-m", "assets.model", MODEL)
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
@@ -73,6 +82,18 @@ def test_sources_of_2010_and_of_2013_live_in_one_graph_each_with_its_own_months(
         assert months[name] == MONTHS, name
     for name in ("raw/flights", "features/aircraft", "published/flight_outcomes", "flight_delay/scores"):
         assert months[name] == year, name
+
+
+def test_one_month_of_a_table_takes_the_raw_months_that_it_reads_and_no_other(one_month):
+    told, tables = one_month
+    months = {name: sorted(rows["partition_key"].unique()) for name, rows in tables.items() if "glucose" in name}
+    assert months == {
+        "raw/glucose": ["2010-04", "2010-05"],
+        "features/glucose_level": ["2010-05"],
+        "published/glucose_level": ["2010-05"],
+    }
+    rows = tables["published/glucose_level"].height
+    assert f"\npublished/glucose_level[2010-05] has {rows:,} rows, and no check holds them back." in told
 
 
 def test_every_month_is_judged_and_published(platform):
