@@ -30,7 +30,7 @@ def test_documentation_is_shown_with_its_headings_as_places(settings):
 
 @pytest.mark.parametrize("path", ["/docs/nothing.md", "/docs/images/nothing.png", "/nothing\0"])
 def test_a_page_that_is_not_there_is_named(settings, path):
-    with pytest.raises(LookupError, match="nothing|zero byte"):
+    with pytest.raises(LookupError, match=r"nothing|zero byte"):
         page_at(settings, path)
 
 
