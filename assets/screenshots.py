@@ -57,7 +57,7 @@ class Shot:
 _TO_DEPLOYMENT = "%2Bkey%3A%22flight_delay%2Fdeployment%22"  # +key:"flight_delay/deployment", as the search box has it
 
 SHOTS = (
-    Shot("groups.png", "{ui}/asset-groups", "flight_delay", clip=(545, 380, 955, 170)),
+    Shot("groups.png", "{ui}/asset-groups", "flight_delay", clip=(545, 335, 955, 260)),
     Shot(
         "lineage.png",
         "{ui}/asset-groups~" + _TO_DEPLOYMENT + "/",
