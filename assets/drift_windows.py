@@ -14,7 +14,7 @@ from ml.fingerprint import json_hash
 from ml.lake import WHOLE
 from ml.months import between, end_of, month_before, start_of
 from ml.spec import ModelSpec
-from ml.spec import Window as Interval
+from ml.split_windows import Window as Interval
 from ml.trained_spec import trained_spec
 from serving.model_repository import ModelRepository
 

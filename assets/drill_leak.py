@@ -29,7 +29,8 @@ from ml.lake import WHOLE
 from ml.models import model_named
 from ml.overrides import Override
 from ml.sources import SOURCES
-from ml.spec import ModelSpec, Split, Window, column_of
+from ml.spec import ModelSpec, column_of
+from ml.split_windows import Split, Window
 from ml.verdicts import TABLE as VERDICTS
 from ml.verdicts import Verdict
 

@@ -19,7 +19,7 @@ from assets.model_ci_work import Half, Task, Work, trained_by
 from ml.months import between, month_before
 from ml.provenance import ROOT
 from ml.settings import Settings
-from ml.spec import Split, Window
+from ml.split_windows import Split, Window
 
 _PARTS = (6 / 12, 8 / 12)  # of the window: where validation and where test begin
 _EXAMPLE = "2013-01..2013-03"

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from assets.resources import Platform
-    from ml.spec import ModelSpec, Split
+    from ml.spec import ModelSpec
 
 FAILURE = "failure.txt"
 SPECS, WORLD, ROWS, RESULT = "specs.json", "world.json", "rows.json", "result.json"
@@ -77,7 +77,7 @@ def rows(arguments: argparse.Namespace) -> dict[str, Any]:
     platform = Platform(Settings())
     found = {}
     with dg.DagsterInstance.ephemeral() as instance:
-        models = _some(arguments.models, _split(arguments))
+        models = _some(arguments.models, arguments.split)
         line = _Line(platform, instance, models)
         for spec in models:
             say(f"training set of {spec.name}")
@@ -107,7 +107,7 @@ def train(arguments: argparse.Namespace) -> dict[str, Any]:
     from ml.split import split_rows
     from ml.task import task_of
 
-    (spec,) = _some([arguments.model], _split(arguments))
+    (spec,) = _some([arguments.model], arguments.split)
     parts = split_rows(spec, pl.read_parquet(arguments.rows))
     task, outcome = task_of(spec), spec.outcome
     chosen = [pl.col(outcome.row_id).alias("row_id"), pl.col(outcome.prediction_time).alias("prediction_time")]
@@ -222,17 +222,15 @@ def _raw_contents(platform: "Platform") -> dict[str, str]:
     return found
 
 
-def _some(names: Iterable[str], split: "Split | None" = None) -> "list[ModelSpec]":
+def _some(names: Iterable[str], split: dict[str, Any] | None = None) -> "list[ModelSpec]":
     from ml.models import MODELS
 
     found = [spec for spec in MODELS if spec.name in set(names)]
-    return [spec if split is None else spec.model_copy(update={"split": split}) for spec in found]
+    return found if split is None else [_cut(spec, split) for spec in found]
 
 
-def _split(arguments: argparse.Namespace) -> "Split":
-    from ml.spec import Split
-
-    return Split.model_validate(arguments.split)
+def _cut(spec: "ModelSpec", split: dict[str, Any]) -> "ModelSpec":
+    return spec.model_copy(update={"split": type(spec.split).model_validate(split)})
 
 
 def _some_of(metadata: dict[str, Any], *names: str) -> dict[str, Any]:

@@ -23,7 +23,7 @@ from assets.resources import Platform
 from ml.fingerprint import json_hash
 from ml.provenance import ROOT
 from ml.settings import Settings
-from ml.spec import Split
+from ml.split_windows import Split
 
 _ROWS_BY = ("outcome", "features", "request")  # what of a spec its training set is made by
 _LOOK_SECONDS = 0.2

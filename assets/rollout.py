@@ -23,7 +23,8 @@ from assets.views import admit_use
 from checks.guard import GateClosed
 from ml.models import model_named
 from ml.settings import Settings
-from ml.spec import ModelSpec, Window
+from ml.spec import ModelSpec
+from ml.split_windows import Window
 from ml.trained_spec import trained_spec
 from serving import rollout
 from serving.aliases import follow

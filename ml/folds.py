@@ -8,8 +8,9 @@ from dataclasses import dataclass
 
 import polars as pl
 
-from ml.spec import ModelSpec, Window
+from ml.spec import ModelSpec
 from ml.split import window_rows
+from ml.split_windows import Window
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,8 @@ from typing import Generic, TypeVar
 import polars as pl
 
 from ml.rows import StreamedRows
-from ml.spec import ModelSpec, Window
+from ml.spec import ModelSpec
+from ml.split_windows import Window
 from ml.task import task_of
 
 Cut = Mapping[str, tuple[Window, datetime | None]]

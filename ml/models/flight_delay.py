@@ -2,7 +2,8 @@
 
 from datetime import UTC, datetime
 
-from ml.spec import Costs, Elapsed, Gates, ModelSpec, Outcome, RequestField, Split, TrainingSettings, Window
+from ml.spec import Costs, Elapsed, Gates, ModelSpec, Outcome, RequestField, TrainingSettings
+from ml.split_windows import Split, Window
 from ml.upkeep import RetrainingSettings
 
 

@@ -290,10 +290,10 @@ def test_a_change_whose_models_cannot_be_read_is_an_error_not_worse(clone, tmp_p
     done = run(clone, tmp_path, "--base", "base")
     assert done.returncode == 2
     assert re.search(r"^headwater: change: specs: .*min_score", done.stderr, re.MULTILINE), done.stderr
-    edit(clone, "ml/spec.py", r"class Split\(Frozen\):", "class Split(Frozen:")
+    edit(clone, "ml/split_windows.py", r"class Split\(Frozen\):", "class Split(Frozen:")
     done = run(clone, tmp_path, "--base", "base")
     assert done.returncode == 2
-    assert re.search(r"^headwater: .*spec.py", done.stderr, re.MULTILINE), done.stderr
+    assert re.search(r"^headwater: .*split_windows.py", done.stderr, re.MULTILINE), done.stderr
 
 
 def test_an_interrupted_run_leaves_no_worktree_no_process_and_nothing_half_done(clone, tmp_path):

@@ -15,7 +15,8 @@ from ml.packed import Field
 from ml.rebuild import Cut, Made, RawTables, Rebuilder
 from ml.recipe import Recipe
 from ml.source import KnownEarlier, ParquetReader, Source
-from ml.spec import Gates, ModelSpec, Outcome, Split, Window
+from ml.spec import Gates, ModelSpec, Outcome
+from ml.split_windows import Split, Window
 
 INSTANT = pl.Datetime("us", "UTC")
 START = datetime(2013, 7, 1, tzinfo=UTC)

@@ -5,18 +5,8 @@ from datetime import UTC, datetime, timedelta
 import numpy as np
 import polars as pl
 
-from ml.spec import (
-    Elapsed,
-    Gates,
-    ModelSpec,
-    NetworkSettings,
-    Outcome,
-    RequestField,
-    Split,
-    TrainingSettings,
-    Window,
-    column_of,
-)
+from ml.spec import Elapsed, Gates, ModelSpec, NetworkSettings, Outcome, RequestField, TrainingSettings, column_of
+from ml.split_windows import Split, Window
 
 
 def _day(month: int, day: int = 1) -> datetime:

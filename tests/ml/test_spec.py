@@ -4,7 +4,8 @@ import pytest
 from pydantic import ValidationError
 
 from ml.models import MODELS, model_named
-from ml.spec import ModelSpec, NetworkSettings, Split, Window, column_of
+from ml.spec import ModelSpec, NetworkSettings, column_of
+from ml.split_windows import Split, Window
 from ml.trained_spec import AS_OF, trained_spec
 from ml.upkeep import Approval, RetrainingSettings
 from tests.ml.synthetic import SPEC
