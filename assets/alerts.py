@@ -16,6 +16,7 @@ from assets.alert_message import trial
 from assets.alert_sink import Sink, SinkError
 from assets.alert_webhook import open_webhook
 from assets.failures import one_line
+from assets.refusal import REFUSALS, in_one_line
 from assets.resources import Platform, platform_for
 from checks.alert_trails import Trails
 from ml.clock import RealClock
@@ -86,6 +87,7 @@ def _side_by_side(settings: Settings, ask: Callable[[Sink], Delivery], wait: flo
     return [done.get(name, late[name]) for name in SINKS if name not in absent]
 
 
+@in_one_line(*REFUSALS)
 def main(words: Sequence[str] | None = None) -> int:
     """Run the command. Returns 1 if a sink did not take what it was sent, after one line about each."""
     parser = argparse.ArgumentParser(prog="python -m assets.alerts", description="Tell people what is due now.")
@@ -94,14 +96,10 @@ def main(words: Sequence[str] | None = None) -> int:
     how.add_argument("--test", action="store_true", help="send a test message through each sink")
     chosen, platform = parser.parse_args(words), platform_for(Settings())
     wait = PATIENCE * platform.settings.alerts_timeout_seconds
-    try:
-        if chosen.dry_run:
-            print("\n".join(show(platform)) or "no sink is set")
-            return 0
-        told = test(platform.settings, wait) if chosen.test else tell(platform, wait, at_once=True)
-    except LookupError as error:
-        print(f"headwater: {one_line(error)}", file=sys.stderr)
-        return 1
+    if chosen.dry_run:
+        print("\n".join(show(platform)) or "no sink is set")
+        return 0
+    told = test(platform.settings, wait) if chosen.test else tell(platform, wait, at_once=True)
     for delivery in told:
         print(f"{delivery.sink}: {delivery.line}")
     return int(any(delivery.result in ("failed", "late") for delivery in told))

@@ -5,17 +5,17 @@ The step itself is taken by the trial sensor, or by `make promote` and `make can
 
 import argparse
 import getpass
-import sys
 from typing import get_args
 
 from assets.approved_steps import approve
-from assets.failures import one_line
+from assets.refusal import REFUSALS, in_one_line
 from assets.resources import platform_for
 from ml.models import model_named
 from ml.settings import Settings
 from ml.upkeep import ApprovedStep
 
 
+@in_one_line(*REFUSALS)
 def main(arguments: list[str] | None = None) -> int:
     """Record the approval. Returns 1 after one line on failure."""
     parser = argparse.ArgumentParser(prog="python -m assets.approve", description="Let a version take its next step.")
@@ -24,11 +24,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("step", choices=get_args(ApprovedStep), help="what it may become")
     parser.add_argument("--why", default="", help="kept in the audit trail")
     given, who = parser.parse_args(arguments), getpass.getuser()
-    try:
-        approve(platform_for(Settings()), model_named(given.name), given.version, given.step, who, given.why)
-    except (OSError, LookupError, ValueError) as error:
-        print(f"headwater: {one_line(error)}", file=sys.stderr)
-        return 1
+    approve(platform_for(Settings()), model_named(given.name), given.version, given.step, who, given.why)
     print(f"{given.name} version {given.version}: {given.step} approved by {who}; the trial sensor takes the step")
     return 0
 

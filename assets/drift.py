@@ -5,7 +5,6 @@ on kept profiles, and write a page only on a breach, on promotion or on demand. 
 """
 
 import argparse
-import sys
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from datetime import timedelta
@@ -21,9 +20,9 @@ from assets.drift_windows import (
     champion_window,
     training_window,
 )
-from assets.failures import one_line
 from assets.gates import Gate, gate_checks
 from assets.quiet import leave
+from assets.refusal import in_one_line
 from assets.resources import Platform, platform_for
 from checks.drift import CHECK, check_drift, drifted_share
 from checks.drift_bounds import Bounds
@@ -231,6 +230,7 @@ def _tell(outcome: Outcome) -> None:
         print(f"\npage: {outcome.report}")
 
 
+@in_one_line(Exception)
 def main() -> int:
     """Run the command; return 1 after one line on what failed, 0 otherwise, drift or not."""
     parser = argparse.ArgumentParser(
@@ -240,11 +240,7 @@ def main() -> int:
     parser.add_argument("name", help="a feature view or a model")
     parser.add_argument("which", nargs="?", help="month of the view (2013-07) or version of the model; default: newest")
     arguments = parser.parse_args()
-    try:
-        _tell(look(platform_for(Settings()), MODELS, arguments.name, arguments.which))
-    except Exception as error:
-        print(f"headwater: {one_line(error)}", file=sys.stderr)
-        return 1
+    _tell(look(platform_for(Settings()), MODELS, arguments.name, arguments.which))
     return 0
 
 

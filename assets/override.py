@@ -15,10 +15,10 @@ import dagster as dg
 from dagster._core.events import DagsterEvent, DagsterEventType
 from dagster._core.instance.utils import RUNLESS_JOB_NAME
 
-from assets.failures import one_line
 from assets.instance import open_instance
 from assets.mirror import Judgement, evaluation
 from assets.quarantine import refresh
+from assets.refusal import REFUSALS, in_one_line
 from assets.resources import Platform, platform_for
 from checks.guard import Problem, name_of
 from checks.outcome import Outcome
@@ -116,6 +116,7 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
+@in_one_line(*REFUSALS)
 def main() -> int:
     """Grant, end or list overrides. Returns 1 after one line on failure."""
     parser = _parser()
@@ -124,12 +125,8 @@ def main() -> int:
         parser.error("--check grants an override, and that needs a reason: add --why")
     platform = platform_for(settings := Settings())
     os.environ.setdefault("DAGSTER_HOME", str(settings.dagster_home.absolute()))
-    try:
-        with open_instance(settings) as instance:
-            _act(platform, instance, arguments)
-    except (LookupError, PermissionError, ValueError) as error:
-        print(f"headwater: {one_line(error)}", file=sys.stderr)
-        return 1
+    with open_instance(settings) as instance:
+        _act(platform, instance, arguments)
     return 0
 
 

@@ -5,15 +5,14 @@ it; inputs and online keys are those of the plan that a router would get. Nothin
 """
 
 import argparse
-import sys
 import textwrap
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 
-from assets.failures import one_line
 from assets.plan_graph import Graph, graph_of
 from assets.plan_manifest import without_table
 from assets.quiet import leave
+from assets.refusal import REFUSALS, in_one_line
 from assets.resources import Platform, platform_for
 from checks.suite import feature_tables
 from ml.feature_views import FeatureView
@@ -101,16 +100,6 @@ def printed(title: str, lines: Lines) -> str:
     return "\n".join(told)
 
 
-def tell(work: Callable[[], None]) -> int:
-    """Do the work of a command that prints. Returns 1 after one line on what is wrong with what was asked for."""
-    try:
-        work()
-    except (LookupError, ValueError, OSError) as error:
-        print(f"headwater: {one_line(error)}", file=sys.stderr)
-        return 1
-    return 0
-
-
 def _graph(graph: Graph) -> Lines:
     for asset in graph.assets:
         yield "asset", f"{asset.key} ({asset.group}{', monthly' if asset.monthly else ''})"
@@ -134,6 +123,7 @@ def _readers(name: str) -> list[str]:
     return [spec.name for spec in MODELS if name in spec.views or name == spec.outcome.table]
 
 
+@in_one_line(*REFUSALS)
 def main() -> int:
     """Print the plan of what is called as the command line says."""
     warnings.simplefilter("ignore")
@@ -141,7 +131,8 @@ def main() -> int:
     parser.add_argument("name", nargs="?", default="", help="a model, a source or a feature table")
     name = parser.parse_args().name
     platform = platform_for(Settings())
-    return tell(lambda: print("\n\n".join(printed(*plan) for plan in plan_of(platform, name).items())))
+    print("\n\n".join(printed(*plan) for plan in plan_of(platform, name).items()))
+    return 0
 
 
 if __name__ == "__main__":

@@ -11,8 +11,8 @@ from typing import Any
 
 import dagster as dg
 
-from assets.failures import one_line
 from assets.metadata import markdown_table
+from assets.refusal import REFUSALS, in_one_line
 from assets.resources import Platform, platform_for
 from checks.quarantine import HeldBatch, batches
 from ml import remedies
@@ -119,6 +119,7 @@ def _refuse_unknown(platform: Platform, table: str | None) -> None:
         raise LookupError(f"no table {table!r} in {platform.settings.lake}; there are {', '.join(tables) or 'none'}")
 
 
+@in_one_line(*REFUSALS)
 def main() -> int:
     """Print what is held, or one table's batches with their failing rows. Returns 1 after one line on failure."""
     import polars as pl
@@ -131,16 +132,12 @@ def main() -> int:
     parser.add_argument("--all", action="store_true", help="also those released or replaced since")
     arguments = parser.parse_args()
     platform = platform_for(Settings())
-    try:
-        _refuse_unknown(platform, arguments.table)
-        found = [b for b in all_batches(platform) if arguments.all or arguments.table or b.held]
-        found = [b for b in found if arguments.table in (None, b.table)]
-        found = [b for b in found if arguments.partition in (None, b.partition or WHOLE)]
-        with pl.Config(tbl_cols=-1, tbl_rows=SHOWN_ROWS, tbl_width_chars=240, fmt_str_lengths=60):
-            print(listing(platform, found, with_rows=arguments.table is not None))
-    except LookupError as error:
-        print(f"headwater: {one_line(error)}", file=sys.stderr)
-        return 1
+    _refuse_unknown(platform, arguments.table)
+    found = [b for b in all_batches(platform) if arguments.all or arguments.table or b.held]
+    found = [b for b in found if arguments.table in (None, b.table)]
+    found = [b for b in found if arguments.partition in (None, b.partition or WHOLE)]
+    with pl.Config(tbl_cols=-1, tbl_rows=SHOWN_ROWS, tbl_width_chars=240, fmt_str_lengths=60):
+        print(listing(platform, found, with_rows=arguments.table is not None))
     return 0
 
 

@@ -4,10 +4,9 @@ import argparse
 import getpass
 import sys
 
-from assets.failures import one_line
+from assets.refusal import REFUSALS, in_one_line
 from assets.resources import Platform, platform_for
 from assets.views import admit_roll_back
-from checks.guard import GateClosed
 from ml.online_publish import rebuild
 from ml.online_rows import open_online_rows
 from ml.publication import Publication
@@ -41,6 +40,7 @@ def versions(platform: Platform, name: str) -> list[str]:
     return [f"{p.table} version {p.version}: {p.reason} ({p.actor}){m}" for p, m in zip(log, marks, strict=True)]
 
 
+@in_one_line(*REFUSALS)
 def main() -> int:
     """Roll back as the command line says; without a version, list what was published. Returns 1 on failure."""
     parser = argparse.ArgumentParser(prog="python -m assets.rollback", description="Roll published data back.")
@@ -49,13 +49,9 @@ def main() -> int:
     parser.add_argument("--reason", default="rolled back by hand", help="kept in the publication log")
     arguments = parser.parse_args()
     platform = platform_for(Settings())
-    try:
-        if arguments.version is not None:
-            roll_back(platform, arguments.name, arguments.version, getpass.getuser(), arguments.reason)
-        print("\n".join(versions(platform, arguments.name)))
-    except (LookupError, GateClosed) as error:
-        print(f"headwater: {one_line(error)}", file=sys.stderr)
-        return 1
+    if arguments.version is not None:
+        roll_back(platform, arguments.name, arguments.version, getpass.getuser(), arguments.reason)
+    print("\n".join(versions(platform, arguments.name)))
     return 0
 
 

@@ -7,7 +7,6 @@ plan is changed stands in `serving.rollout`. Without Dagster, so that a rollback
 import argparse
 import getpass
 import json
-import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,10 +16,9 @@ import polars as pl
 
 from assets.approval import approval
 from assets.approved_steps import require_approved
-from assets.failures import one_line
+from assets.refusal import REFUSALS, in_one_line
 from assets.resources import Platform, platform_for
 from assets.views import admit_use
-from checks.guard import GateClosed
 from ml.models import model_named
 from ml.settings import Settings
 from ml.spec import ModelSpec
@@ -226,14 +224,11 @@ def admitted_anew(served: str, registered: Path) -> bool:
     return not Path(served).is_file() or file_hash(Path(served)) != file_hash(registered)
 
 
+@in_one_line(*REFUSALS, RuntimeError)
 def main(arguments: list[str] | None = None) -> int:
     """Take the step that the command line says. Returns 1 after one line on failure."""
     step, name = _parsed(arguments)
-    try:
-        plan = take(platform_for(Settings()), name, step)
-    except (OSError, LookupError, ValueError, RuntimeError, GateClosed) as error:
-        print(f"headwater: {one_line(error)}", file=sys.stderr)
-        return 1
+    plan = take(platform_for(Settings()), name, step)
     print(f"{name} revision {plan.revision}: {told(plan)}")
     return 0
 

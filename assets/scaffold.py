@@ -12,9 +12,10 @@ from assets.new_model import new_model
 from assets.new_outcome import new_outcome
 from assets.new_source import months_told, new_source
 from assets.new_view import new_view
-from assets.plan import model_plan, printed, source_plan, table_plan, tell
+from assets.plan import model_plan, printed, source_plan, table_plan
 from assets.plan_manifest import with_files
 from assets.quiet import leave
+from assets.refusal import REFUSALS, in_one_line
 from assets.resources import Platform, platform_for
 from ml.settings import Settings
 from ml.sources import SOURCES
@@ -112,11 +113,13 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
+@in_one_line(*REFUSALS)
 def main() -> int:
     """Do what the command line asks for. Returns 1 after one line on what is wrong with it."""
     warnings.simplefilter("ignore")
     asked = _parser().parse_args()
-    return tell(lambda: scaffold(platform_for(Settings()), asked))
+    scaffold(platform_for(Settings()), asked)
+    return 0
 
 
 if __name__ == "__main__":

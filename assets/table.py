@@ -9,8 +9,8 @@ from dataclasses import dataclass
 
 from assets.metadata import whole_table
 from assets.partitions import table_months
-from assets.plan import tell
 from assets.quiet import leave
+from assets.refusal import REFUSALS, in_one_line
 from assets.resources import Platform, platform_for
 from assets.stages import Stages, run
 from checks.suite import feature_tables
@@ -95,16 +95,14 @@ def _require(has: Months | None, table: str, month: str, platform: Platform) -> 
         )
 
 
+@in_one_line(*REFUSALS)
 def main() -> int:
     """Run the command; return its exit status."""
     parser = argparse.ArgumentParser(prog="python -m assets.table", description=__doc__)
     parser.add_argument("name", nargs="?", default="", help="a source, a feature view or a table with outcomes")
     parser.add_argument("--month", default="", help="only this month of it, such as 2013-03")
     asked = parser.parse_args()
-    found: list[Wanted] = []
-    if status := tell(lambda: found.append(wanted(platform_for(Settings()), asked.name, asked.month))):
-        return status
-    return run("table", found[0].bring)
+    return run("table", wanted(platform_for(Settings()), asked.name, asked.month).bring)
 
 
 if __name__ == "__main__":

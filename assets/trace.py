@@ -6,14 +6,13 @@ The command, and the assembly of the steps; each is found in `trace_answer`, `tr
 import argparse
 import json
 import re
-import sys
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 
-from assets.failures import one_line
 from assets.quiet import leave
+from assets.refusal import REFUSALS, in_one_line
 from assets.resources import Platform, platform_for
 from assets.trace_answer import find_answer, landed_step, serving_step
 from assets.trace_features import Features
@@ -52,21 +51,18 @@ def page_of(platform: Platform, step: Step, name: str) -> Path:
     return write_page(platform.settings.reports / "trace" / f"{name}.html", step)
 
 
+@in_one_line(*REFUSALS)
 def main(arguments: list[str] | None = None) -> int:
     """Print the trace that the command line asks for, and write its page. Returns 1 after one line on failure."""
     options = _parsed(arguments)
     platform = platform_for(Settings())
-    try:
-        if options.column:
-            from assets.trace_column import trace_column
+    if options.column:
+        from assets.trace_column import trace_column
 
-            step, name = trace_column(platform, options.column, MODELS), re.sub(r"\W+", "-", options.column)
-        else:
-            step, name = trace_prediction(platform, options.id), options.id.strip().lower()
-        page = page_of(platform, step, name)
-    except (LookupError, ValueError, OSError) as error:
-        print(f"headwater: {one_line(error)}", file=sys.stderr)
-        return 1
+        step, name = trace_column(platform, options.column, MODELS), re.sub(r"\W+", "-", options.column)
+    else:
+        step, name = trace_prediction(platform, options.id), options.id.strip().lower()
+    page = page_of(platform, step, name)
     _show(step, page, options.json, None if options.all else SHOWN)
     return 0
 

@@ -11,6 +11,7 @@ import time
 from pathlib import Path
 
 from assets.instance import require_database
+from assets.refusal import REFUSALS, in_one_line
 from assets.reports import LOOPBACK
 from ml.ports import taken
 from ml.process import end_when_asked, end_with_parent
@@ -21,18 +22,14 @@ QUIET = "ignore:Parameter `,ignore:Class `,ignore:Function `dev_command`"
 ANNOUNCE = "--announce"
 
 
+@in_one_line(*REFUSALS)
 def main() -> int:
     """Replace this process by `dagster dev`. Returns 1 after one line if a port or the database is not to be had."""
     settings = Settings()
-    try:
-        require_database(settings)
-    except LookupError as error:
-        print(f"headwater: {error}", file=sys.stderr)
-        return 1
+    require_database(settings)
     for port, setting in ((settings.ui_port, "HEADWATER_UI_PORT"), (settings.reports_port, "HEADWATER_REPORTS_PORT")):
         if taken(port):
-            print(f"headwater: port {port} is taken; stop what listens there, or set {setting}", file=sys.stderr)
-            return 1
+            raise OSError(f"port {port} is taken; stop what listens there, or set {setting}")
     for started in (["assets.reports"], ["assets.ui", ANNOUNCE]):
         subprocess.Popen([sys.executable, "-m", *started])  # ends with this process
     os.environ["DAGSTER_HOME"] = str(settings.dagster_home)

@@ -7,7 +7,6 @@ lock that publishing and rolling back take, and nothing younger than the grace p
 
 import argparse
 import logging
-import sys
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
@@ -17,11 +16,11 @@ from pathlib import Path
 
 import dagster as dg
 
-from assets.failures import one_line
 from assets.in_use import last_dbt_build, prediction_logs_in_use, reports_in_use, versions_in_use
 from assets.instance import open_instance
 from assets.old_runs import remove_runs, spent_runs
 from assets.quiet import leave
+from assets.refusal import in_one_line
 from assets.resources import Platform, platform_for
 from assets.scores import WORK
 from ml.clock import RealClock
@@ -170,6 +169,7 @@ def run(platform: Platform, dry_run: bool) -> Iterator[Gone]:
         yield from vacuum_runs(platform, instance, checks, dry_run)
 
 
+@in_one_line(Exception)
 def main(words: Sequence[str] | None = None) -> int:
     """Run the command; return 1 after one line on what failed."""
     parser = argparse.ArgumentParser(
@@ -181,14 +181,10 @@ def main(words: Sequence[str] | None = None) -> int:
     warnings.simplefilter("ignore")
     logging.getLogger().setLevel(logging.ERROR)
     platform, size = platform_for(Settings()), 0
-    try:
-        print(f"{'would go' if dry_run else 'gone':<36}{'':<28}{'items':>7} {'size':>12}")
-        for gone in run(platform, dry_run):
-            print(gone, flush=True)
-            size += gone.size
-    except Exception as error:
-        print(f"headwater: {one_line(error)}", file=sys.stderr)
-        return 1
+    print(f"{'would go' if dry_run else 'gone':<36}{'':<28}{'items':>7} {'size':>12}")
+    for gone in run(platform, dry_run):
+        print(gone, flush=True)
+        size += gone.size
     print(f"{_amount(size)} {'would be freed; nothing was removed' if dry_run else 'freed'}")
     return 0
 

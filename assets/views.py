@@ -10,8 +10,8 @@ import sys
 import textwrap
 from collections.abc import Iterable, Iterator, Mapping
 
+from assets.refusal import REFUSALS, in_one_line
 from assets.resources import Platform, platform_for
-from checks.guard import GateClosed
 from checks.view_guard import ViewGuard
 from ml.online_rows import open_online_rows
 from ml.settings import Settings
@@ -146,6 +146,7 @@ def _state(guard: ViewGuard, name: str) -> str:
     return f"differs: {changes}" if changes else "as recorded"
 
 
+@in_one_line(*REFUSALS)
 def main() -> int:
     """List the views, or accept one as the command line says. Returns 1 after one line on what failed."""
     parser = argparse.ArgumentParser(prog="python -m assets.views", description="Versions of feature views.")
@@ -155,15 +156,11 @@ def main() -> int:
     accepting.add_argument("--reason", required=True, help="how you know; kept on record")
     arguments = parser.parse_args()
     platform = platform_for(Settings())
-    try:
-        if arguments.action == "accept":
-            changes = accept(platform, arguments.name, getpass.getuser(), arguments.reason)
-            print(f"{arguments.name}: taken for the same ({changes})")
-        else:
-            print("\n".join(listing(platform)))
-    except (LookupError, ValueError, GateClosed) as error:
-        print(f"headwater: {error}", file=sys.stderr)
-        return 1
+    if arguments.action == "accept":
+        changes = accept(platform, arguments.name, getpass.getuser(), arguments.reason)
+        print(f"{arguments.name}: taken for the same ({changes})")
+    else:
+        print("\n".join(listing(platform)))
     return 0
 
 
