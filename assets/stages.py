@@ -14,6 +14,7 @@ from pathlib import Path
 
 import dagster as dg
 
+from assets.alike import alike
 from assets.failures import one_line
 from assets.instance import open_instance
 from assets.resources import Platform
@@ -133,14 +134,12 @@ class Stages:
         return {key: months for key, months in left.items() if months}
 
     def _alike(self, stale: Stale) -> Iterator[tuple[list[str], list[dg.AssetKey]]]:
-        """Yield keys with the same partitions, and their months. Upstream comes first: it has fewer partitions."""
+        """Yield keys with the same partitions, and their months, in an order in which they can be made."""
         graph = self.definitions.resolve_asset_graph()
-        groups: dict[tuple[str, ...], list[dg.AssetKey]] = {}
-        for key in stale:
-            found = graph.get(key).partitions_def
-            groups.setdefault(tuple(found.get_partition_keys()) if found else (), []).append(key)
-        for group in sorted(groups, key=len):
-            yield sorted({month for key in groups[group] for month in stale[key] if month}), groups[group]
+        defined = {key: graph.get(key).partitions_def for key in graph.toposorted_asset_keys if key in stale}
+        kinds = {key: tuple(found.get_partition_keys()) if found else () for key, found in defined.items()}
+        for group in alike(kinds, {key: graph.get_ancestor_asset_keys(key) for key in kinds}):
+            yield sorted({month for key in group for month in stale[key] if month}), group
 
     def _require_months(self, keys: Sequence[dg.AssetKey]) -> None:
         """Raise LookupError if no month of the tables with months is over by the platform's clock."""
