@@ -1,10 +1,6 @@
 """A lake that can only be read: for notebooks. Whatever would write a table, or take its lock to do so, is refused."""
 
-from collections.abc import Mapping, Sequence
 from typing import Any, NoReturn
-
-import polars as pl
-import pyarrow as pa
 
 from ml.lake import Lake
 
@@ -20,15 +16,7 @@ class ReadOnlyLake(Lake):
         """Refuse: only writers take it."""
         self._refuse(table)
 
-    def _write(
-        self,
-        table: str,
-        frame: pl.DataFrame | pa.RecordBatchReader,
-        mode: str,
-        partitions: Sequence[str],
-        metadata: Mapping[str, Any] | None,
-        predicate: str | None,
-    ) -> int:
+    def _write(self, table: str, *_: Any, **__: Any) -> NoReturn:
         self._refuse(table)
 
     def _refuse(self, table: str) -> NoReturn:
