@@ -23,6 +23,7 @@ from checks.drift_windows import Profiles, Window
 from ml.lake import WHOLE
 from ml.models import MODELS
 from ml.spec import ModelSpec
+from ml.verdicts import SUMMARY
 
 _MOVES: Mapping[str, Any] = {
     "view": pl.String,
@@ -107,8 +108,7 @@ class MonthDrift:
         """Return what the checks said of each week of answers, newest first; no rows where nobody has asked enough."""
         rows = self.platform.verdicts.rows(f"{self.spec.name}/performance")
         newest = rows.unique(["partition", "check"], keep="last", maintain_order=True)
-        summary = pl.col("evidence").str.json_path_match("$.summary").alias("summary")
-        return newest.select(pl.col("partition").alias("week"), "check", "passed", summary).sort(
+        return newest.select(pl.col("partition").alias("week"), "check", "passed", SUMMARY).sort(
             "week", "check", descending=[True, False]
         )
 

@@ -23,6 +23,7 @@ from ml.models import model_named
 from ml.read_only_lake import ReadOnlyLake
 from ml.settings import Settings
 from ml.sources import SOURCES
+from ml.verdicts import SUMMARY
 
 if TYPE_CHECKING:
     from assets.notebook_drift import MonthDrift
@@ -141,8 +142,7 @@ class Home:
         rows = self.platform.verdicts.rows(table)
         if check is not None:
             rows = rows.filter(pl.col("check") == check)
-        summary = pl.col("evidence").str.json_path_match("$.summary").alias("summary")
-        return rows.select("version", "partition", "check", "passed", "blocking", summary, "run_id", "at", "evidence")
+        return rows.select("version", "partition", "check", "passed", "blocking", SUMMARY, "run_id", "at", "evidence")
 
     def drift(self, model: str, month: str = "") -> "MonthDrift":
         """Return how a published month (default: the newest) of the views that a model reads has moved."""

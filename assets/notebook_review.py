@@ -10,6 +10,7 @@ from typing import Any
 import polars as pl
 from numpy.typing import NDArray
 
+from assets.links import run_link
 from assets.promotion import Champion, contest_of
 from assets.resources import Platform
 from checks.contest import Contest
@@ -18,6 +19,7 @@ from checks.promotion_slices import judge_slices
 from ml.model_version import ModelVersion
 from ml.registry import CHALLENGER, CHAMPION, PREVIOUS, Registry
 from ml.spec import ModelSpec
+from ml.verdicts import SUMMARY
 
 
 @dataclass(frozen=True)
@@ -73,18 +75,14 @@ class ModelReview:
         parts = []
         for table, number in asked.items():
             rows = self.platform.verdicts.rows(table).filter(version=number)
-            summary = pl.col("evidence").str.json_path_match("$.summary").alias("summary")
             newest = rows.unique("check", keep="last", maintain_order=True)
-            parts.append(newest.select("table", "version", "check", "passed", "blocking", summary, "at"))
+            parts.append(newest.select("table", "version", "check", "passed", "blocking", SUMMARY, "at"))
         return pl.concat(parts)
 
     @property
     def mlflow(self) -> str:
         """Where `make mlflow` shows the version's run."""
-        uri, settings = self.platform.settings.tracking_uri, self.platform.settings
-        page = uri if uri.startswith("http") else f"http://127.0.0.1:{settings.mlflow_port}"
-        experiment = self.platform.registry.client.get_run(self.reviewed.run_id).info.experiment_id
-        return f"{page}/#/experiments/{experiment}/runs/{self.reviewed.run_id}"
+        return str(run_link(self.platform, self.reviewed).value)
 
 
 def model_review(platform: Platform, spec: ModelSpec, version: str = "") -> ModelReview:

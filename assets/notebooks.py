@@ -5,7 +5,7 @@ notebooks/explore, and of each model <model>/drift_review and <model>/model_revi
 """
 
 import base64
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +23,6 @@ from ml.spec import ModelSpec
 EXPLORE, DRIFT_REVIEW, MODEL_REVIEW = "explore", "drift_review", "model_review"
 FOLDER = "notebooks"  # of the reports
 ROOT = NOTEBOOKS.parent
-_ON_IT = "Executed on this home and rendered, on demand."
 
 
 class Explored(dg.Config):
@@ -59,12 +58,11 @@ def _explore(tables: Sequence[str], views: Sequence[FeatureView]) -> dg.AssetsDe
     table, view = tables[0], min(views, key=lambda view: view.ttl).name
     read = [*(name.split("/") for name in tables), *(["published", view.name] for view in views)]
 
-    @dg.asset(
-        key=["notebooks", EXPLORE],
-        deps=[*map(dg.AssetDep, read)],
-        owners=["team:platform"],
-        description=f"The lake's tables and versions, a feature as of a moment, where columns come from. {_ON_IT}",
-        **_common(EXPLORE),
+    @_notebook(
+        ["notebooks", EXPLORE],
+        "team:platform",
+        "The lake's tables and versions, a feature as of a moment, where columns come from.",
+        read,
     )
     def explore(
         context: dg.AssetExecutionContext, config: Explored, platform: dg.ResourceParam[Platform]
@@ -77,18 +75,13 @@ def _explore(tables: Sequence[str], views: Sequence[FeatureView]) -> dg.AssetsDe
 
 
 def _drift_review(spec: ModelSpec) -> dg.AssetsDefinition:
-    sources = [["published", name] for name in spec.views]
-
-    @dg.asset(
-        key=[spec.name, DRIFT_REVIEW],
+    @_notebook(
+        [spec.name, DRIFT_REVIEW],
+        spec.owner,
+        f"How the world of {spec.name} has moved: every published month of what it reads, what serves, weeks of "
+        "answers; numbers and pictures of the drift checks.",
         # Not performance: of it only verdicts are read, and where nobody has asked yet the UI would warn of it.
-        deps=[*map(dg.AssetDep, sources), dg.AssetDep([spec.name, "model"])],
-        owners=[spec.owner],
-        description=(
-            f"How the world of {spec.name} has moved: every published month of what it reads, what serves, weeks of "
-            f"answers; numbers and pictures of the drift checks. {_ON_IT}"
-        ),
-        **_common(DRIFT_REVIEW),
+        [*(["published", name] for name in spec.views), [spec.name, "model"]],
     )
     def drift_review(
         context: dg.AssetExecutionContext, config: Month, platform: dg.ResourceParam[Platform]
@@ -105,15 +98,12 @@ def _drift_review(spec: ModelSpec) -> dg.AssetsDefinition:
 
 
 def _model_review(spec: ModelSpec) -> dg.AssetsDefinition:
-    @dg.asset(
-        key=[spec.name, MODEL_REVIEW],
-        deps=[dg.AssetDep([spec.name, "training_set"]), dg.AssetDep([spec.name, "model"])],
-        owners=[spec.owner],
-        description=(
-            f"A version of {spec.name} beside the one that it would replace, on the same held-out rows: metrics, "
-            f"calibration, slices, answers, and what the gates said. {_ON_IT}"
-        ),
-        **_common(MODEL_REVIEW),
+    @_notebook(
+        [spec.name, MODEL_REVIEW],
+        spec.owner,
+        f"A version of {spec.name} beside the one that it would replace, on the same held-out rows: metrics, "
+        "calibration, slices, answers, and what the gates said.",
+        [[spec.name, "training_set"], [spec.name, "model"]],
     )
     def model_review(
         context: dg.AssetExecutionContext, config: Version, platform: dg.ResourceParam[Platform]
@@ -130,13 +120,20 @@ def _model_review(spec: ModelSpec) -> dg.AssetsDefinition:
     return model_review
 
 
-def _common(name: str) -> dict[str, Any]:
-    source = NOTEBOOKS / f"{name}.ipynb"
-    return {
-        "kinds": {"jupyter"},
-        "code_version": json_hash(source.read_text())[:12],
-        "metadata": {"notebook": dg.MetadataValue.notebook(str(source))},
-    }
+def _notebook(
+    key: Sequence[str], owner: str, about: str, read: Sequence[Sequence[str]]
+) -> Callable[[Callable[..., Any]], dg.AssetsDefinition]:
+    """Make a function the asset of the notebook that the last part of its key names."""
+    source = NOTEBOOKS / f"{key[-1]}.ipynb"
+    return dg.asset(
+        key=key,
+        deps=[*map(dg.AssetDep, read)],
+        owners=[owner],
+        description=f"{about} Executed on this home and rendered, on demand.",
+        kinds={"jupyter"},
+        code_version=json_hash(source.read_text())[:12],
+        metadata={"notebook": dg.MetadataValue.notebook(str(source))},
+    )
 
 
 def executed(

@@ -16,6 +16,7 @@ from ml.clock import Clock
 from ml.lake import ORDER, WHOLE, Lake
 
 TABLE = "audit/verdicts"
+SUMMARY = pl.col("evidence").str.json_path_match("$.summary").alias("summary")  # of each row, in a sentence
 
 _SCHEMA: dict[str, Any] = {
     "table": pl.String,
