@@ -6,7 +6,7 @@ Here: the record. What to do is decided in `checks/retraining.py` and `assets/tr
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
 import polars as pl
 
@@ -18,7 +18,6 @@ TABLE = "audit/loop"
 Event = Literal[
     "retrain", "held", "trained", "refused", "shadow", "canary", "champion", "reverted", "waiting", "approved", "failed"
 ]
-EVENTS: tuple[Event, ...] = get_args(Event)
 
 _SCHEMA: dict[str, Any] = {
     "model": pl.String,

@@ -17,7 +17,7 @@ import numpy as np
 import polars as pl
 
 from ml.entity_rows import RANK, EntityRows
-from ml.history import CREATED, EVENT, INSTANT, Piece, frame_pieces
+from ml.history import CREATED, EVENT, INSTANT, Piece
 from ml.known_versions import KnownVersions
 from ml.order import order_by
 
@@ -154,26 +154,6 @@ class PointInTimeJoin:
                     f"and {schema[key]} in the feature history; cast it"
                 )
         return schema
-
-
-def point_in_time_join(
-    entities: pl.DataFrame,
-    history: pl.DataFrame,
-    *,
-    at: str,
-    keys: Mapping[str, str],
-    features: Mapping[str, str],
-    ttl: timedelta | None,
-) -> pl.DataFrame:
-    """Append to each entity row the feature values as known at its moment.
-
-    The arguments are those of `PointInTimeJoin` and `Lookup`; `history` is in any order.
-
-    Returns:
-        [rows, columns of `entities` + features]: each entity row once, in order; null where nothing is known.
-    """
-    lookup = Lookup(frame_pieces(history), keys, features, ttl)
-    return entities.hstack(PointInTimeJoin(entities, at).look_up(lookup))
 
 
 def state_as_of(history: pl.DataFrame, keys: Sequence[str], as_of: datetime) -> pl.DataFrame:

@@ -8,14 +8,13 @@ from hypothesis import strategies as st
 
 import ml.known_versions
 import ml.order
-from ml.history import INSTANT, Piece
+from ml.history import INSTANT, Piece, frame_pieces
 from ml.known_versions import KnownVersions
 from ml.point_in_time import (
     Lookup,
     PointInTimeJoin,
     became_known,
     in_order_of_knowledge,
-    point_in_time_join,
     state_as_of,
 )
 from tests.ml.pit_oracle import known_at, value_at
@@ -31,6 +30,11 @@ HISTORY = {
 
 def minute(count):
     return START + timedelta(minutes=count)
+
+
+def point_in_time_join(rows, versions, *, at, keys, features, ttl):
+    """Entity rows with the feature values known at each one's moment."""
+    return rows.hstack(PointInTimeJoin(rows, at).look_up(Lookup(frame_pieces(versions), keys, features, ttl)))
 
 
 def history(*versions):
