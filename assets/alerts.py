@@ -15,8 +15,8 @@ from assets.alert_memory import SinkFile
 from assets.alert_message import trial
 from assets.alert_sink import Sink, SinkError
 from assets.alert_webhook import open_webhook
+from assets.command import REFUSALS, in_one_line
 from assets.failures import one_line
-from assets.refusal import REFUSALS, in_one_line
 from assets.resources import Platform, platform_for
 from checks.alert_trails import Trails
 from ml.clock import RealClock

@@ -8,7 +8,7 @@ import getpass
 from typing import get_args
 
 from assets.approved_steps import approve
-from assets.refusal import REFUSALS, in_one_line
+from assets.command import REFUSALS, in_one_line
 from assets.resources import platform_for
 from ml.models import model_named
 from ml.settings import Settings

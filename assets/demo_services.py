@@ -4,17 +4,15 @@ The servers are started and stopped here, and so is Triton. What proves where th
 assets/services_proof.py.
 """
 
-import logging
 import os
 import signal
 import subprocess
 import sys
-import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from assets.failures import one_line
+from assets.command import interruptible
 from assets.new_home import bring_up_to_date
 from assets.quiet import leave
 from assets.services import Services, opened
@@ -35,15 +33,11 @@ _ELSEWHERE = {  # the home's own, whatever the user's is
 _PATIENCE_SECONDS = 30.0
 
 
-class Interrupted(Exception):
-    """The demo was interrupted and has ended."""
-
-
 def run(outer: Settings, work: Sequence[str]) -> None:
     """Run the demo on real servers in `<home>/services`, and show what proves it.
 
-    Raises LookupError if a server cannot be started or the demo fails, Interrupted after Ctrl-C; in any case nothing
-    stays running.
+    Raises LookupError if a server cannot be started or the demo fails, KeyboardInterrupt after Ctrl-C; in any case
+    nothing stays running.
     """
     home = outer.root / "services"
     with opened(home / "servers") as services, _keys_of(services):
@@ -98,11 +92,11 @@ def _run(work: Sequence[str], variables: dict[str, str]) -> None:
         status = child.wait()
     except KeyboardInterrupt:
         _end(child)
-        raise Interrupted from None
+        raise
     finally:
         signal.signal(signal.SIGTERM, before)
     if status in (130, -signal.SIGINT, -signal.SIGTERM):
-        raise Interrupted
+        raise KeyboardInterrupt
     if status:
         raise LookupError("the demo failed on the real servers, as the line above says")
 
@@ -119,19 +113,10 @@ def _end(child: "subprocess.Popen[bytes]") -> None:
     child.wait()
 
 
+@interruptible("servers and Triton are stopped")
 def main() -> int:
     """Run the command. Returns 0, 1 after one line on what failed, 130 when interrupted."""
-    warnings.simplefilter("ignore")
-    logging.getLogger().setLevel(logging.ERROR)
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
-    try:
-        run(Settings(), DEMO)
-    except (KeyboardInterrupt, Interrupted):
-        print("headwater: interrupted; servers and Triton are stopped", file=sys.stderr)
-        return 130
-    except Exception as error:
-        print(f"headwater: {one_line(error)}", file=sys.stderr)
-        return 1
+    run(Settings(), DEMO)
     return 0
 
 

@@ -11,6 +11,7 @@ from datetime import timedelta
 
 import dagster as dg
 
+from assets.command import in_one_line
 from assets.drift_windows import (
     LEARNED,
     REFERENCE_MONTHS,
@@ -22,7 +23,6 @@ from assets.drift_windows import (
 )
 from assets.gates import Gate, gate_checks
 from assets.quiet import leave
-from assets.refusal import in_one_line
 from assets.resources import Platform, platform_for
 from checks.drift import CHECK, check_drift, drifted_share
 from checks.drift_bounds import Bounds

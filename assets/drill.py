@@ -3,19 +3,15 @@
 What a drill breaks and repairs is in `assets/drill_<name>.py`.
 """
 
-import logging
 import os
 import shutil
-import signal
-import sys
-import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from assets.failures import one_line
+from assets.command import interruptible
 from assets.resources import Platform, platform_for
 from ml.settings import Settings
 
@@ -76,19 +72,10 @@ def fingerprint(platform: Platform) -> dict[Path, tuple[int, int]]:
     return {path: (status.st_size, status.st_mtime_ns) for path, status in found.items()}
 
 
+@interruptible("the scratch home is gone")
 def command(drill: Callable[[Platform], None]) -> int:
     """Run a drill on the home that the settings name. Returns 0, 1 after one line on what failed, 130 interrupted."""
-    warnings.simplefilter("ignore")
-    logging.getLogger().setLevel(logging.ERROR)
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
-    try:
-        drill(platform_for(Settings()))
-    except KeyboardInterrupt:
-        print("\nheadwater: interrupted; the scratch home is gone", file=sys.stderr)
-        return 130
-    except Exception as error:
-        print(f"headwater: {one_line(error)}", file=sys.stderr)
-        return 1
+    drill(platform_for(Settings()))
     return 0
 
 

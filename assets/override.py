@@ -15,10 +15,10 @@ import dagster as dg
 from dagster._core.events import DagsterEvent, DagsterEventType
 from dagster._core.instance.utils import RUNLESS_JOB_NAME
 
+from assets.command import REFUSALS, in_one_line
 from assets.instance import open_instance
 from assets.mirror import Judgement, evaluation
 from assets.quarantine import refresh
-from assets.refusal import REFUSALS, in_one_line
 from assets.resources import Platform, platform_for
 from checks.guard import Problem, name_of
 from checks.outcome import Outcome

@@ -9,10 +9,10 @@ import textwrap
 import warnings
 from collections.abc import Iterator, Sequence
 
+from assets.command import REFUSALS, in_one_line
 from assets.plan_graph import Graph, graph_of
 from assets.plan_manifest import without_table
 from assets.quiet import leave
-from assets.refusal import REFUSALS, in_one_line
 from assets.resources import Platform, platform_for
 from checks.suite import feature_tables
 from ml.feature_views import FeatureView

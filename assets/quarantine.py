@@ -11,8 +11,8 @@ from typing import Any
 
 import dagster as dg
 
+from assets.command import REFUSALS, in_one_line
 from assets.metadata import markdown_table
-from assets.refusal import REFUSALS, in_one_line
 from assets.resources import Platform, platform_for
 from checks.quarantine import HeldBatch, batches
 from ml import remedies

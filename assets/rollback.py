@@ -4,7 +4,7 @@ import argparse
 import getpass
 import sys
 
-from assets.refusal import REFUSALS, in_one_line
+from assets.command import REFUSALS, in_one_line
 from assets.resources import Platform, platform_for
 from assets.views import admit_roll_back
 from ml.online_publish import rebuild

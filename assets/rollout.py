@@ -16,7 +16,7 @@ import polars as pl
 
 from assets.approval import approval
 from assets.approved_steps import require_approved
-from assets.refusal import REFUSALS, in_one_line
+from assets.command import REFUSALS, in_one_line
 from assets.resources import Platform, platform_for
 from assets.views import admit_use
 from ml.models import model_named

@@ -6,6 +6,7 @@ Nothing is run. With DRY=1 nothing is written either; after it, `make plan NAME=
 import argparse
 import warnings
 
+from assets.command import REFUSALS, in_one_line
 from assets.new_feature import Column, new_feature
 from assets.new_files import FILL_IN, GUESS, Draft
 from assets.new_model import new_model
@@ -15,7 +16,6 @@ from assets.new_view import new_view
 from assets.plan import model_plan, printed, source_plan, table_plan
 from assets.plan_manifest import with_files
 from assets.quiet import leave
-from assets.refusal import REFUSALS, in_one_line
 from assets.resources import Platform, platform_for
 from ml.settings import Settings
 from ml.sources import SOURCES

@@ -3,11 +3,8 @@
 Here: what is out of date is run, in order, with a line on each, and how such a command ends. Not here: which stages.
 """
 
-import logging
-import signal
 import sys
 import traceback
-import warnings
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +12,7 @@ from pathlib import Path
 import dagster as dg
 
 from assets.alike import alike
+from assets.command import interruptible
 from assets.failures import one_line
 from assets.instance import open_instance
 from assets.resources import Platform
@@ -159,14 +157,12 @@ def say(stage: str, text: str) -> None:
     print(f"{stage:<26}{text}", flush=True)
 
 
+@interruptible("nothing is left running that this run started")
 def run(name: str, work: Callable[[Stages], None]) -> int:
     """Do the work of the command `name`.
 
     Returns 0, 1 after one line on what failed, 130 when interrupted (nothing stays running that it started).
     """
-    warnings.simplefilter("ignore")
-    logging.getLogger().setLevel(logging.ERROR)
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
     settings = Settings()
     server = server_for(settings)
     was_running = True
@@ -183,8 +179,7 @@ def run(name: str, work: Callable[[Stages], None]) -> int:
     except KeyboardInterrupt:
         if not was_running:
             server.stop()
-        print("\nheadwater: interrupted; nothing is left running that this run started", file=sys.stderr)
-        return 130
+        raise
     except Exception as error:
         print(f"headwater: {one_line(error)}{_traceback(settings, name, error)}", file=sys.stderr)
         return 1

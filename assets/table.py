@@ -7,10 +7,10 @@ import argparse
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from assets.command import REFUSALS, in_one_line
 from assets.metadata import whole_table
 from assets.partitions import table_months
 from assets.quiet import leave
-from assets.refusal import REFUSALS, in_one_line
 from assets.resources import Platform, platform_for
 from assets.stages import Stages, run
 from checks.suite import feature_tables

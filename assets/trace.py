@@ -11,8 +11,8 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 
+from assets.command import REFUSALS, in_one_line
 from assets.quiet import leave
-from assets.refusal import REFUSALS, in_one_line
 from assets.resources import Platform, platform_for
 from assets.trace_answer import find_answer, landed_step, serving_step
 from assets.trace_features import Features

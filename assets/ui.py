@@ -10,8 +10,8 @@ import sys
 import time
 from pathlib import Path
 
+from assets.command import REFUSALS, in_one_line
 from assets.instance import require_database
-from assets.refusal import REFUSALS, in_one_line
 from assets.reports import LOOPBACK
 from ml.ports import taken
 from ml.process import end_when_asked, end_with_parent

@@ -16,11 +16,11 @@ from pathlib import Path
 
 import dagster as dg
 
+from assets.command import in_one_line
 from assets.in_use import last_dbt_build, prediction_logs_in_use, reports_in_use, versions_in_use
 from assets.instance import open_instance
 from assets.old_runs import remove_runs, spent_runs
 from assets.quiet import leave
-from assets.refusal import in_one_line
 from assets.resources import Platform, platform_for
 from assets.scores import WORK
 from ml.clock import RealClock

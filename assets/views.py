@@ -10,7 +10,7 @@ import sys
 import textwrap
 from collections.abc import Iterable, Iterator, Mapping
 
-from assets.refusal import REFUSALS, in_one_line
+from assets.command import REFUSALS, in_one_line
 from assets.resources import Platform, platform_for
 from checks.view_guard import ViewGuard
 from ml.online_rows import open_online_rows
