@@ -9,6 +9,8 @@ from dataclasses import asdict, dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from ml.ranking import Ranking
+
 BINS = 10
 
 
@@ -128,16 +130,12 @@ class RankedScores:
     """The ROC AUC as a function of row weights [N]: scores are sorted once, each AUC costs one pass."""
 
     def __init__(self, label: NDArray[np.float64], scores: NDArray[np.float64]) -> None:
-        self._order = np.argsort(scores, kind="stable")
-        ordered = scores[self._order]
-        self._starts = np.flatnonzero(np.concatenate([[True], ordered[1:] != ordered[:-1]]))
-        self._positive = label[self._order]
+        self._ranking = Ranking(label, scores)
 
     def __call__(self, weight: NDArray[np.float64]) -> float:
         """Return the AUC with weights [N] in the rows' original order, NaN if a class has no weight."""
-        ordered = weight[self._order]
-        positive = np.add.reduceat(ordered * self._positive, self._starts)
-        negative = np.add.reduceat(ordered, self._starts) - positive
+        positive, both = self._ranking.at_each(weight)
+        negative = both - positive
         below = np.cumsum(negative) - negative
         pairs = positive.sum() * negative.sum()
         return float((positive * (below + 0.5 * negative)).sum() / pairs) if pairs > 0 else float("nan")

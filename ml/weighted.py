@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ml.evaluation import BINS
+from ml.ranking import Ranking
 
 _LEAST_PROBABILITY = 1e-15  # as scikit-learn's log loss clips
 
@@ -28,16 +29,12 @@ class AveragePrecision:
     """The area under the precision-recall curve, as scikit-learn's average precision, by row weights [N]."""
 
     def __init__(self, label: NDArray[np.float64], scores: NDArray[np.float64]) -> None:
-        self._order = np.argsort(-scores, kind="stable")
-        ordered = scores[self._order]
-        self._starts = np.flatnonzero(np.concatenate([[True], ordered[1:] != ordered[:-1]]))
-        self._positive = label[self._order]
+        self._ranking = Ranking(label, -scores)
 
     def __call__(self, weight: NDArray[np.float64]) -> float:
         """Return the area with weights [N] in the rows' original order, NaN if no positive has weight."""
-        ordered = weight[self._order]
-        hits = np.add.reduceat(ordered * self._positive, self._starts)
-        found, asked = np.cumsum(hits), np.cumsum(np.add.reduceat(ordered, self._starts))
+        hits, both = self._ranking.at_each(weight)
+        found, asked = np.cumsum(hits), np.cumsum(both)
         precision = np.divide(found, asked, out=np.zeros_like(found), where=asked > 0)
         return float(hits @ precision / found[-1]) if found[-1] > 0 else float("nan")
 
