@@ -59,35 +59,17 @@ def definitions_for(
 
     Raises LookupError if dbt's manifest has not been built, or lacks a view or feature that a model reads.
     """
-    months, learning = table_months(platform.manifest, sources), history_months(platform.manifest, sources)
     for spec in models:
         require_features(spec.name, spec.features, platform.feature_views)
         require_outcome(spec, platform.manifest)
+    line = _line(platform, sources, models)
+    assets = [item for item in line if not isinstance(item, dg.AssetChecksDefinition)]
     jobs = {spec.name: retraining_job(spec) for spec in models}
     rollouts = {spec.name: rollout_job(spec) for spec in models}
     monitors = {spec.name: monitor_job(spec) for spec in models}
-    everything = [
-        *raw_assets(sources),
-        *feature_assets(platform, sources),
-        *(
-            feature_checks(platform.manifest, name, months[name], learning[name])
-            for name in feature_tables(platform.manifest)
-        ),
-        *publishing_assets(platform, sources, models, months),
-        *(part for spec in models for part in training_assets(spec, sources)),
-        *(deployment_asset(spec) for spec in models),
-        *(predictions_asset(spec) for spec in models),
-        *(part for spec in models for part in scores_assets(spec, platform.feature_views, months[spec.outcome.table])),
-        *(served_parity_check(spec) for spec in models),
-        *(part for spec in models for part in outcomes_assets(spec)),
-        *(part for spec in models for part in (performance_asset(spec), performance_checks(spec))),
-        quarantine_asset(),
-        *notebook_assets(platform, sources, models),
-    ]
-    assets = [item for item in everything if not isinstance(item, dg.AssetChecksDefinition)]
     return dg.Definitions(
         assets=with_links(platform, sources, models, assets),
-        asset_checks=[item for item in everything if isinstance(item, dg.AssetChecksDefinition)],
+        asset_checks=[item for item in line if isinstance(item, dg.AssetChecksDefinition)],
         jobs=[*jobs.values(), *rollouts.values(), *monitors.values()],
         sensors=[
             alerts_sensor(),
@@ -100,6 +82,29 @@ def definitions_for(
         loggers={"console": dg.colored_console_logger, "progress": progress_logger},
         executor=executor_for(platform.settings),
     )
+
+
+def _line(
+    platform: Platform, sources: Sequence[Source], models: Sequence[ModelSpec]
+) -> list[dg.AssetsDefinition | dg.AssetChecksDefinition]:
+    """Return the assets and checks from the sources to what is answered."""
+    manifest, views = platform.manifest, platform.feature_views
+    months, learning = table_months(manifest, sources), history_months(manifest, sources)
+    return [
+        *raw_assets(sources),
+        *feature_assets(platform, sources),
+        *(feature_checks(manifest, name, months[name], learning[name]) for name in feature_tables(manifest)),
+        *publishing_assets(platform, sources, models, months),
+        *(part for spec in models for part in training_assets(spec, sources)),
+        *(deployment_asset(spec) for spec in models),
+        *(predictions_asset(spec) for spec in models),
+        *(part for spec in models for part in scores_assets(spec, views, months[spec.outcome.table])),
+        *(served_parity_check(spec) for spec in models),
+        *(part for spec in models for part in outcomes_assets(spec)),
+        *(part for spec in models for part in (performance_asset(spec), performance_checks(spec))),
+        quarantine_asset(),
+        *notebook_assets(platform, sources, models),
+    ]
 
 
 defs = build_definitions()

@@ -33,41 +33,42 @@ def deployment_asset(spec: ModelSpec) -> dg.AssetsDefinition:
     def deployment(context: dg.AssetExecutionContext, platform: dg.ResourceParam[Platform]) -> dg.MaterializeResult:
         from serving.fleet import server_for
 
-        registry, settings = platform.registry, platform.settings
-        candidate = registry.newest(spec.name)
+        candidate, run = platform.registry.newest(spec.name), f"run {context.run.run_id[:8]}"
         admitted = admit(platform, spec, f"{spec.name}/deployment", candidate.version)
-        server = server_for(settings).start()
-        measured: list[Latency] = []
+        server = server_for(platform.settings).start()
         first = first_step(platform, spec, candidate.version)
-        if wait := waiting(platform, spec, candidate.version, first, f"run {context.run.run_id[:8]}"):
+        if wait := waiting(platform, spec, candidate.version, first, run):
             context.log.info(wait)
             return dg.MaterializeResult(metadata={"model version": candidate.version, "serves as": wait})
+        measured: list[Latency] = []
         share = 1.0 if first == "shadow" else spec.serving.canary_share
-        step = Step(first, candidate.version, share, BY_DEPLOYMENT, f"run {context.run.run_id[:8]}")
+        step = Step(first, candidate.version, share, BY_DEPLOYMENT, run)
         plan = bring(platform, spec, step, admitted, measured.append)
-        registry.tag(candidate, {"deployed_run": context.run.run_id})
-        approved_by = admitted.approved_by
-        serves = "champion" if first == "promote" else f"{first}, {step.share:.0%} of the keys"
+        platform.registry.tag(candidate, {"deployed_run": context.run.run_id})
         context.log.info(
-            f"{spec.name}: version {candidate.version} serves as {serves}, plan revision {plan.revision}; approved by "
-            f"{approved_by}"
+            f"{spec.name}: version {candidate.version} serves as {_serves(step)}, plan revision {plan.revision}; "
+            f"approved by {admitted.approved_by}"
         )
         return dg.MaterializeResult(
             data_version=dg.DataVersion(f"{spec.name}@{candidate.version}"),
             metadata={
                 "model version": candidate.version,
-                "serves as": serves,
+                "serves as": _serves(step),
                 "plan revision": plan.revision,
                 "triton": f"grpc://{server.url}",
                 "mlflow run": run_link(platform, candidate),
                 "triton model": asking(spec.name, candidate.version, (field.name for field in plan.request)),
-                "approved by": approved_by,
+                "approved by": admitted.approved_by,
                 "trained on": f"{spec.name}/training_set version {candidate.training_set_version}",
                 **_latency(spec, measured),
             },
         )
 
     return deployment
+
+
+def _serves(step: Step) -> str:
+    return "champion" if step.action == "promote" else f"{step.action}, {step.share:.0%} of the keys"
 
 
 def _latency(spec: ModelSpec, measured: "list[Latency]") -> dict[str, Any]:

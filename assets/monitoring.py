@@ -25,19 +25,7 @@ def predictions_asset(spec: ModelSpec) -> dg.AssetsDefinition:
         ),
     )
     def predictions(context: dg.AssetExecutionContext, platform: dg.ResourceParam[Platform]) -> dg.MaterializeResult:
-        from serving.log_reader import log_schema, read_new
-        from serving.model_repository import ModelRepository
-
-        plans = ModelRepository(platform.settings.serving_home).history(spec.name)
-        if not plans:
-            raise dg.Failure(f"{spec.name} is not deployed; materialize {spec.name}/deployment first")
-        commits = platform.lake.history(table)
-        cursor = commits[0]["metadata"]["cursor"] if commits else None
-        # Of all plans, not only the one that serves: what ended since may have read other features.
-        wanted = {name: kind for plan in plans for name, kind in log_schema(plan).items()}
-        lines, cursor = read_new(platform.settings.serving_home / "predictions" / spec.name, wanted, cursor)
-        if lines.height or not commits:
-            platform.lake.append(table, lines, {"cursor": cursor})
+        lines = _appended(platform, spec, table)
         rows = platform.lake.read(table)
         context.log.info(f"{table}: {lines.height} new answers")
         return dg.MaterializeResult(
@@ -52,6 +40,24 @@ def predictions_asset(spec: ModelSpec) -> dg.AssetsDefinition:
         )
 
     return predictions
+
+
+def _appended(platform: Platform, spec: ModelSpec, table: str) -> pl.DataFrame:
+    """Append the lines of the log that the table does not have yet, and return them."""
+    from serving.log_reader import log_schema, read_new
+    from serving.model_repository import ModelRepository
+
+    plans = ModelRepository(platform.settings.serving_home).history(spec.name)
+    if not plans:
+        raise dg.Failure(f"{spec.name} is not deployed; materialize {spec.name}/deployment first")
+    commits = platform.lake.history(table)
+    cursor = commits[0]["metadata"]["cursor"] if commits else None
+    # Of all plans, not only the one that serves: what ended since may have read other features.
+    wanted = {name: kind for plan in plans for name, kind in log_schema(plan).items()}
+    lines, cursor = read_new(platform.settings.serving_home / "predictions" / spec.name, wanted, cursor)
+    if lines.height or not commits:
+        platform.lake.append(table, lines, {"cursor": cursor})
+    return lines
 
 
 def _trace(rows: pl.LazyFrame) -> dict[str, dg.MetadataValue]:

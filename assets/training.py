@@ -2,7 +2,7 @@
 
 import json
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -85,23 +85,11 @@ def _training_set(spec: ModelSpec, landed: Sequence[Source]) -> dg.AssetsDefinit
     def training_set(
         context: dg.AssetExecutionContext, config: AsOf, platform: dg.ResourceParam[Platform]
     ) -> dg.MaterializeResult:
-        from ml.training_set import build_training_set
-
         table, moment = f"{spec.name}/training_set", config.moment
         sources = {name: platform.guard.admit_published(table, name) for name in tables}
-        outcomes = platform.lake.read(f"published/{spec.outcome.table}", sources[spec.outcome.table])
-        known = outcomes.filter(_known_by(spec, moment)).collect()
-        rows = build_training_set(spec, known, platform.feature_store(sources))
-        content = content_hash(rows)
-        metadata = {
-            "content": content,
-            "rows": rows.height,
-            "sources": sources,
-            "dbt_manifest": _manifest_hash(platform),
-            "git": git_commit(),
-            AS_OF: None if moment is None else spec.as_of(moment).split.test.end.isoformat(),
-        }
-        version = _write_once(platform, table, rows, metadata)
+        rows = _joined(platform, spec, sources, moment)
+        metadata = _provenance(platform, spec, sources, moment, rows)
+        version, content = _write_once(platform, table, rows, metadata), metadata["content"]
         context.log.info(f"{table}: {rows.height} rows, version {version}")
         return dg.MaterializeResult(
             data_version=dg.DataVersion(content[:16]),
@@ -119,6 +107,29 @@ def _training_set(spec: ModelSpec, landed: Sequence[Source]) -> dg.AssetsDefinit
         )
 
     return training_set
+
+
+def _joined(platform: Platform, spec: ModelSpec, sources: Mapping[str, int], moment: datetime | None) -> pl.DataFrame:
+    """Return the outcomes known by `moment` with their features, of the published versions `sources`."""
+    from ml.training_set import build_training_set
+
+    outcomes = platform.lake.read(f"published/{spec.outcome.table}", sources[spec.outcome.table])
+    known = outcomes.filter(_known_by(spec, moment)).collect()
+    return build_training_set(spec, known, platform.feature_store(sources))
+
+
+def _provenance(
+    platform: Platform, spec: ModelSpec, sources: Mapping[str, int], moment: datetime | None, rows: pl.DataFrame
+) -> dict[str, Any]:
+    """Return what a version of the training set keeps of itself: what it holds, and what it was made from."""
+    return {
+        "content": content_hash(rows),
+        "rows": rows.height,
+        "sources": sources,
+        "dbt_manifest": _manifest_hash(platform),
+        "git": git_commit(),
+        AS_OF: None if moment is None else spec.as_of(moment).split.test.end.isoformat(),
+    }
 
 
 def _known_by(spec: ModelSpec, moment: datetime | None) -> pl.Expr:
