@@ -102,18 +102,7 @@ def gate_checks(
     judged.
     """
     key, by_name = dg.AssetKey(table.split("/")), {gate.name: gate for gate in gates}
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", dg.PreviewWarning)  # checks with partitions: what they are for is tested here
-        specs = [
-            dg.AssetCheckSpec(
-                gate.name,
-                asset=key,
-                blocking=gate.blocking,
-                description=gate.description,
-                partitions_def=partitions_of(months) if months else None,
-            )
-            for gate in gates
-        ]
+    specs = _specs(key, gates, months)
 
     @dg.multi_asset_check(name="__".join([*key.path, gates[0].name]), specs=specs, can_subset=True, op_tags=LARGE)
     def judged(context: dg.AssetCheckExecutionContext, platform: dg.ResourceParam[Platform]) -> Iterator[Any]:
@@ -133,6 +122,22 @@ def gate_checks(
                 yield dg.Output(None, spec.get_python_identifier())
 
     return judged
+
+
+def _specs(key: dg.AssetKey, gates: Sequence[Gate], months: Months | None) -> list[dg.AssetCheckSpec]:
+    partitions = partitions_of(months) if months else None
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", dg.PreviewWarning)  # checks with partitions: what they are for is tested here
+        return [
+            dg.AssetCheckSpec(
+                gate.name,
+                asset=key,
+                blocking=gate.blocking,
+                description=gate.description,
+                partitions_def=partitions,
+            )
+            for gate in gates
+        ]
 
 
 def mirrored(

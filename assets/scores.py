@@ -76,20 +76,27 @@ def _scores(spec: ModelSpec, views: Sequence[FeatureView], months: Months) -> dg
                 "dagster/column_schema": column_schema(rows.collect_schema()),
                 "dagster/table_name": table,
                 "table version": str(version),
-                "model version": inputs.version.number,
-                "onnx sha256": inputs.version.onnx_sha256,
-                "threshold": "none" if inputs.version.threshold is None else inputs.version.threshold,
                 "rows a second": rate,
                 "seconds": made.seconds,
                 "mean": rows.select(pl.col(inputs.version.output).cast(pl.Float64).mean()).collect().item(),
                 "content hash": made.content,
-                "source versions": dict(inputs.sources),
-                "partitions read": {name: ", ".join(months) for name, months in inputs.partitions.items()},
+                **_told(inputs),
                 "preview": dg.MetadataValue.md(preview(rows)),
             },
         )
 
     return scores
+
+
+def _told(inputs: Inputs) -> dict[str, Any]:
+    """Return what scores were made from, for the UI."""
+    return {
+        "model version": inputs.version.number,
+        "onnx sha256": inputs.version.onnx_sha256,
+        "threshold": "none" if inputs.version.threshold is None else inputs.version.threshold,
+        "source versions": dict(inputs.sources),
+        "partitions read": {name: ", ".join(months) for name, months in inputs.partitions.items()},
+    }
 
 
 def _published(spec: ModelSpec, views: Sequence[FeatureView]) -> list[dg.AssetDep]:

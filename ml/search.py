@@ -10,7 +10,7 @@ import json
 import os
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     import polars as pl
 
     from ml.folds import Fold
+    from ml.recording import Recording
+    from ml.search_report import Outcome
     from ml.search_space import SearchSpace
     from ml.search_study import SearchStudy
     from ml.spec import ModelSpec
@@ -122,14 +124,18 @@ def _run(
             registry.end_inside(spec.name, run.run_id, ended)
             study.replace_open_run(None)
         outcome = outcome_of(spec, space, folds, study)
-        lines = told(outcome, train_seconds)
-        result, report = study.folder / RESULT_FILE, study.folder / REPORT_FILE
-        result.write_text(json.dumps(outcome.as_dict(), indent=2))
-        report.write_text("\n".join(lines) + "\n")
-        for file in (result, report):
-            run.artifact(file)
-        for line in ["", *lines, f"all of it: {result}"]:
+        for line in ["", *_kept(outcome, told(outcome, train_seconds), study.folder, run)]:
             say(line)
+
+
+def _kept(outcome: "Outcome", lines: Sequence[str], folder: Path, run: "Recording") -> list[str]:
+    """Write what was found as JSON and as text, in the study's folder and to its run; return the text's lines."""
+    result, report = folder / RESULT_FILE, folder / REPORT_FILE
+    result.write_text(json.dumps(outcome.as_dict(), indent=2))
+    report.write_text("\n".join(lines) + "\n")
+    for file in (result, report):
+        run.artifact(file)
+    return [*lines, f"all of it: {result}"]
 
 
 def _work(arguments: argparse.Namespace) -> None:
