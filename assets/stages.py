@@ -13,6 +13,7 @@ import dagster as dg
 
 from assets.alike import alike
 from assets.command import interruptible
+from assets.event_log import kept_open
 from assets.failures import one_line
 from assets.instance import open_instance
 from assets.resources import Platform
@@ -174,7 +175,7 @@ def run(name: str, work: Callable[[Stages], None]) -> int:
         platform = platform_for(settings)
         log = settings.root / "logs" / f"{name}.log"
         log.parent.mkdir(parents=True, exist_ok=True)
-        with open_instance(settings) as instance:
+        with open_instance(settings) as instance, kept_open(instance):
             work(Stages(platform, definitions_for(platform), instance, log))
     except KeyboardInterrupt:
         if not was_running:
