@@ -23,10 +23,6 @@ from ml.spec import ModelSpec
 
 _OWN = ("name", "description", "owner")
 _WRITTEN = (*_OWN, "task", "outcome", "features", "request", "split", "gates")  # for a model on a table with outcomes
-_IMPORTS = """\
-from ml.spec import Gates, ModelSpec, Outcome, RequestField
-from ml.split_windows import Split
-"""
 _EPOCH = "seconds since"  # as descriptions of times say
 
 
@@ -104,7 +100,7 @@ def _on_table(platform: Platform, name: str, table: str) -> str:
         f"    gates=Gates(min_score={low}, max_score={high}),\n",
         _defaults([field for field in ModelSpec.model_fields if field not in _WRITTEN]),
     ]
-    return _file(name, _IMPORTS, parts)
+    return _file(name, "from ml.spec import Gates, ModelSpec, Outcome, RequestField, Split\n", parts)
 
 
 def _file(name: str, imports: str, parts: Sequence[str]) -> str:

@@ -13,7 +13,8 @@ from ml.fingerprint import json_hash
 from ml.frozen import Frozen, Share
 from ml.pod_resources import PodResources
 from ml.serving_settings import CanaryBounds, ServingSettings
-from ml.split_windows import Split, Window
+from ml.split_windows import Split as Split  # a model's file takes its parts from here
+from ml.split_windows import Window as Window
 from ml.upkeep import Approval, MonitoringSettings, RetrainingSettings
 
 TaskName = Literal["binary", "regression"]

@@ -2,8 +2,7 @@
 
 from datetime import UTC, datetime
 
-from ml.spec import Costs, Elapsed, Gates, ModelSpec, Outcome, RequestField, TrainingSettings
-from ml.split_windows import Split, Window
+from ml.spec import Costs, Elapsed, Gates, ModelSpec, Outcome, RequestField, Split, TrainingSettings, Window
 from ml.upkeep import RetrainingSettings
 
 
