@@ -243,7 +243,7 @@ preflight:
 $(HEADWATER_HOME)/dbt/.output: $(if $(filter-out local,$(OUTPUT)),.venv/.spark) always
 	@mkdir -p $(@D) && { echo $(OUTPUT) | cmp -s - $@ || echo $(OUTPUT) > $@; }
 
-$(MANIFEST): .venv/.ready $(HEADWATER_HOME)/dbt/.output $(shell find dbt_project -name '*.sql' -o -name '*.yml' -not -path '*/target/*')
+$(MANIFEST): .venv/.ready $(HEADWATER_HOME)/dbt/.output $(shell find dbt_project -name '*.sql' -o -name '*.yml' -not -path '*/target/*') $(shell find dbt_project/models -type d)
 	@$(DBT) --quiet parse --target $(OUTPUT) --project-dir dbt_project --profiles-dir dbt_project --target-path "$(abspath $(HEADWATER_HOME))/dbt" --log-path "$(abspath $(HEADWATER_HOME))/dbt" && touch $@
 
 $(DAGSTER_HOME)/dagster.yaml: $(DAGSTER_YAML) always

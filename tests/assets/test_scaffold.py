@@ -461,3 +461,20 @@ def test_what_was_written_ends_with_how_to_undo_it(tmp_path, capsys):
     assert last == "to undo it: rm a.py a.yml, and take the added part out of state.sql"
     _finish(Draft({}, {"state.sql": "select 1, 2, 3"}, tmp_path), False, "make plan")
     assert capsys.readouterr().out.splitlines()[-1] == "to undo it: take the added part out of state.sql"
+
+
+def test_make_parses_anew_after_a_file_of_dbt_was_removed(tmp_path):
+    (tmp_path / "Makefile").write_text((ROOT / "Makefile").read_text())
+    declared = tmp_path / "dbt_project/models/staging/raw_gauges.yml"
+    declared.parent.mkdir(parents=True)
+    declared.write_text("version: 2")
+    (tmp_path / ".venv").mkdir()
+    (tmp_path / ".venv/.ready").touch()
+
+    def parsed():
+        make = ["make", "-o", ".venv/.ready", "DBT=echo parsed", "HEADWATER_HOME=home", "home/dbt/manifest.json"]
+        return "parsed" in subprocess.run(make, cwd=tmp_path, capture_output=True, text=True, check=True).stdout
+
+    assert [parsed(), parsed()] == [True, False]
+    declared.unlink()
+    assert [parsed(), parsed()] == [True, False]
