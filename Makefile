@@ -30,16 +30,16 @@ demo-services: setup .tools/.services ## The same on a real PostgreSQL (Dagster,
 	@$(PY) -m assets.demo_services
 
 model: setup ## One model from its raw tables to Triton, whatever of it is out of date: make model NAME=arrival_delay
-	@$(PY) -m assets.model $(NAME)
+	@$(PY) -m assets.model "$(NAME)"
 
 table: setup ## One source, or one feature table with what it stands on: lands, builds, checks and publishes what is out of date: make table NAME=flights MONTH=2013-03
 	@$(PY) -m assets.table "$(NAME)" $(if $(MONTH),--month "$(MONTH)")
 
 ask: setup ## Held-out questions of the past to the served model, each at its own moment: make ask NAME=flight_delay ROWS=5
-	@$(PY) -m assets.ask $(NAME) $(if $(ROWS),--rows $(ROWS))
+	@$(PY) -m assets.ask "$(NAME)" $(if $(ROWS),--rows $(ROWS))
 
 scores: setup ## Batch inference: score a month, or several, by the version that serves: make scores NAME=flight_delay MONTH=2013-10
-	@$(PY) -m assets.score_months $(NAME) $(MONTH)
+	@$(PY) -m assets.score_months "$(NAME)" "$(MONTH)"
 
 ui: setup ## Open the Dagster UI on the same state
 	@$(PY) -m assets.ui
@@ -54,17 +54,17 @@ status: setup ## What is served, and whether Triton answers
 	@$(PY) -m serving.server status; $(PY) -m serving.rollout_status
 
 promote canary challenger shadow: setup
-	@$(PY) -m assets.rollout $@ $(NAME) $(VERSION) $(if $(SHARE),--share $(SHARE)) $(if $(WHY),--why "$(WHY)")
+	@$(PY) -m assets.rollout $@ "$(NAME)" "$(VERSION)" $(if $(SHARE),--share $(SHARE)) $(if $(WHY),--why "$(WHY)")
 
 promote: ## Make a version champion that passed its gates: make promote NAME=flight_delay VERSION=3
 canary: ## Let a version answer a share of the keys, judged against the champion: make canary NAME=flight_delay VERSION=3 SHARE=0.1
 challenger: ## The same as one side of an A/B test, which nobody judges but you: make challenger NAME=flight_delay VERSION=3 SHARE=0.5
 shadow: ## Let a version score beside the champion, logged, answering nobody: make shadow NAME=flight_delay VERSION=3
 end: setup ## End a canary, challenger or shadow: make end NAME=flight_delay VERSION=3
-	@$(PY) -m assets.rollout end $(NAME) $(VERSION) $(if $(WHY),--why "$(WHY)")
+	@$(PY) -m assets.rollout end "$(NAME)" "$(VERSION)" $(if $(WHY),--why "$(WHY)")
 
 rollback: setup ## Back to the champion before: make rollback NAME=flight_delay WHY="late at night"
-	@$(PY) -m assets.rollout rollback $(NAME) $(if $(WHY),--why "$(WHY)")
+	@$(PY) -m assets.rollout rollback "$(NAME)" $(if $(WHY),--why "$(WHY)")
 
 new-model: setup ## Write ml/models/<name>.py to fill in, the plan first: make new-model NAME=late_landing; FROM=<a model like it>, TABLE=<its outcomes>; DRY=1 only plans
 	@$(PY) -m assets.scaffold model --name="$(NAME)" $(if $(FROM),--from="$(FROM)") $(if $(TABLE),--table="$(TABLE)") $(if $(DRY),--dry-run)
@@ -82,7 +82,7 @@ plan: setup ## What a model, source or feature view adds: assets, checks, jobs, 
 	@$(PY) -m assets.plan "$(NAME)"
 
 approve: setup ## Let a version take the step that its spec has wait for a person: make approve NAME=flight_delay VERSION=3 STEP=champion
-	@$(PY) -m assets.approve $(NAME) $(VERSION) $(STEP) $(if $(WHY),--why "$(WHY)")
+	@$(PY) -m assets.approve "$(NAME)" "$(VERSION)" "$(STEP)" $(if $(WHY),--why "$(WHY)")
 
 replay: setup ## The year as it happened, in a home of its own: requests to a real Triton, the loop at work, a page with plots; goes on where it was, FRESH=1 begins anew
 	@$(PY) -m assets.replay_year $(if $(UNTIL),--until $(UNTIL)) $(if $(SHARE),--share $(SHARE)) $(if $(FRESH),--fresh)
@@ -91,10 +91,10 @@ trace: setup ## What an answer stands on, down to raw rows: make trace ID=<predi
 	@$(PY) -m assets.trace $(ID) $(if $(COLUMN),--column "$(COLUMN)") $(if $(JSON),--json) $(if $(ALL),--all)
 
 drift: setup ## How far a month of a view, or what a model would serve, has moved, with a page: make drift NAME=origin_congestion MONTH=2013-09
-	@$(PY) -m assets.drift $(NAME) $(MONTH)$(VERSION)
+	@$(PY) -m assets.drift "$(NAME)" $(MONTH)$(VERSION)
 
 monitor: setup ## What a model answered, what happened and how good it was, by week: make monitor NAME=flight_delay; PAGE=2013-10-07 writes a week's page
-	@$(PY) -m assets.monitor $(NAME) $(if $(PAGE),--page $(PAGE))
+	@$(PY) -m assets.monitor "$(NAME)" $(if $(PAGE),--page $(PAGE))
 
 notebook: setup ## Execute a notebook and render it: make notebook NAME=explore, NAME=drift_review MODEL=flight_delay MONTH=2013-07, NAME=model_review VERSION=3
 	@$(PY) -m assets.notebook $(or $(NAME),explore) $(if $(MODEL),--model $(MODEL)) $(if $(MONTH),--month $(MONTH)) $(if $(VERSION),--version $(VERSION)) $(if $(TABLE),--table $(TABLE)) $(if $(VIEW),--view $(VIEW))
@@ -243,7 +243,7 @@ preflight:
 $(HEADWATER_HOME)/dbt/.output: $(if $(filter-out local,$(OUTPUT)),.venv/.spark) always
 	@mkdir -p $(@D) && { echo $(OUTPUT) | cmp -s - $@ || echo $(OUTPUT) > $@; }
 
-$(MANIFEST): .venv/.ready $(HEADWATER_HOME)/dbt/.output $(shell find dbt_project -name '*.sql' -o -name '*.yml' -not -path '*/target/*')
+$(MANIFEST): .venv/.ready $(HEADWATER_HOME)/dbt/.output $(shell find dbt_project -name '*.sql' -o -name '*.yml' -not -path '*/target/*') $(shell find dbt_project/models -type d)
 	@$(DBT) --quiet parse --target $(OUTPUT) --project-dir dbt_project --profiles-dir dbt_project --target-path "$(abspath $(HEADWATER_HOME))/dbt" --log-path "$(abspath $(HEADWATER_HOME))/dbt" && touch $@
 
 $(DAGSTER_HOME)/dagster.yaml: $(DAGSTER_YAML) always

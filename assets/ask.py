@@ -9,13 +9,14 @@ from contextlib import contextmanager
 
 import polars as pl
 
+from assets.command import require_given
 from assets.quiet import leave
 from assets.replay import Answered, ask_in_order, published_views
 from assets.resources import Platform
 from assets.stages import Stages, run
 from ml import remedies
 from ml.clock import RealClock, ReplayClock
-from ml.models import MODELS, model_named
+from ml.models import MODEL_NAMES, model_named
 from ml.online_publish import rebuild
 from ml.online_rows import open_online_rows
 from ml.scoring import score
@@ -28,9 +29,10 @@ from serving.model_repository import ModelRepository
 def main() -> int:
     """Run the command; return its exit status."""
     parser = argparse.ArgumentParser(prog="python -m assets.ask", description=__doc__.partition(":")[2].split(".")[0])
-    parser.add_argument("name", choices=sorted(spec.name for spec in MODELS), help="a file in ml/models")
+    parser.add_argument("name", nargs="?", default="", help="a file in ml/models")
     parser.add_argument("--rows", type=int, default=5, help="how many, spread over the model's test window")
     arguments = parser.parse_args()
+    require_given("ask", NAME=(arguments.name, MODEL_NAMES))
     if arguments.rows < 1:
         parser.error(f"--rows is {arguments.rows}; it is at least 1")
     return run("ask", lambda stages: _ask(stages, model_named(arguments.name), arguments.rows))

@@ -11,7 +11,7 @@ from datetime import timedelta
 
 import dagster as dg
 
-from assets.command import in_one_line
+from assets.command import either, in_one_line, require_given
 from assets.drift_windows import (
     LEARNED,
     REFERENCE_MONTHS,
@@ -31,7 +31,7 @@ from checks.drift_windows import Profiles, Window
 from checks.outcome import Outcome
 from ml.feature_views import FeatureView
 from ml.model_version import ModelVersion
-from ml.models import MODELS
+from ml.models import MODEL_NAMES, MODELS
 from ml.months import Months
 from ml.onnx_file import PROOF_SHA256
 from ml.settings import Settings
@@ -237,9 +237,10 @@ def main() -> int:
         prog="python -m assets.drift",
         description="Print how far a published month, or what a model would serve, has moved, and write its page.",
     )
-    parser.add_argument("name", help="a feature view or a model")
+    parser.add_argument("name", nargs="?", default="", help="a feature view or a model")
     parser.add_argument("which", nargs="?", help="month of the view (2013-07) or version of the model; default: newest")
     arguments = parser.parse_args()
+    require_given("drift", NAME=(arguments.name, f"a feature view, {either(MODEL_NAMES)}"))
     _tell(look(platform_for(Settings()), MODELS, arguments.name, arguments.which))
     return 0
 

@@ -16,7 +16,7 @@ import polars as pl
 from assets.drill import command, promise, say, scratch, untouched
 from assets.drill_month import SECONDS, SPOILED, sources_with
 from assets.drill_serving import ask, served
-from assets.failures import one_line
+from assets.failures import one_line, shortened
 from assets.quarantine import all_batches, held, listing
 from assets.quiet import leave
 from assets.resources import Platform
@@ -30,7 +30,6 @@ from ml.sources.nycflights13 import YEAR
 
 SPEC = model_named("flight_delay")
 ASKED = 20  # flights whose answers are compared
-SHOWN = 300  # characters of a message
 
 
 class Drill:
@@ -67,7 +66,7 @@ class Drill:
         failed = self._batches()
         promise(error is not None and len(failed) == 1, "the run stops at raw: the batch fails its checks")
         for verdict in failed[0].verdicts:
-            say(f"  {verdict.check}", _beginning(verdict.evidence["summary"]))
+            say(f"  {verdict.check}", shortened(verdict.evidence["summary"]))
 
     def _nobody_goes_on(self) -> None:
         """The child alone, which Dagster by itself would let go on; and the month after, which looks back."""
@@ -75,7 +74,7 @@ class Drill:
         for month in [self._month, *later]:
             error = self._run(self._tables("staging", "features"), month)
             promise(isinstance(error, GateClosed), f"the features of {month}, started by themselves, are refused")
-            say("", _beginning(str(error)))
+            say("", shortened(str(error)))
 
     def _unchanged(self, seen: dict[str, str], answers: list[tuple[Any, ...]]) -> None:
         now = readers_see(self.platform)
@@ -85,7 +84,7 @@ class Drill:
     def _held(self) -> None:
         say("quarantine", "as make quarantine tells it:")
         for line in listing(self.platform, self._batches(), with_rows=False).splitlines():
-            say("", _beginning(line))
+            say("", shortened(line))
 
     def _repair(self, seen: dict[str, str], answers: list[tuple[Any, ...]]) -> None:
         say("the repair", f"{self._month} lands as it should be; features and published follow")
@@ -142,11 +141,6 @@ def readers_see(platform: Platform) -> dict[str, str]:
             seen[name] = content_hash(rows.sort(rows.columns))
     with sqlite3.connect(platform.settings.online_store) as store:
         return {**seen, "online": json_hash(list(store.iterdump()))}
-
-
-def _beginning(text: str) -> str:
-    shown = " ".join(text.split())
-    return shown if len(shown) <= SHOWN else f"{shown[:SHOWN]} ..."
 
 
 def drill(platform: Platform) -> None:

@@ -2,7 +2,7 @@
 
 import errno
 
-LONGEST = 600
+LONGEST = 600  # characters
 _FULL = ("No space left on device", "database or disk is full")  # as Delta and SQLite say it
 
 
@@ -10,8 +10,13 @@ def one_line(error: BaseException) -> str:
     """Return the innermost cause of `error` that says something, on one line, with a remedy where one is known."""
     if _disk_full(error):
         return "the disk is full; free some room and run the command again (what was published stays whole)"
-    text = " ".join(str(_cause(error)).split()) or type(error).__name__
-    return text if len(text) <= LONGEST else text[:LONGEST] + " ..."
+    return shortened(str(_cause(error))) or type(error).__name__
+
+
+def shortened(text: str) -> str:
+    """Return a text on one line, a long one without its middle: a message ends with the remedy."""
+    line, half = " ".join(text.split()), LONGEST // 2
+    return line if len(line) <= LONGEST else f"{line[:half]} ... {line[-half:]}"
 
 
 def _disk_full(error: BaseException) -> bool:

@@ -2,10 +2,11 @@
 
 import argparse
 
+from assets.command import require_given
 from assets.quiet import leave
 from assets.stages import Stages, run, say
 from ml import remedies
-from ml.models import MODELS, model_named
+from ml.models import MODEL_NAMES, model_named
 from ml.task import task_of
 from serving.fleet import server_for
 
@@ -16,8 +17,9 @@ def main() -> int:
         prog="python -m assets.model",
         description="Bring one model up to date: its raw and feature tables, training set, training, gates, Triton.",
     )
-    parser.add_argument("name", choices=sorted(spec.name for spec in MODELS), help="a file in ml/models")
+    parser.add_argument("name", nargs="?", default="", help="a file in ml/models")
     name = parser.parse_args().name
+    require_given("model", NAME=(name, MODEL_NAMES))
     return run("model", lambda stages: _bring(stages, name))
 
 

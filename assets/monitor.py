@@ -11,6 +11,7 @@ from pathlib import Path
 import dagster as dg
 from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
 
+from assets.command import require_given
 from assets.gates import Batch
 from assets.monitoring_pages import page_of, with_page
 from assets.monitoring_rows import performance_table, seen, spans
@@ -19,7 +20,7 @@ from assets.performance_checks import CHECKS, judge
 from assets.quiet import leave
 from assets.resources import Platform
 from assets.stages import Stages, run
-from ml.models import MODELS, model_named
+from ml.models import MODEL_NAMES, model_named
 from ml.spec import ModelSpec
 from ml.windows import newest_final
 from serving.model_repository import ModelRepository
@@ -77,9 +78,10 @@ def main() -> int:
         prog="python -m assets.monitor",
         description="Land a model's answers, join the labels that have come, and judge the windows that are final.",
     )
-    parser.add_argument("name", choices=sorted(spec.name for spec in MODELS), help="a file in ml/models")
+    parser.add_argument("name", nargs="?", default="", help="a file in ml/models")
     parser.add_argument("--page", metavar="DAY", help="write the page of the window that begins on this day, too")
     arguments = parser.parse_args()
+    require_given("monitor", NAME=(arguments.name, MODEL_NAMES))
     return run("monitor", lambda stages: _monitor(stages, arguments.name, arguments.page))
 
 

@@ -113,10 +113,17 @@ def _paragraph(platform: Platform, batch: HeldBatch, with_rows: bool) -> str:
     return "\n".join(lines)
 
 
-def _refuse_unknown(platform: Platform, table: str | None) -> None:
+def require_batches(platform: Platform, table: str, month: str | None) -> None:
+    """Raise LookupError with what there is if the lake has no such table, or the table no such month."""
     tables = platform.lake.tables()
-    if table is not None and table not in tables:
+    if table not in tables:
         raise LookupError(f"no table {table!r} in {platform.settings.lake}; there are {', '.join(tables) or 'none'}")
+    has = sorted(platform.lake.partition_versions(table))
+    if month is None or month in has:
+        return
+    if has == [WHOLE]:
+        raise LookupError(f"{table} lands whole, in one partition; leave MONTH out")
+    raise LookupError(f"{table} has no month {month}; it has {', '.join(has)}")
 
 
 @in_one_line(*REFUSALS)
@@ -132,7 +139,8 @@ def main() -> int:
     parser.add_argument("--all", action="store_true", help="also those released or replaced since")
     arguments = parser.parse_args()
     platform = platform_for(Settings())
-    _refuse_unknown(platform, arguments.table)
+    if arguments.table is not None:
+        require_batches(platform, arguments.table, arguments.partition)
     found = [b for b in all_batches(platform) if arguments.all or arguments.table or b.held]
     found = [b for b in found if arguments.table in (None, b.table)]
     found = [b for b in found if arguments.partition in (None, b.partition or WHOLE)]

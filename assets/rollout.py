@@ -16,10 +16,10 @@ import polars as pl
 
 from assets.approval import approval
 from assets.approved_steps import require_approved
-from assets.command import REFUSALS, in_one_line
+from assets.command import REFUSALS, either, in_one_line, require_given
 from assets.resources import Platform, platform_for
 from assets.views import admit_use
-from ml.models import model_named
+from ml.models import MODEL_NAMES, model_named
 from ml.settings import Settings
 from ml.spec import ModelSpec
 from ml.split_windows import Window
@@ -238,14 +238,16 @@ def _parsed(arguments: list[str] | None) -> tuple[Step, str]:
     actions = parser.add_subparsers(dest="action", required=True)
     for action, text in _HELP.items():
         one = actions.add_parser(action, help=text, description=text)
-        one.add_argument("name", help="the model, a file in ml/models")
+        one.add_argument("name", nargs="?", default="", help="the model, a file in ml/models")
         if action != "rollback":
-            one.add_argument("version", help="its number in the registry")
+            one.add_argument("version", nargs="?", default="", help="its number in the registry")
         if action in ("canary", "challenger", "shadow"):
             one.add_argument("--share", type=float, default=1.0 if action == "shadow" else 0.1, help="of the keys")
         one.add_argument("--why", default="", help="kept with the plan")
     told: dict[str, Any] = vars(parser.parse_args(arguments))
     name = told.pop("name")
+    version = {"VERSION": (told["version"], "its number in the registry")} if "version" in told else {}
+    require_given(told["action"], NAME=(name, either(MODEL_NAMES)), **version)
     return Step(**told, by=getpass.getuser()), name
 
 

@@ -84,6 +84,13 @@ def _finish(draft: Draft, dry: bool, after: str) -> None:
     for name in draft.files:
         print(f"{'would write' if dry else 'wrote'} {name}" + (" (a part added)" if name in draft.changed else ""))
     print(f"look there for {FILL_IN} and {GUESS}; then {after}")
+    if not dry:
+        print(f"to undo it: {_undo(draft)}")
+
+
+def _undo(draft: Draft) -> str:
+    removed = [f"rm {' '.join(draft.new)}"] if draft.new else []
+    return ", and ".join([*removed, *(f"take the added part out of {name}" for name in draft.changed)])
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -8,6 +8,7 @@ import argparse
 import dagster as dg
 import polars as pl
 
+from assets.command import require_given
 from assets.partitions import table_months
 from assets.quiet import leave
 from assets.resources import Platform
@@ -15,7 +16,7 @@ from assets.score_inputs import champion
 from assets.stages import Stages, run
 from ml.batch_scores import DECISION, MODEL_VERSION
 from ml.lake import PARTITION_KEY
-from ml.models import MODELS, model_named
+from ml.models import MODEL_NAMES, model_named
 from ml.months import Months, between
 from ml.sources import SOURCES
 from ml.task import task_of
@@ -27,9 +28,11 @@ def main() -> int:
         prog="python -m assets.score_months",
         description="Score the rows of a month, labelled or not, by the version that serves: the table <model>/scores.",
     )
-    parser.add_argument("name", choices=sorted(spec.name for spec in MODELS), help="a file in ml/models")
-    parser.add_argument("months", help="a month (2013-10), or several (2013-07..2013-10)")
+    parser.add_argument("name", nargs="?", default="", help="a file in ml/models")
+    parser.add_argument("months", nargs="?", default="", help="a month (2013-10), or several (2013-07..2013-10)")
     arguments = parser.parse_args()
+    months = (arguments.months, "a month, or several: 2013-07..2013-10")
+    require_given("scores", NAME=(arguments.name, MODEL_NAMES), MONTH=months)
     return run("scores", lambda stages: _bring(stages, arguments.name, arguments.months))
 
 

@@ -107,8 +107,15 @@ class ColumnGraph:
         if table in self.failed:
             raise LookupError(f"the columns of {table} are not known: {self.failed[table]}")
         near = list(dict.fromkeys(self._near(column)))[:8]
-        told = f"; near are {', '.join(near)}" if near else f"; there are the tables {', '.join(sorted(self.columns))}"
-        raise LookupError(f"there is no column {table}.{name}{told}")
+        raise LookupError(f"there is no column {table}.{name}; {self._near_told(table, near)}")
+
+    def _near_told(self, table: str, near: Sequence[str]) -> str:
+        """Return the near columns; where there is none, all of the table, and if there is no such table, all tables."""
+        if near:
+            return f"near are {', '.join(near)}"
+        if table in self.columns:
+            return f"{table} has {', '.join(self.columns[table])}"
+        return f"there are the tables {', '.join(sorted(self.columns))}"
 
     def _near(self, column: Column) -> Iterator[str]:
         """Yield columns of nearly that name in tables of nearly that name, then those of that name anywhere."""

@@ -24,6 +24,7 @@ def _spec_of(module: ModuleType, name: str) -> ModelSpec:
 
 
 MODELS: tuple[ModelSpec, ...] = _specs()
+MODEL_NAMES = tuple(spec.name for spec in MODELS)
 
 
 def model_named(name: str) -> ModelSpec:

@@ -1,12 +1,20 @@
 """How commands end: what people read, and the status that a shell sees."""
 
 import logging
+import shlex
 import signal
+import subprocess
+from importlib import import_module
+from pathlib import Path
 
 import pytest
 
-from assets.command import REFUSALS, in_one_line, interruptible
+from assets.command import REFUSALS, in_one_line, interruptible, require_given
 from checks.guard import GateClosed
+
+ROOT = Path(__file__).parents[2]
+NAMES = "NAME=<arrival_delay, cancellation or flight_delay>"
+VERSION = "VERSION=<its number in the registry>"
 
 
 @pytest.fixture(autouse=True)
@@ -47,3 +55,49 @@ def test_a_long_command_that_fails_says_so_in_one_line(capsys):
 
 def test_what_a_command_returns_is_its_status():
     assert [in_one_line(*REFUSALS)(lambda: 2)(), interruptible("all")(lambda: 2)()] == [2, 2]
+
+
+def run_as_make_would(monkeypatch, words):
+    """Run in this process what the Makefile's recipe for `words` runs."""
+    told = subprocess.run(["make", "-n", "-o", "setup", *words], cwd=ROOT, capture_output=True, text=True, check=True)
+    _, _, module, *arguments = shlex.split(told.stdout)
+    monkeypatch.setattr("sys.argv", [module, *arguments])
+    return import_module(module).main()
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        ("model", f"NAME is missing: make model {NAMES}"),
+        ("model NAME=nope", f"NAME is 'nope': make model {NAMES}"),
+        ("ask ROWS=3", f"NAME is missing: make ask {NAMES}"),
+        ("scores MONTH=2013-10", f"NAME is missing: make scores {NAMES} MONTH=2013-10"),
+        ("monitor PAGE=2013-10-07", f"NAME is missing: make monitor {NAMES}"),
+        (
+            "drift MONTH=2013-09",
+            "NAME is missing: make drift NAME=<a feature view, arrival_delay, cancellation or flight_delay>",
+        ),
+        *((f"{step} VERSION=3", f"NAME is missing: make {step} {NAMES} VERSION=3") for step in ("promote", "end")),
+        *(
+            (f"{step} NAME=flight_delay", f"VERSION is missing: make {step} NAME=flight_delay {VERSION}")
+            for step in ("canary", "challenger", "shadow")
+        ),
+        ("rollback", f"NAME is missing: make rollback {NAMES}"),
+        (
+            "approve NAME=flight_delay VERSION=3",
+            "STEP is missing: make approve NAME=flight_delay VERSION=3 STEP=<canary or champion>",
+        ),
+    ],
+)
+def test_a_variable_that_is_missing_is_told_as_make_takes_it(words, told, monkeypatch, capsys):
+    with pytest.raises(SystemExit) as ended:
+        run_as_make_would(monkeypatch, words.split())
+    assert ended.value.code == 2
+    assert capsys.readouterr().err == f"headwater: {told}\n"
+
+
+def test_in_a_cluster_a_missing_variable_is_told_as_a_pod_takes_it(monkeypatch, capsys):
+    monkeypatch.setenv("HEADWATER_ENV", "k8s")
+    with pytest.raises(SystemExit):
+        require_given("model", NAME=("", ["a", "b"]))
+    assert "python -m assets.model <a or b>" in capsys.readouterr().err

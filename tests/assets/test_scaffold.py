@@ -21,7 +21,7 @@ from assets.new_view import new_view
 from assets.plan import model_plan, plan_of, printed, source_plan
 from assets.plan_manifest import with_files
 from assets.resources import Platform
-from assets.scaffold import _parser, scaffold
+from assets.scaffold import _finish, _parser, scaffold
 from checks import tables
 from checks.outcome import Outcome
 from checks.table_check import TableCheck
@@ -449,3 +449,32 @@ def test_a_check_on_a_table_that_does_not_exist_is_refused(monkeypatch):
 def test_of_a_drafted_file_only_its_own_is_taken(gauges):
     text = new_source("gauges", gauges)[0].files["ml/sources/gauges.py"]
     assert held("from ml.sources.nycflights13 import FLIGHTS\n" + text, "gauges", Source).name == "gauges"
+
+
+def test_what_was_written_ends_with_how_to_undo_it(tmp_path, capsys):
+    (tmp_path / "state.sql").write_text("select 1")
+    draft = Draft({"a.py": "", "a.yml": ""}, {"state.sql": "select 1, 2"}, tmp_path)
+    _finish(draft, True, "make plan")
+    assert "undo" not in capsys.readouterr().out
+    _finish(draft, False, "make plan")
+    last = capsys.readouterr().out.splitlines()[-1]
+    assert last == "to undo it: rm a.py a.yml, and take the added part out of state.sql"
+    _finish(Draft({}, {"state.sql": "select 1, 2, 3"}, tmp_path), False, "make plan")
+    assert capsys.readouterr().out.splitlines()[-1] == "to undo it: take the added part out of state.sql"
+
+
+def test_make_parses_anew_after_a_file_of_dbt_was_removed(tmp_path):
+    (tmp_path / "Makefile").write_text((ROOT / "Makefile").read_text())
+    declared = tmp_path / "dbt_project/models/staging/raw_gauges.yml"
+    declared.parent.mkdir(parents=True)
+    declared.write_text("version: 2")
+    (tmp_path / ".venv").mkdir()
+    (tmp_path / ".venv/.ready").touch()
+
+    def parsed():
+        make = ["make", "-o", ".venv/.ready", "DBT=echo parsed", "HEADWATER_HOME=home", "home/dbt/manifest.json"]
+        return "parsed" in subprocess.run(make, cwd=tmp_path, capture_output=True, text=True, check=True).stdout
+
+    assert [parsed(), parsed()] == [True, False]
+    declared.unlink()
+    assert [parsed(), parsed()] == [True, False]

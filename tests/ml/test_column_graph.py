@@ -42,6 +42,8 @@ def test_an_unknown_column_is_refused_with_the_near_ones(graph):
         graph.touched(("raw/trips", "latee"))
     with pytest.raises(LookupError, match=r"near are raw/trips\.late"):
         graph.touched(("raw/trip", "late"))
+    with pytest.raises(LookupError, match=r"raw/trips\.nope; raw/trips has trip, bus, held, late$"):
+        graph.touched(("raw/trips", "nope"))
     with pytest.raises(LookupError, match="there are the tables features/seats"):
         graph.touched(("elsewhere/x", "y"))
 
