@@ -48,7 +48,7 @@ mlflow: setup ## Open the MLflow page: runs, metrics, registered versions
 	@$(PY) -m ml.mlflow_page
 
 search: setup ## Search better settings of a model on validation rows, and say whether the gain is noise: make search NAME=flight_delay MINUTES=10
-	@$(PY) -m ml.search --model $(NAME) $(if $(MINUTES),--minutes $(MINUTES)) $(if $(WORKERS),--workers $(WORKERS)) $(if $(TRIALS),--trials $(TRIALS)) $(if $(FOLDS),--folds $(FOLDS)) $(if $(FRESH),--fresh)
+	@$(PY) -m ml.search --model "$(NAME)" $(if $(MINUTES),--minutes $(MINUTES)) $(if $(WORKERS),--workers $(WORKERS)) $(if $(TRIALS),--trials $(TRIALS)) $(if $(FOLDS),--folds $(FOLDS)) $(if $(FRESH),--fresh)
 
 status: setup ## What is served, and whether Triton answers
 	@$(PY) -m serving.server status; $(PY) -m serving.rollout_status

@@ -18,22 +18,29 @@ from ml.spec import ModelSpec
 from ml.sql_lineage import Column
 
 ENTRY = "columns made from"
-LINEAGE = "dagster/column_lineage"
+LINEAGE, SCHEMA = "dagster/column_lineage", "dagster/column_schema"
 
 
 def with_columns(
     platform: Platform,
-    sources: Iterable[Source],
+    sources: Sequence[Source],
     context: dg.AssetExecutionContext,
     events: Iterable[Any],
     told: Mapping[str, Mapping[str, Any]],
 ) -> Iterator[Any]:
-    """Yield dbt's events; those of built models say where columns come from, and what is `told` of their table."""
-    graph = built_columns(platform, sources)
+    """Yield dbt's events; those of built models say where columns come from, and what is `told` of their table.
+
+    Of a table in the lake, types are those of the lake, which readers get, and not those of dbt's engine.
+    """
+    graph, texts = built_columns(platform, sources), column_texts(platform.manifest, sources)
     for event in events:
         if isinstance(event, dg.Output):
             table = "/".join(context.asset_key_for_output(event.output_name).path)
-            event = event.with_metadata({**event.metadata, **told.get(table, {}), **lineage_of(graph, table)})
+            entries = {**event.metadata, **told.get(table, {}), **lineage_of(graph, table)}
+            if table in told:
+                rows = platform.lake.read(table, int(told[table]["table version"]))
+                entries |= {SCHEMA: _schema(graph, texts, table, rows.collect_schema())}
+            event = event.with_metadata(entries)
         yield event
 
 
@@ -45,8 +52,11 @@ def columns_of(
     By what dbt built last. `schema` are the types of the columns that are there.
     """
     graph, texts = line_columns(platform, sources, models), column_texts(platform.manifest, sources)
-    told = {name: text_of(graph, texts, (table, name)) for name in schema}
-    return {"dagster/column_schema": column_schema(schema, told), **lineage_of(graph, table)}
+    return {SCHEMA: _schema(graph, texts, table, schema), **lineage_of(graph, table)}
+
+
+def _schema(graph: ColumnGraph, texts: Mapping[Column, str], table: str, schema: Mapping[str, Any]) -> dg.TableSchema:
+    return column_schema(schema, {name: text_of(graph, texts, (table, name)) for name in schema})
 
 
 def lineage_of(graph: ColumnGraph, table: str) -> dict[str, Any]:

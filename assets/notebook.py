@@ -5,11 +5,12 @@ from typing import Any
 
 import dagster as dg
 
+from assets.command import require_given
 from assets.notebooks import DRIFT_REVIEW, EXPLORE, MODEL_REVIEW
 from assets.quiet import leave
 from assets.runs import FOR_PEOPLE, materialize
 from assets.stages import Stages, run, say
-from ml.models import MODELS
+from ml.models import MODEL_NAMES
 from ml.models.flight_delay import FLIGHT_DELAY
 
 _TAKES = {EXPLORE: ("table", "view"), DRIFT_REVIEW: ("month",), MODEL_REVIEW: ("version",)}
@@ -35,9 +36,9 @@ def _execute(stages: Stages, key: dg.AssetKey, config: dict[str, str]) -> None:
 
 def _parsed(arguments: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m assets.notebook", description="Execute a notebook as its asset.")
-    parser.add_argument("name", choices=sorted(_TAKES), help="a file in notebooks/")
-    models, first = [spec.name for spec in MODELS], FLIGHT_DELAY.name
-    parser.add_argument("--model", choices=models, default=first, help=f"of a review; default: {first}")
+    parser.add_argument("name", help="a file in notebooks/")
+    first = FLIGHT_DELAY.name
+    parser.add_argument("--model", default=first, help=f"of a review; default: {first}")
     for name, told in {
         "month": "of a drift review; default: the newest that was judged",
         "version": "of a model review; default: the challenger, or the champion",
@@ -46,6 +47,8 @@ def _parsed(arguments: list[str] | None) -> argparse.Namespace:
     }.items():
         parser.add_argument(f"--{name}", help=told)
     options = parser.parse_args(arguments)
+    require_given("notebook", NAME=(options.name, sorted(_TAKES)))
+    require_given("notebook", NAME=(options.name, "a notebook"), MODEL=(options.model, MODEL_NAMES))
     strangers = [
         name
         for names in _TAKES.values()

@@ -66,7 +66,7 @@ class ModelReview:
 
     @property
     def _names(self) -> tuple[str, str]:
-        return _title(self.reviewed), "no other version" if self.other is None else _title(self.other)
+        return _title(self.reviewed), "version" if self.other is None else _title(self.other)
 
     def gates(self) -> pl.DataFrame:
         """Return the newest verdict of each check on the version and on its training set."""

@@ -11,7 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 
-from assets.command import REFUSALS, in_one_line
+from assets.command import REFUSALS, in_one_line, require_given
 from assets.quiet import leave
 from assets.resources import Platform, platform_for
 from assets.trace_answer import find_answer, landed_step, serving_step
@@ -86,12 +86,15 @@ def _show(step: Step, page: Path, as_json: bool, shown: int | None) -> None:
 
 def _parsed(arguments: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m assets.trace", description="Trace an answer, or a column.")
-    what = parser.add_mutually_exclusive_group(required=True)
-    what.add_argument("id", nargs="?", help="prediction_id of an answer: 32 hexadecimal digits")
+    what = parser.add_mutually_exclusive_group()
+    what.add_argument("id", nargs="?", default="", help="prediction_id of an answer: 32 hexadecimal digits")
     what.add_argument("--column", help="raw/weather.visib, features/<view>.<column> or <view>:<feature>")
     parser.add_argument("--json", action="store_true", help="print everything as one JSON object")
     parser.add_argument("--all", action="store_true", help="cut no list")
-    return parser.parse_args(arguments)
+    options = parser.parse_args(arguments)
+    if not options.column:
+        require_given("trace", ID=(options.id, "a prediction_id; or give COLUMN=raw/weather.visib in its place"))
+    return options
 
 
 if __name__ == "__main__":

@@ -45,6 +45,9 @@ def _reliability(axes: "Axes", contest: Contest, names: tuple[str, str]) -> None
     axes.set_xlabel(f"mean {contest.task.output} answered, tenths of the rows")
     axes.set_ylabel("what happened, mean")
     axes.legend(fontsize=7)
+    if contest.champion is None:
+        cannot = "cannot be scored on these rows"
+        axes.set_title(f"{champion} {cannot}" if contest.trouble else f"no other {champion} to compare with")
 
 
 def _slices(axes: "Axes", contest: Contest, slices: pl.DataFrame, versions: tuple[str, str]) -> None:

@@ -25,7 +25,7 @@ COMMANDS: dict[str, tuple[str, dict[str, str]]] = {
     "vacuum": ("assets.vacuum", {}),
 }
 _PLACES = {"mlflow": "MLflow's page (kubectl port-forward)"}  # what is a server there and no command
-_VARIABLE = r'[A-Z]+=(?:"[^"]*"|[^\s,;:")]+)'
+_VARIABLE = r'[A-Z]+=(?:"[^"]*"|<[^>]*>|[^\s,;:")]+)'
 _COMMAND = re.compile(rf"\bmake ({'|'.join(COMMANDS)})\b((?: {_VARIABLE})*)")
 _WHERE = " (in a pod of the code server)"
 _PODS = "kubectl get pods -l app.kubernetes.io/component=triton"

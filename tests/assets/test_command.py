@@ -82,6 +82,15 @@ def run_as_make_would(monkeypatch, words):
             (f"{step} NAME=flight_delay", f"VERSION is missing: make {step} NAME=flight_delay {VERSION}")
             for step in ("canary", "challenger", "shadow")
         ),
+        (
+            "notebook NAME=nope",
+            "NAME is 'nope': make notebook NAME=<drift_review, explore or model_review>",
+        ),
+        (
+            "notebook NAME=model_review MODEL=nope",
+            "MODEL is 'nope': make notebook NAME=model_review MODEL=<arrival_delay, cancellation or flight_delay>",
+        ),
+        ("trace", "ID is missing: make trace ID=<a prediction_id; or give COLUMN=raw/weather.visib in its place>"),
         ("rollback", f"NAME is missing: make rollback {NAMES}"),
         (
             "approve NAME=flight_delay VERSION=3",
@@ -99,5 +108,5 @@ def test_a_variable_that_is_missing_is_told_as_make_takes_it(words, told, monkey
 def test_in_a_cluster_a_missing_variable_is_told_as_a_pod_takes_it(monkeypatch, capsys):
     monkeypatch.setenv("HEADWATER_ENV", "k8s")
     with pytest.raises(SystemExit):
-        require_given("model", NAME=("", ["a", "b"]))
-    assert "python -m assets.model <a or b>" in capsys.readouterr().err
+        require_given("promote", NAME=("", ["a", "b", "c"]), VERSION=("3", "its number"))
+    assert "python -m assets.rollout promote <a, b or c> 3 (in a pod" in capsys.readouterr().err

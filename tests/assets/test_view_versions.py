@@ -12,7 +12,7 @@ import dagster as dg
 import polars as pl
 import pytest
 
-from assets.column_lineage import ENTRY
+from assets.column_lineage import ENTRY, SCHEMA
 from assets.definitions import definitions_for
 from assets.features import dbt_resource
 from assets.resources import Platform
@@ -217,7 +217,7 @@ def test_publishing_a_second_version_leaves_the_first_as_it_was(published_once, 
     assert both.events("aircraft_state_v2") == [("declared", "")]
 
 
-def test_both_versions_have_their_own_tests_and_column_lineage(published_twice):
+def test_both_versions_have_their_own_tests_and_columns(published_twice):
     events = {event.asset_key.path[-1]: event for event in published_twice.built.get_asset_materialization_events()}
     lineage = {
         name: events[name].materialization.metadata["dagster/column_lineage"].value.deps_by_column
@@ -229,6 +229,8 @@ def test_both_versions_have_their_own_tests_and_column_lineage(published_twice):
     assert "last_carrier" not in lineage["aircraft_state"]
     shown = events["aircraft_state_v2"].materialization.metadata[ENTRY].value
     assert "| last_carrier | staging/stg_nycflights__flights.carrier | raw/flights.carrier |" in shown
+    types = {c.name: c.type for c in events["aircraft_state_v2"].materialization.metadata[SCHEMA].value.columns}
+    assert (types["event_timestamp"], types["last_dep_delay"]) == ("timestamp (UTC)", "Float64")
     verdicts = published_twice.platform.verdicts
     tests = {
         name: {test["column"] for test in verdicts.newest(table, 0, "2013-03", "dbt_tests").evidence["tests"]}

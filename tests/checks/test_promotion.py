@@ -5,11 +5,13 @@ from datetime import UTC, datetime, timedelta
 import numpy as np
 import polars as pl
 import pytest
+from matplotlib.figure import Figure
 
 from checks.contest import Contest
 from checks.model_file import ModelFile
 from checks.promotion import check_promotion
 from checks.promotion_evidence import write_evidence
+from checks.promotion_plot import draw
 from checks.promotion_slices import judge_slices
 from checks.training_rows import check_training_rows
 from ml.models.flight_delay import FLIGHT_DELAY as SPEC
@@ -204,6 +206,30 @@ def test_without_a_champion_slices_are_shown_and_refuse_nobody():
     (shown,) = [row["observed"] for row in outcome.table if row["rule"] == "no slice lost"]
     assert "no champion; lowest ROC AUC" in shown
     assert "on origin=JFK" in shown
+
+
+@pytest.mark.parametrize(
+    ("champion", "trouble", "said"),
+    [
+        (None, "", "no other champion to compare with"),
+        (None, "it reads a column that they lack", "champion cannot be scored on these rows"),
+        (0.1, "", ""),
+    ],
+)
+def test_the_picture_says_why_nobody_is_beside_the_candidate(held_out, champion, trouble, said, monkeypatch):
+    rows, truth, _ = held_out
+    drawn = []
+    monkeypatch.setattr("checks.promotion_plot.picture", lambda on, *_, **__: drawn.append(title_of(on)))
+    beside = None if champion is None else np.full(ROWS, champion)
+    draw(Contest(UNSLICED, rows, truth, beside, trouble), pl.DataFrame())
+    assert drawn == [said]
+
+
+def title_of(drawing):
+    """Return the title over the left of the two panels."""
+    axes = Figure().subplots(1, 2)
+    drawing(*axes)
+    return axes[0].get_title()
 
 
 def test_the_evidence_pack_holds_the_verdict_with_all_slices(tmp_path):

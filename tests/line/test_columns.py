@@ -85,7 +85,8 @@ def test_a_model_input_says_where_it_comes_from_as_text_too(line):
 
 
 def test_every_table_says_its_columns_with_their_meaning(line):
-    for key in (("published", "aircraft_state"), ("flight_delay", "training_set"), ("flight_delay", "model")):
+    tables = (("features", "aircraft_state"), ("published", "aircraft_state"), ("flight_delay", "training_set"))
+    for key in (*tables, ("flight_delay", "model")):
         schema = recorded(line, *key)["dagster/column_schema"].value
         silent = [column.name for column in schema.columns if not column.description and column.name != PARTITION_KEY]
         assert not silent, key
