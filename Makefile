@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: always demo-services test-k8s notebook lab monitor approve replay promote canary challenger shadow end rollback supervise demo model table ask scores ui mlflow search status drift views quarantine overrides drill-bad-data drill-leak drill-rollback drill-drift model-ci new-model new-source new-feature new-outcome plan stop vacuum screenshots diagrams test lint types imports format bench spark reference setup preflight lock clean help alerts trace
+.PHONY: always demo-services test-k8s notebook lab monitor approve replay promote canary challenger shadow end rollback supervise demo model table ask scores ui mlflow search status drift views quarantine overrides drill-bad-data drill-leak drill-rollback drill-drift model-ci new-model new-source new-feature new-outcome plan start stop vacuum screenshots diagrams test lint types imports format bench spark reference setup preflight lock clean help alerts trace
 
 export HEADWATER_HOME ?= .headwater
 export DAGSTER_HOME := $(abspath $(HEADWATER_HOME))/dagster
@@ -131,6 +131,9 @@ model-ci: setup ## Train with the change and with its base on three months: bett
 
 supervise: setup ## Keep what is deployed answering: probe every second, recover what fails, until Ctrl-C
 	@$(PY) -m serving.supervisor
+
+start: setup ## Start Triton with the models that are deployed, and recover those that do not answer
+	@$(PY) -m serving.server start
 
 stop: setup ## Stop Triton
 	@$(PY) -m serving.server stop

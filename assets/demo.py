@@ -92,7 +92,10 @@ class Demo:
         print(_WHERE_NEXT.format(first=answers[0].prediction.prediction_id, example=_example(answers[-1], plan)))
         print(f"The replayed clock stays at {answers[-1].row[SPEC.outcome.prediction_time]:%Y-%m-%d %H:%M} UTC.")
         auc = champion.metrics["test_roc_auc"]
-        print(f"Test ROC AUC {auc:.3f} on October to December, learned from January to September ({seconds:.0f} s).")
+        print(
+            f"Test ROC AUC {auc:.3f} on October to December, learned from January to August, September for validation "
+            f"({seconds:.0f} s)."
+        )
 
 
 def _table(answers: list[Answered]) -> str:

@@ -43,8 +43,11 @@ def scaffold(platform: Platform, asked: argparse.Namespace) -> None:
         draft, name = _table(platform, asked)
         with with_files(platform, draft.of_dbt) as planned:
             print(printed(f"feature table {name}", table_plan(planned, name)))
-        more = f", and make new-model NAME=<a model> TABLE={name}" if asked.what == "outcome" else ""
-        _finish(draft, asked.dry_run, f"make table NAME={name}{more}")
+        after = {
+            "outcome": f", and make new-model NAME=<a model> TABLE={name}",
+            "feature": f", and name it in the features of a model: {name}:<feature>",
+        }
+        _finish(draft, asked.dry_run, f"make table NAME={name}{after[asked.what]}")
 
 
 def _require(asked: argparse.Namespace) -> None:

@@ -50,21 +50,21 @@ def start_triton(url: str) -> str:
         return f"see that its pods are ready: {_PODS}"
     if _others() or url.rpartition(":")[0] not in ("127.0.0.1", "localhost", "[::1]"):
         return "see that it runs there, or name another: HEADWATER_TRITON_URL, --url"
-    return "start it with make demo"
+    return "start it with make start"
 
 
 def recover_triton() -> str:
     """Return what to do when a model does not answer that is deployed."""
     if in_cluster() or _others():
         return f"its replica loads it anew by itself; if it stays so, delete its pod ({_PODS})"
-    return "run python -m serving.server start, which recovers it"
+    return "run make start, which recovers it"
 
 
 def restart_triton() -> str:
     """Return what starts Triton anew."""
     if in_cluster() or _others():
         return "delete its pods: kubectl delete pods -l app.kubernetes.io/component=triton"
-    return "run python -m serving.server start"
+    return "run make start"
 
 
 def deploy(model: str, command: str = "make demo") -> str:

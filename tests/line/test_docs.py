@@ -65,6 +65,7 @@ MINUTES = "takes minutes, and measures: results stand in docs/benchmarks.md"
 RULES: tuple[Runs | Serves | Elsewhere | NotHere, ...] = (
     Runs(r"make setup", ""),
     Runs(r"\.venv/bin/python -m serving\.server start", r"flight_delay: version 1"),
+    Runs(r"make start", r"flight_delay: version 1"),
     Runs(r"make status", r"flight_delay revision 1: version 1 .*answers"),
     Runs(r"python -m serving\.server status", r"Triton live"),
     Runs(r"\.venv/bin/python -m serving\.client flight_delay .*", r"probability"),

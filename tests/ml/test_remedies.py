@@ -82,8 +82,8 @@ def test_who_asks_a_triton_of_others_is_not_told_to_start_one(monkeypatch, tmp_p
 
 
 def test_an_address_of_another_machine_is_not_started_here():
-    assert "make demo" not in remedies.start_triton("triton.example:8001")
-    assert remedies.start_triton("127.0.0.1:8001") == "start it with make demo"
+    assert "make start" not in remedies.start_triton("triton.example:8001")
+    assert remedies.start_triton("127.0.0.1:8001") == "start it with make start"
 
 
 def test_an_alert_s_remedy_can_be_followed_in_a_cluster(cluster):

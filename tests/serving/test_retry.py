@@ -78,7 +78,7 @@ def test_without_a_server_the_client_asks_until_its_deadline_and_at_once_gives_u
     taken = {}
     for retry in (True, False):
         started = time.monotonic()
-        with pytest.raises(UnsentError, match=r"no Triton at .*; start it with make demo"):
+        with pytest.raises(UnsentError, match=r"no Triton at .*; start it with make start"):
             HeadwaterClient(url, 0.8, retry=retry).predict("example", [ROW])
         taken[retry] = time.monotonic() - started
     assert taken[False] < 0.4 < taken[True] < 1.2
