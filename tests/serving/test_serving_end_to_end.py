@@ -331,6 +331,6 @@ def test_deploying_without_triton_says_so_and_writes_nothing(running: Served) ->
     repository = running.server.repository
     before, revision = repository.history("example"), repository.next_revision("example")
     running.server.stop()
-    with pytest.raises(ConnectionError, match="make demo"):
+    with pytest.raises(ConnectionError, match="make start"):
         running.deploy()
     assert (repository.history("example"), repository.next_revision("example")) == (before, revision)
