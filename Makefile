@@ -102,8 +102,8 @@ notebook: setup ## Execute a notebook and render it: make notebook NAME=explore,
 lab: setup .venv/.lab ## Install JupyterLab and open the notebooks in it, on loopback; Ctrl-C ends it
 	@$(PY) -m jupyterlab --ip 127.0.0.1 $(if $(filter 0,$(shell id -u)),--allow-root) --LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate --ServerApp.root_dir="$(CURDIR)" --LabApp.default_url=/lab/tree/notebooks
 
-views: setup ## Feature views: versions, columns, who reads them, and whether dbt still declares what was published
-	@$(PY) -m assets.views
+views: setup ## Feature views: versions, columns, who reads them, and whether dbt still declares what was published; one: make views NAME=aircraft_state
+	@$(PY) -m assets.views $(if $(NAME),--name="$(NAME)")
 
 quarantine: setup ## Batches that failed their checks, and why; make quarantine TABLE=raw/flights MONTH=2013-03 shows failing rows, ALL=1 also released ones
 	@$(PY) -m assets.quarantine $(TABLE) $(if $(MONTH),--partition $(MONTH)) $(if $(ALL),--all)

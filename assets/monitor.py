@@ -5,7 +5,7 @@ What it does: assets/monitoring.py, assets/outcomes.py, assets/performance.py an
 
 import argparse
 from collections.abc import Iterator
-from datetime import timedelta
+from datetime import date, timedelta
 from pathlib import Path
 
 import dagster as dg
@@ -79,10 +79,17 @@ def main() -> int:
         description="Land a model's answers, join the labels that have come, and judge the windows that are final.",
     )
     parser.add_argument("name", nargs="?", default="", help="a file in ml/models")
-    parser.add_argument("--page", metavar="DAY", help="write the page of the window that begins on this day, too")
+    parser.add_argument("--page", metavar="DAY", type=_day, help="write the page of the window from this day on, too")
     arguments = parser.parse_args()
     require_given("monitor", NAME=(arguments.name, MODEL_NAMES))
     return run("monitor", lambda stages: _monitor(stages, arguments.name, arguments.page))
+
+
+def _day(text: str) -> str:
+    try:
+        return date.fromisoformat(text).isoformat()
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is no day; write it like 2013-10-07") from None
 
 
 def _monitor(stages: Stages, name: str, day: str | None) -> None:

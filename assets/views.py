@@ -6,6 +6,7 @@ changed SQL makes the same rows as before.
 
 import argparse
 import getpass
+import re
 import sys
 import textwrap
 from collections.abc import Iterable, Iterator, Mapping
@@ -119,11 +120,18 @@ def accept(platform: Platform, name: str, actor: str, reason: str) -> str:
     return changes
 
 
-def listing(platform: Platform) -> Iterator[str]:
-    """Yield the lines of a table with every version that is declared or on record, and how these two differ."""
+def listing(platform: Platform, only: str = "") -> Iterator[str]:
+    """Yield the lines of a table with every version that is declared or on record, and how these two differ.
+
+    `only` names one version, or a view with all of them. Raises LookupError if there is no such one.
+    """
     guard = view_guard(platform)
+    names = sorted({*guard.declared, *guard.recorded})
+    chosen = [name for name in names if not only or re.fullmatch(rf"{re.escape(only)}(_v\d+)?", name)]
+    if only and not chosen:
+        raise LookupError(f"no feature view {only!r}; there are: {', '.join(names)}")
     yield _ROW.format("feature view", "version", "features", "ttl", "since", "read by", "declared")
-    for name in sorted({*guard.declared, *guard.recorded}):
+    for name in chosen:
         entries = guard.recorded.get(name, ())
         definition = guard.declared.get(name) or entries[-1].definition
         features = [column for column, _ in definition.columns if column not in definition.join_keys]
@@ -150,6 +158,7 @@ def _state(guard: ViewGuard, name: str) -> str:
 def main() -> int:
     """List the views, or accept one as the command line says. Returns 1 after one line on what failed."""
     parser = argparse.ArgumentParser(prog="python -m assets.views", description="Versions of feature views.")
+    parser.add_argument("--name", default="", help="list only this view")
     actions = parser.add_subparsers(dest="action")
     accepting = actions.add_parser("accept", help="say that a view's changed SQL makes the same rows as before")
     accepting.add_argument("name", help="view version, such as aircraft_state or aircraft_state_v2")
@@ -160,7 +169,7 @@ def main() -> int:
         changes = accept(platform, arguments.name, getpass.getuser(), arguments.reason)
         print(f"{arguments.name}: taken for the same ({changes})")
     else:
-        print("\n".join(listing(platform)))
+        print("\n".join(listing(platform, arguments.name)))
     return 0
 
 

@@ -38,7 +38,7 @@ class Problem:
         if self.verdict is None:
             return "has no verdict on it"
         found = self.verdict.evidence.get("summary", "see the check's evidence")
-        return f"failed in run {self.verdict.run_id or 'unknown'} ({found})"
+        return f"failed{f' in run {self.verdict.run_id}' if self.verdict.run_id else ''} ({found})"
 
     @property
     def remedy(self) -> str:

@@ -22,6 +22,7 @@ _REQUEST_KINDS: dict[str, InputKind] = {
     "local_time": "time",
 }
 _KEY_TYPES: dict[str, TritonType] = {"string": "BYTES", "int": "FP64"}
+_TIMES = ("time", "local_time")
 
 
 def build_plan(
@@ -113,12 +114,18 @@ def _request_input(field: RequestField) -> Input:
 
 
 def _request(spec: ModelSpec, views: tuple[View, ...]) -> tuple[RequestInput, ...]:
-    keys = [(key.name, _KEY_TYPES[key.kind]) for view in views for key in view.join_keys]
-    fields = [(f.name, _KEY_TYPES["string" if f.kind == "categorical" else "int"]) for f in spec.request]
-    types: dict[str, TritonType] = {}
-    for name, dtype in [*keys, *fields]:
-        if types.setdefault(name, dtype) != dtype:
+    keys = [RequestInput(key.name, _KEY_TYPES[key.kind], key.kind) for view in views for key in view.join_keys]
+    inputs: dict[str, RequestInput] = {}
+    for given in [*keys, *(RequestInput(f.name, _request_type(f), f.kind) for f in spec.request)]:
+        known = inputs.setdefault(given.name, given)
+        if known.dtype != given.dtype:
             raise ValueError(
-                f"{name!r} of model {spec.name!r} is both a string and a number as join key and request field"
+                f"{given.name!r} of model {spec.name!r} is both a string and a number as join key and request field"
             )
-    return tuple(RequestInput(name, dtype) for name, dtype in types.items())
+        if given.kind in _TIMES:
+            inputs[given.name] = given
+    return tuple(inputs.values())
+
+
+def _request_type(field: RequestField) -> TritonType:
+    return _KEY_TYPES["string" if field.kind == "categorical" else "int"]

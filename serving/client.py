@@ -4,11 +4,9 @@ Which fields a model takes comes from the server, so that the client knows no mo
 """
 
 import argparse
-import re
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
-from datetime import datetime
 from pathlib import Path
 from typing import Any, Self
 
@@ -21,7 +19,7 @@ from serving.credentials import Credentials, of_client, read_control_secret, rea
 from serving.plan import EXPLAIN, MAX_BATCH
 from serving.prediction import Prediction, predictions_of
 from serving.probing import probing
-from serving.request_rows import columns_of
+from serving.request_rows import RequestField, columns_of, fields_of
 from serving.retry import retried
 from serving.spans import asking, traced
 
@@ -56,7 +54,7 @@ class HeadwaterClient:
         self._retry = retry
         self._parameters = probing(control, probe) if probe and control is not None else {}
         self._triton = open_channel(url, Credentials(ca, cert, key, token))
-        self._fields: dict[str, dict[str, str]] = {}
+        self._fields: dict[str, dict[str, RequestField]] = {}
 
     @classmethod
     def of(cls, settings: Settings, timeout: float = 2.0, probe: bool | str = False) -> Self:
@@ -76,17 +74,16 @@ class HeadwaterClient:
             control=shown.control,
         )
 
-    def fields(self, model: str) -> dict[str, str]:
-        """Return the model's fields, name to Triton type: BYTES (text) or FP64 (number or time)."""
+    def fields(self, model: str) -> dict[str, RequestField]:
+        """Return what each field of the model takes, by name. Raises what `predict` raises."""
         return self._ask_fields(model, time.monotonic() + self.timeout)
 
-    def _ask_fields(self, model: str, until: float) -> dict[str, str]:
+    def _ask_fields(self, model: str, until: float) -> dict[str, RequestField]:
         def ask() -> Any:
             with translated(self.url, model, self.timeout):
-                return self._triton.get_model_metadata(model, client_timeout=_left(until))
+                return self._triton.get_model_config(model, client_timeout=_left(until))
 
-        metadata = self._asked(ask, until)
-        return {field.name: field.datatype for field in metadata.inputs}
+        return fields_of(self._asked(ask, until).config)
 
     def _asked(self, ask: Callable[[], Any], until: float) -> Any:
         return retried(ask, until) if self._retry else ask()
@@ -96,11 +93,11 @@ class HeadwaterClient:
 
         `explain` asks for so many inputs that moved each answer most, of at most 16 rows.
 
-        An FP64 field takes a number, a datetime or an ISO timestamp: with a zone it becomes seconds since
-        1970-01-01T00:00 UTC, without one the same on its own wall clock. More rows than a batch are several requests
-        within one timeout. Raises ConnectionError (`serving.channel.BusyError`: ask again later), PermissionError
-        (token), TimeoutError, LookupError (unknown model), ValueError (wrong or missing field) or RuntimeError (the
-        model failed).
+        A field that is an instant takes a datetime or ISO timestamp with a zone, one that is a local time takes one
+        without; as numbers both are seconds since 1970-01-01T00:00, in UTC and on the place's own clock. More rows than
+        a batch are several requests within one timeout. Raises ConnectionError (`serving.channel.BusyError`: ask again
+        later), PermissionError (token), TimeoutError, LookupError (unknown model), ValueError (wrong or missing field)
+        or RuntimeError (the model failed).
         """
         until = time.monotonic() + self.timeout
         if model not in self._fields:
@@ -131,7 +128,7 @@ class HeadwaterClient:
     ) -> list[Prediction]:
         inputs = []
         for name, column in columns.items():
-            tensor = InferInput(name, list(column.shape), self._fields[model][name])
+            tensor = InferInput(name, list(column.shape), self._fields[model][name].dtype)
             tensor.set_data_from_numpy(column)
             inputs.append(tensor)
 
@@ -165,19 +162,9 @@ def _print(model: str, row: Mapping[str, str], prediction: Prediction) -> None:
     for view, state in prediction.feature_status.items():
         if state not in ("present", "not_needed"):
             table.add_row(view, state.replace("_", " "), style="yellow")
-    if walls := [name for name, value in row.items() if _is_wall_clock(value)]:
-        table.add_row("without a zone", f"{', '.join(walls)}: taken as a clock on the wall shows it", style="yellow")
     for name, effect in prediction.explanation.items():
         table.add_row(f"  {name}", f"{effect:+.4f}")
     Console().print(table)
-
-
-def _is_wall_clock(value: str) -> bool:
-    """Whether a value is a time without a zone, such as 2013-10-25T16:55."""
-    try:
-        return bool(re.match(r"\d{4}-\d{2}-\d{2}", value)) and datetime.fromisoformat(value).tzinfo is None
-    except ValueError:
-        return False
 
 
 def _parser(settings: Settings) -> argparse.ArgumentParser:

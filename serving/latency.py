@@ -4,7 +4,7 @@ Here: asking and the percentile. Not here: the graph's own cost (ml/cost.py), wh
 """
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import cycle, islice
 from typing import Any
@@ -73,7 +73,7 @@ def measure(
         client.close()
 
 
-def _requests(rows: Sequence[Mapping[str, Any]], fields: Mapping[str, str]) -> list[dict[str, Any]]:
+def _requests(rows: Sequence[Mapping[str, Any]], fields: Iterable[str]) -> list[dict[str, Any]]:
     return [{name: row.get(name) for name in fields} for row in rows] or [dict.fromkeys(fields)]
 
 

@@ -18,10 +18,12 @@ from serving.log_frames import LogSchema
 MAX_BATCH = 256  # rows that one request may hold
 EXPLAIN = "headwater_explain"  # request parameter: say which inputs moved each answer most, so many
 TRACEPARENT = "headwater_traceparent"  # request parameter: the span of who asks, as in W3C's header traceparent
+KIND = "headwater_kind."  # parameter of Triton's configuration: what a field means, after its name
 
 InputKind = Literal["numeric", "categorical", "time"]
 TritonType = Literal["BYTES", "FP64"]
 Output = Literal["probability", "value"]
+FieldKind = Literal["", "string", "int", "numeric", "categorical", "time", "local_time"]
 Variant = Literal["champion", "canary", "challenger", "shadow", "previous", "candidate"]
 ANSWERING: tuple[Variant, ...] = ("canary", "challenger")  # beside the champion: they get a share of the keys
 
@@ -95,10 +97,14 @@ class Change:
 
 @dataclass(frozen=True)
 class RequestInput:
-    """One input [N, 1] of the Triton model: a join key or a request field."""
+    """One input [N, 1] of the Triton model: a join key (string, int) or a request field, and what it means.
+
+    A `time` is an instant, a `local_time` what a clock shows at the place; "": a plan of before kinds were kept.
+    """
 
     name: str
     dtype: TritonType
+    kind: FieldKind = ""
 
 
 @dataclass(frozen=True)

@@ -161,12 +161,20 @@ def changing(name: str, settings: Settings, by: str = "", why: str = "") -> Iter
             change.close()
 
 
+def _ask_alike(one: Plan, other: Plan) -> bool:
+    """Whether two plans take the same request; what a field means counts where both say it."""
+    return len(one.request) == len(other.request) and all(
+        (a.name, a.dtype) == (b.name, b.dtype) and (a.kind == b.kind or "" in (a.kind, b.kind))
+        for a, b in zip(one.request, other.request, strict=True)
+    )
+
+
 def beside(plan: Plan, arm: Arm, of: Plan) -> Plan | None:
     """Return the plan with one more arm, whose version is from the plan `of`.
 
     None where one router cannot serve both: requests differ, or views of one name, or only one of them decides.
     """
-    if plan.request != of.request:
+    if not _ask_alike(plan, of):
         return None
     read = {wanted.view for wanted in arm.version.inputs}
     together = {view.name: view for view in plan.views}

@@ -14,8 +14,8 @@ from ml.settings import Settings
 from serving.credentials import CONTROL_KEY, TOKEN_KEY, make_control_secret, read_bytes, read_token
 
 # All but health, which probes need, and what an inference needs. A protocol may stand in one group only.
-_CONTROL = "model-repository,model-config,shared-memory,statistics,trace,logging"
-_INFERENCE = "inference,metadata"
+_CONTROL = "model-repository,shared-memory,statistics,trace,logging"
+_INFERENCE = "inference,metadata,model-config"
 
 
 def require(settings: Settings) -> None:

@@ -5,7 +5,7 @@ Keeping it is `model_repository`'s business; that of a version which is a Triton
 
 import hashlib
 
-from serving.plan import MAX_BATCH, Plan
+from serving.plan import KIND, MAX_BATCH, Plan
 
 _OUTPUTS = {
     "decision": "TYPE_BOOL",
@@ -38,6 +38,7 @@ def config_pbtxt(plan: Plan) -> str:
             f"instance_group [ {{ count: {plan.processes}, kind: KIND_CPU }} ]",
             f"dynamic_batching {{ {_queue(plan)} }}",
             "version_policy { latest { num_versions: 1 } }",
+            *(_meaning(field.name, field.kind) for field in plan.request if field.kind),
             "",
         ]
     )
@@ -60,6 +61,10 @@ def _queue(plan: Plan) -> str:
         f"default_queue_policy {{ timeout_action: REJECT, default_timeout_microseconds: {plan.max_wait_ms * 1000}, "
         f"allow_timeout_override: true, max_queue_size: {plan.max_queue} }}"
     )
+
+
+def _meaning(name: str, kind: str) -> str:
+    return f'parameters {{ key: "{KIND}{name}" value: {{ string_value: "{kind}" }} }}'
 
 
 def _tensor(name: str, dtype: str, size: int = 1) -> str:

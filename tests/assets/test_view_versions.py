@@ -326,6 +326,10 @@ def test_the_list_says_who_reads_each_version_and_whether_it_is_as_recorded(both
     assert "delay version 1 (previous)" in rows["aircraft_state"]
     assert "delay version 2 (champion)" in rows["aircraft_state_v2"]
     assert rows["weather_observation"].endswith("new: not published yet")
+    own = [line.split()[0] for line in listing(both.platform, "aircraft_state") if line[0] != " "]
+    assert own == ["feature", "aircraft_state", "aircraft_state_v2"]
+    with pytest.raises(LookupError, match=r"no feature view 'aircraft_stat'; there are: .*aircraft_state_v2"):
+        list(listing(both.platform, "aircraft_stat"))
     both.edit(V2_SQL, "* 60", "* 61")
     both.parse()
     (changed,) = [line for line in listing(both.platform) if line.startswith("aircraft_state_v2")]

@@ -6,18 +6,21 @@ from pathlib import Path
 
 import numpy as np
 
+from ml.models import model_named
 from serving.client import HeadwaterClient
 from serving.prediction import Prediction
-from serving.request_rows import columns_of
+from serving.request_rows import RequestField, columns_of
 
 ROOT = Path(__file__).parents[2]
 EXAMPLE = re.compile(r"## From Python\n.*?```python\n(.*?)```", re.DOTALL)
 COMMAND = re.compile(r"serving\.client flight_delay ((?:.*\\\n)*.*)")
 TEXTS = ("tailnum", "carrier", "origin", "dest")
+KINDS = {field.name: field.kind for field in model_named("flight_delay").request}
 
 
 def columns(row):
-    return columns_of("flight_delay", {name: "BYTES" if name in TEXTS else "FP64" for name in row}, [row])
+    fields = {name: RequestField("BYTES" if name in TEXTS else "FP64", KINDS.get(name, "")) for name in row}
+    return columns_of("flight_delay", fields, [row])
 
 
 def test_the_example_asks_what_the_readme_asks(monkeypatch, capsys):

@@ -7,6 +7,8 @@ import pytest
 
 from ml.spec import ModelSpec
 from serving.build_plan import build_plan
+from serving.plan import Arm
+from serving.plan_change import beside
 from serving.plan_json import load_plan, parse_plan
 from tests.serving.example import AIRCRAFT, RUNWAY, SPEC, example_plan, settings_at
 
@@ -32,6 +34,17 @@ def test_a_feature_from_which_time_elapses_is_a_time(tmp_path: Path) -> None:
     assert kinds["aircraft__last_arrived_at"] == "time"
     assert kinds["runway__departures"] == "numeric"
     assert kinds["aircraft__last_dest"] == "categorical"
+
+
+@pytest.mark.parametrize(("kind", "together"), [("time", True), ("", True), ("local_time", False)])
+def test_versions_stand_beside_each_other_unless_a_field_is_known_to_mean_another_thing(
+    tmp_path: Path, kind: Any, together: bool
+) -> None:
+    plan, new = example_plan(tmp_path), example_plan(tmp_path, 2, "2")
+    old = replace(plan, request=tuple(replace(f, kind=kind) if f.kind == "time" else f for f in plan.request))
+    made = beside(old, Arm("canary", new.champion, 0.5), new)
+    assert (made is not None) == together
+    assert made is None or made.request == old.request
 
 
 @pytest.mark.parametrize(
