@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.special import betaln
 
 
 def margin(rows: ArrayLike, alpha: float, tuned_at: float) -> NDArray[Any]:
@@ -46,5 +45,7 @@ def rate_evidence(faults: ArrayLike, rows: ArrayLike, rate: ArrayLike) -> NDArra
     for the central limit theorem. The rate seen says on which side the truth is.
     """
     k, n, p = (np.asarray(value, dtype=np.float64) for value in (faults, rows, rate))
+    from scipy.special import betaln  # most of a second, which no other command has to wait
+
     mixture = betaln(1 + k, 1 / p + n - k) - betaln(1, 1 / p)
     return np.asarray(mixture - k * np.log(p) - (n - k) * np.log1p(-p))

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
+from ml.feast_import import import_feast
 from ml.feature_views import FeatureView
 from ml.publication import Publications
 
@@ -46,7 +47,7 @@ def open_feature_store(
         spark: Spark's settings (`ml.spark_session`), if Feast's Spark store joins and not polars in this process.
         memory_mb: Feature history that a join in this process holds at a time, in MiB; None: a month of a view.
     """
-    _import_feast()
+    import_feast()
     from feast import FeatureStore, RepoConfig
 
     registry.parent.mkdir(parents=True, exist_ok=True)
@@ -65,18 +66,6 @@ def open_feature_store(
     store = FeatureStore(config=config)
     _apply(store, views)
     return store
-
-
-def _import_feast() -> None:
-    """Import Feast without typeguard, which would rewrite its functions one by one: more than half of the time."""
-    import typeguard
-
-    checked = typeguard.typechecked
-    typeguard.typechecked = lambda target=None, **_: target or (lambda it: it)  # type: ignore[assignment]
-    try:
-        import feast  # noqa: F401
-    finally:
-        typeguard.typechecked = checked
 
 
 def published_versions(publications: Publications, views: Sequence[FeatureView]) -> dict[str, int]:

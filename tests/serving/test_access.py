@@ -38,7 +38,7 @@ def test_files_that_fit_are_accepted_and_shown_to_triton(tmp_path: Path, files: 
     line = triton_access.arguments(settings)
     assert f"--grpc-server-cert={files['serving_tls_cert']}" in line
     assert "--grpc-use-ssl-mutual=true" in line
-    assert "--grpc-restricted-protocol=inference,metadata:token=sixteen-letters-" in line
+    assert "--grpc-restricted-protocol=inference,metadata,model-config:token=sixteen-letters-" in line
 
 
 FAULTS: dict[str, tuple[Callable[[Paths], dict[str, Any]], str]] = {

@@ -42,7 +42,7 @@ pytestmark = pytest.mark.server
 TOKEN = "a-token-of-tests=with/signs"
 SERVICE = service_pb2.DESCRIPTOR.services_by_name["GRPCInferenceService"]
 HEALTH = {"ServerLive", "ServerReady", "ModelReady"}
-INFERENCE = {"ServerMetadata", "ModelMetadata", "ModelInfer", "ModelStreamInfer"}
+INFERENCE = {"ServerMetadata", "ModelMetadata", "ModelConfig", "ModelInfer", "ModelStreamInfer"}
 CONTROL = {method.name for method in SERVICE.methods} - HEALTH - INFERENCE
 PAGE = (Path(__file__).parents[2] / "docs" / "serving.md").read_text()
 
