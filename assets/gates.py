@@ -116,7 +116,7 @@ def gate_checks(
             yield from mirrored(context.instance, platform, key, judgements)
             for judgement in judgements:
                 tell = context.log.debug if judgement.outcome.passed else context.log.warning
-                tell(_line(judgement))
+                tell(line_of(judgement))
         for spec in specs:
             if spec.key in context.selected_asset_check_keys:
                 yield dg.Output(None, spec.get_python_identifier())
@@ -151,9 +151,12 @@ def mirrored(
         yield evaluation(platform, asset, judgement, granted[0] if granted else None, target)
 
 
-def _line(judgement: Judgement) -> str:
-    verdict = "passed" if judgement.outcome.passed else "FAILED" if judgement.blocking else "warns"
-    return f"{name_of(judgement.table, judgement.partition)} {judgement.check} {verdict}: {judgement.outcome.summary}"
+def line_of(judgement: Judgement) -> str:
+    """Return what the run's log says; what only warns is told in a few words, all of it stands with the check."""
+    outcome = judgement.outcome
+    verdict = "passed" if outcome.passed else "FAILED" if judgement.blocking else "warns"
+    told = outcome.short if verdict == "warns" and outcome.short else outcome.summary
+    return f"{name_of(judgement.table, judgement.partition)} {judgement.check} {verdict}: {told}"
 
 
 def _names(judgement: Judgement) -> tuple[int, str, str]:

@@ -1,6 +1,7 @@
 """The drift checks on a lake of their own: which rows they compare, what they keep, what they start."""
 
 import shutil
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import SimpleNamespace
@@ -12,6 +13,7 @@ import pytest
 
 from assets.drift import SERVING_DRIFT, compared_columns, judge_model, judge_month, watched_columns
 from assets.drift_windows import LEARNED
+from assets.gates import line_of
 from assets.mirror import Judgement, evaluation
 from assets.resources import Platform
 from ml.scoring import example_feed
@@ -97,6 +99,8 @@ def test_a_breach_names_view_month_column_and_cause_in_summary_and_page(platform
     assert shown.description == "aircraft 2013-04: 1 of 2 columns drifted: last_delay"
     assert shown.metadata["summary"].value == outcome.summary
     assert shown.metadata["table version"].value == "0"
+    assert line_of(judgement) == f"{TABLE}[2013-04] feature_drift warns: {outcome.short}"
+    assert line_of(replace(judgement, blocking=True)).endswith(f"feature_drift FAILED: {outcome.summary}")
 
 
 def test_the_champions_months_are_a_reference_as_it_learned_from_them(platform):
