@@ -71,7 +71,7 @@ RULES: tuple[Runs | Serves | Elsewhere | NotHere, ...] = (
     Runs(r"\.venv/bin/python -m serving\.client flight_delay .*", r"probability"),
     Runs(r"make ask NAME=flight_delay ROWS=5", r"asked at \(UTC\) +probability", seconds=120),
     Runs(r"make plan NAME=flight_delay", r"plan: model flight_delay"),
-    Runs(r"make views", r"aircraft_state +1 .*flight_delay version 1 \(champion\) +as recorded"),
+    Runs(r"make views NAME=aircraft_state", r"aircraft_state +1 .*flight_delay version 1 \(champion\) +as recorded"),
     Runs(r"make monitor NAME=flight_delay", r"outcomes"),
     Runs(r"make scores NAME=flight_delay MONTH=2013-10", r"scores\[2013-10\]"),
     Runs(r"make table NAME=flights MONTH=2013-03", r"raw +up to date\n\nraw/flights\[2013-03\] has 28,834 rows"),
