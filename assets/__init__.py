@@ -2,6 +2,6 @@
 
 import gc
 
-# Dagster, dbt and Feast load a million objects that stay. Python looks through them again whenever 700 more are made:
-# a sixth of the time of a command that finds nothing to do.
+# Dagster and dbt load hundreds of thousands of objects that stay. By default Python looks for garbage among new ones
+# whenever there are 700 more: a sixth of the time of a command that finds nothing to do.
 gc.set_threshold(50_000, 10, 10)

@@ -6,7 +6,6 @@ changed SQL makes the same rows as before.
 
 import argparse
 import getpass
-import re
 import sys
 import textwrap
 from collections.abc import Iterable, Iterator, Mapping
@@ -126,14 +125,13 @@ def listing(platform: Platform, only: str = "") -> Iterator[str]:
     `only` names one version, or a view with all of them. Raises LookupError if there is no such one.
     """
     guard = view_guard(platform)
-    names = sorted({*guard.declared, *guard.recorded})
-    chosen = [name for name in names if not only or re.fullmatch(rf"{re.escape(only)}(_v\d+)?", name)]
+    known = {name: entries[-1].definition for name, entries in guard.recorded.items()} | dict(guard.declared)
+    chosen = [name for name in sorted(known) if only in ("", name, known[name].view)]
     if only and not chosen:
-        raise LookupError(f"no feature view {only!r}; there are: {', '.join(names)}")
+        raise LookupError(f"no feature view {only!r}; there are: {', '.join(sorted(known))}")
     yield _ROW.format("feature view", "version", "features", "ttl", "since", "read by", "declared")
     for name in chosen:
-        entries = guard.recorded.get(name, ())
-        definition = guard.declared.get(name) or entries[-1].definition
+        entries, definition = guard.recorded.get(name, ()), known[name]
         features = [column for column, _ in definition.columns if column not in definition.join_keys]
         since = f"{entries[0].at:%Y-%m-%d %H:%M}" if entries else "-"
         readers = ", ".join(map(str, guard.readers(name))) or "-"

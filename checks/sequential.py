@@ -44,8 +44,8 @@ def rate_evidence(faults: ArrayLike, rows: ArrayLike, rate: ArrayLike) -> NDArra
     Howard, Ramdas, McAuliffe and Sekhon, Annals of Statistics 49, 2021, beta-binomial). Exact: rare faults are no case
     for the central limit theorem. The rate seen says on which side the truth is.
     """
-    k, n, p = (np.asarray(value, dtype=np.float64) for value in (faults, rows, rate))
-    from scipy.special import betaln  # most of a second, which no other command has to wait
+    from scipy.special import betaln  # slow to import, and every command imports this module
 
+    k, n, p = (np.asarray(value, dtype=np.float64) for value in (faults, rows, rate))
     mixture = betaln(1 + k, 1 / p + n - k) - betaln(1, 1 / p)
     return np.asarray(mixture - k * np.log(p) - (n - k) * np.log1p(-p))

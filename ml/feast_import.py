@@ -1,4 +1,4 @@
-"""Feast, imported in half of the time that it takes by itself."""
+"""Feast, imported without the slow parts that it does not need here."""
 
 import importlib
 import sys
@@ -11,8 +11,8 @@ _TORCH = "feast.torch_wrapper"
 def import_feast() -> None:
     """Import Feast without what it does not need.
 
-    Typeguard would rewrite its functions one by one. Torch, 3 s, it only needs to turn online answers into tensors:
-    then it is imported.
+    Typeguard would rewrite its functions one by one. Torch it only needs to turn answers into tensors: it is imported
+    then.
     """
     import typeguard
 

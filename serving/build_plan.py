@@ -122,7 +122,7 @@ def _request(spec: ModelSpec, views: tuple[View, ...]) -> tuple[RequestInput, ..
             raise ValueError(
                 f"{given.name!r} of model {spec.name!r} is both a string and a number as join key and request field"
             )
-        if given.kind in _TIMES:
+        if given.kind in _TIMES:  # also where it is a join key, a number: what it means decides what clients may send
             inputs[given.name] = given
     return tuple(inputs.values())
 

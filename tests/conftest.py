@@ -18,8 +18,8 @@ from tests.redis_server import RedisServer, free_port
 
 quiet_exit()
 os.environ.pop("HEADWATER_LAKE", None)  # homes of tests have lakes of their own
-for name in ("MAKEFLAGS", "MAKELEVEL", "MFLAGS", "MAKEOVERRIDES"):
-    os.environ.pop(name, None)  # tests run make as users do, not as a part of the make that runs the tests
+for name in [name for name in os.environ if name.startswith(("MAKE", "MFLAGS"))]:
+    del os.environ[name]  # tests run make as users do, not as a part of the make that runs the tests
 
 # What changes the one demo's home, or asks its Triton: all in one process, and first, because it takes longest.
 LIVE = tuple(

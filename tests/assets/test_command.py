@@ -105,6 +105,13 @@ def test_a_variable_that_is_missing_is_told_as_make_takes_it(words, told, monkey
     assert capsys.readouterr().err == f"headwater: {told}\n"
 
 
+def test_a_page_of_what_is_no_day_is_refused_before_anything_runs(monkeypatch, capsys):
+    with pytest.raises(SystemExit) as ended:
+        run_as_make_would(monkeypatch, ["monitor", "NAME=flight_delay", "PAGE=2013-13-07"])
+    assert ended.value.code == 2
+    assert "'2013-13-07' is no day; write it like 2013-10-07" in capsys.readouterr().err
+
+
 def test_in_a_cluster_a_missing_variable_is_told_as_a_pod_takes_it(monkeypatch, capsys):
     monkeypatch.setenv("HEADWATER_ENV", "k8s")
     with pytest.raises(SystemExit):

@@ -42,7 +42,7 @@ class Line:
     def env(self) -> dict[str, str]:
         """The environment of a user who set another home and other ports."""
         ours = {f"HEADWATER_{name}_PORT": str(port) for name, port in self.ports.items()}
-        kept = {k: v for k, v in os.environ.items() if not k.startswith(("HEADWATER_", "MAKE", "MFLAGS", "DAGSTER"))}
+        kept = {k: v for k, v in os.environ.items() if not k.startswith(("HEADWATER_", "DAGSTER"))}
         return {
             **kept,
             **ours,
