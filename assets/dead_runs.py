@@ -11,6 +11,7 @@ import dagster as dg
 
 from serving.proc_files import started
 
+_ACTIVE = [dg.DagsterRunStatus.NOT_STARTED, dg.DagsterRunStatus.STARTING, dg.DagsterRunStatus.STARTED]
 PROCESS = ".dagster/headwater_process"  # host, pid, and when the process started; the UI hides such tags
 
 
@@ -21,8 +22,7 @@ def this_process() -> str:
 
 def end_dead_runs(instance: dg.DagsterInstance) -> list[str]:
     """End the runs of this machine whose process is gone, and free their slots; return their ids."""
-    active = dg.RunsFilter(statuses=[dg.DagsterRunStatus.STARTING, dg.DagsterRunStatus.STARTED])
-    dead = [run for run in instance.get_runs(active) if _gone(run.tags.get(PROCESS, ""))]
+    dead = [run for run in instance.get_runs(dg.RunsFilter(statuses=_ACTIVE)) if _gone(run.tags.get(PROCESS, ""))]
     for run in dead:
         instance.report_run_failed(run, "Its process was killed.")
         instance.event_log_storage.free_concurrency_slots_for_run(run.run_id)

@@ -6,28 +6,52 @@ So that a restart of the daemon, or of the machine, neither loses the work nor h
 from dataclasses import dataclass
 
 import dagster as dg
+from dagster._core.storage.tags import RUN_FAILURE_REASON_TAG
 
 TRIES = 3
+KILLED = 10  # a machine may restart and a pod be evicted as often; a run that takes all memory must not go on for ever
 _ENDED = (dg.DagsterRunStatus.FAILURE, dg.DagsterRunStatus.CANCELED)
+_ITS_OWN = ("STEP_FAILURE", "RUN_EXCEPTION", "JOB_INITIALIZATION_FAILURE")  # of Dagster's RunFailureReason
 
 
 @dataclass(frozen=True)
 class Tried:
-    """The runs of a piece of work: one is `under_way`, one is `done`, and those that `failed`, by id, newest first."""
+    """The runs of a piece of work: one is `under_way`, one is `done`, the others ended; by id, newest first.
+
+    `failed` are those that failed by themselves or that a person ended, `killed` those whose process was.
+    """
 
     under_way: bool
     done: bool
     failed: tuple[str, ...]
+    killed: tuple[str, ...]
 
     @property
-    def given_up(self) -> bool:
-        """Whether it failed so often that nobody should try again by himself."""
-        return not self.done and not self.under_way and len(self.failed) >= TRIES
+    def ended(self) -> int:
+        """How many tries came to nothing, for the next one's run key."""
+        return len(self.failed) + len(self.killed)
+
+    @property
+    def given_up(self) -> str:
+        """Why nobody should try again by himself, "" if he may."""
+        if self.done or self.under_way:
+            return ""
+        if len(self.failed) >= TRIES:
+            return f"failed {len(self.failed)} times, at last in run {self.failed[0][:8]}"
+        if len(self.killed) >= KILLED:
+            return f"was killed {len(self.killed)} times, at last in run {self.killed[0][:8]}; had it enough memory?"
+        return ""
 
 
 def tried(instance: dg.DagsterInstance, tag: str, name: str) -> Tried:
     """Return what became of the work `name`, whose runs carry it in `tag`."""
     runs = instance.get_runs(dg.RunsFilter(tags={tag: name}))
-    failed = tuple(run.run_id for run in runs if run.status in _ENDED)
+    killed = tuple(run.run_id for run in runs if _was_killed(run))
+    failed = tuple(run.run_id for run in runs if run.status in _ENDED and run.run_id not in killed)
     done = any(run.status == dg.DagsterRunStatus.SUCCESS for run in runs)
-    return Tried(len(failed) + done < len(runs) and not done, done, failed)
+    return Tried(len(failed) + len(killed) < len(runs) and not done, done, failed, killed)
+
+
+def _was_killed(run: dg.DagsterRun) -> bool:
+    """Whether somebody else found that it had ended: one that fails says why in a tag of Dagster's."""
+    return run.status == dg.DagsterRunStatus.FAILURE and run.tags.get(RUN_FAILURE_REASON_TAG) not in _ITS_OWN

@@ -149,7 +149,7 @@ def unfinished(
     if state.done or work.refused(platform) or state.given_up:
         work.end(platform, state)
         return None
-    return work.run(platform, len(state.failed))
+    return work.run(platform, state.ended)
 
 
 @dataclass(frozen=True)
@@ -205,13 +205,13 @@ class Retraining:
         if why_not:
             event = LoopEvent(self.spec.name, "refused", self.key, why_not, version)
         elif state.given_up:
-            why = f"given up after {len(state.failed)} runs that failed, the last is {state.failed[0][:8]}"
-            event = LoopEvent(self.spec.name, "failed", self.key, why, version, run_id=state.failed[0])
+            why, last = f"given up: it {state.given_up}", (state.failed or state.killed)[0]
+            event = LoopEvent(self.spec.name, "failed", self.key, why, version, run_id=last)
         else:
             event = LoopEvent(self.spec.name, "trained", self.key, self.reason, version)
         platform.loop_log.record(event)
 
-    def run(self, platform: Platform, failed: int) -> dg.RunRequest:
+    def run(self, platform: Platform, ended: int) -> dg.RunRequest:
         """Return the run that does what is not done yet: all of it, or from the gates on, or the deployment alone."""
         training_set, model, deployment = (dg.AssetKey([self.spec.name, p]) for p in PARTS)
         version, table = self.version(platform), f"{self.spec.name}/model"
@@ -219,7 +219,7 @@ class Retraining:
             set(required_checks(table)) - {v.check for v in self.verdicts(platform, version)} if version else set()
         )
         return dg.RunRequest(
-            run_key=f"{self.name}:{failed}",
+            run_key=f"{self.name}:{ended}",
             run_config={} if version else run_config(self.spec.name, self.as_of),
             tags={TAG: self.name, REASON: self.reason[:250]},
             asset_selection=[deployment] if version else [training_set, model, deployment],

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 import dagster as dg
 
 from assets.approved_steps import approved, waiting
-from assets.once import TRIES, tried
+from assets.once import tried
 from assets.plan_events import note_plans
 from assets.resources import Platform
 from assets.rollout import Step, next_action
@@ -27,7 +27,7 @@ Looked = Iterator[dg.RunRequest | dg.SkipReason]
 def trial_sensor(spec: ModelSpec, job: dg.JobDefinition) -> dg.SensorDefinition:
     """Return the sensor that judges a model's shadow or canary and starts `job` once it is decided.
 
-    At most one run at a time, and at most three that fail: the run key is version, decision and try.
+    At most one run at a time, and at most three that fail by themselves: the run key is version, decision and try.
     """
     log = TrialLog()
 
@@ -85,8 +85,8 @@ def _start(instance: dg.DagsterInstance, spec: ModelSpec, step: Step, revision: 
     if state.under_way or state.done:
         return dg.SkipReason(f"{step.action} of version {step.version} of {spec.name} is under way")
     if state.given_up:
-        return dg.SkipReason(f"{step.action} of version {step.version} of {spec.name} failed {TRIES} times")
-    key = f"{name}:{len(state.failed)}"
+        return dg.SkipReason(f"{step.action} of version {step.version} of {spec.name} {state.given_up}")
+    key = f"{name}:{state.ended}"
     return dg.RunRequest(key, run_config(spec.name, step), {TAG: name, "headwater/reason": step.why[:250]})
 
 

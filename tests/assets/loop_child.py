@@ -1,5 +1,7 @@
 """A process that asks the example model and lets the trial sensor act, until its version serves: to be killed."""
 
+import faulthandler
+import signal
 import sys
 import time
 import warnings
@@ -20,8 +22,9 @@ REQUESTS = 120
 
 
 def main(home: Path, grpc: int, metrics: int, version: str) -> None:
-    """Act until the version is champion."""
+    """Act until the version is champion. Asked with SIGUSR1, it tells where it is."""
     warnings.simplefilter("ignore")
+    faulthandler.register(signal.SIGUSR1)
     platform = open_home(home, grpc, metrics)
     job = rollout_job(SPEC)
     definitions = dg.Definitions(jobs=[job], sensors=[trial_sensor(SPEC, job)], resources={"platform": platform})
@@ -31,7 +34,8 @@ def main(home: Path, grpc: int, metrics: int, version: str) -> None:
         while world.lineup().get(version) != "champion":
             try:
                 world.ask(REQUESTS)
-            except (ConnectionError, LookupError, TimeoutError):  # Triton was killed, too
+            except (ConnectionError, LookupError, TimeoutError) as error:  # Triton was killed, too
+                print(f"no answer: {error}", file=sys.stderr)
                 time.sleep(0.5)
             driver.drive(["example_trial_sensor"])
         driver.drive(["example_trial_sensor"])

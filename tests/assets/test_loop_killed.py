@@ -61,6 +61,10 @@ def test_a_version_s_way_into_service_survives_kills_of_loop_and_server_at_any_m
             last = start(world, version)
             try:
                 assert last.wait(timeout=400) == 0
+            except subprocess.TimeoutExpired:
+                last.send_signal(signal.SIGUSR1)  # pytest shows where it was
+                time.sleep(1)
+                pytest.fail(f"{world.lineup()} after 400 s: {world.platform.loop_log.rows('example').to_dicts()}")
             finally:
                 last.kill()
             assert_each_step_once(world, version, before)

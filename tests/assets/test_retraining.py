@@ -51,7 +51,7 @@ class Loop:
         @dg.op
         def work():
             if not ends_well:
-                raise RuntimeError("killed")
+                raise RuntimeError("no memory on the GPU")
 
         @dg.job
         def done():
@@ -126,7 +126,7 @@ def test_the_same_data_ask_once_and_a_cooldown_holds_the_next_back(loop):
     assert isinstance(loop.ask(), dg.RunRequest)
 
 
-def test_a_run_that_was_killed_is_asked_for_again_three_times_and_then_told(loop):
+def test_a_run_that_fails_is_asked_for_again_three_times_and_then_told(loop):
     for week in (0, 1):
         loop.judge(week, breached=True)
     keys = []
@@ -137,6 +137,23 @@ def test_a_run_that_was_killed_is_asked_for_again_three_times_and_then_told(loop
     assert len(set(keys)) == 3
     assert isinstance(loop.ask(), dg.SkipReason)
     assert loop.events()[:2] == ["retrain", "failed"]
+    (told,) = loop.platform.loop_log.rows("example").filter(event="failed")["reason"]
+    assert told.startswith("given up: it failed 3 times, at last in run ")
+
+
+def test_a_run_that_was_killed_is_asked_for_again_and_its_key_is_new(loop):
+    for week in (0, 1):
+        loop.judge(week, breached=True)
+    nothing = dg.GraphDefinition("nothing").to_job()
+    keys = []
+    for _ in range(4):
+        request = loop.ask()
+        keys.append(request.run_key)
+        killed = loop.instance.create_run_for_job(nothing, tags=request.tags)
+        assert "is under way" in loop.ask().skip_message
+        loop.instance.report_run_failed(killed)
+    assert len(set(keys)) == 4
+    assert isinstance(loop.ask(), dg.RunRequest)
 
 
 def test_a_run_killed_after_training_goes_on_from_the_gates_and_the_version_says_why_it_was_trained(loop):
