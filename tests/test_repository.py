@@ -57,6 +57,17 @@ def test_every_module_says_what_belongs_in_it(path):
     assert ast.get_docstring(ast.parse(path.read_text())), f"{path} has no docstring"
 
 
+LONG = 300  # lines
+
+
+def test_a_long_file_says_why_it_is_one():
+    long = [p for p in sources(*OURS, "deploy", "benchmarks", "tests") if len(p.read_text().splitlines()) > LONG]
+    silent = [
+        p for p in long if "One file, though a long one: " not in (ast.get_docstring(ast.parse(p.read_text())) or "")
+    ]
+    assert not silent, "split them by what they are about, or say in the first lines why not"
+
+
 def test_every_make_target_that_people_may_call_says_what_it_does():
     makefile = (ROOT / "Makefile").read_text()
     phony = {name for line in re.findall(r"^\.PHONY:(.*)$", makefile, re.MULTILINE) for name in line.split()}

@@ -1,4 +1,7 @@
-"""Rollout on a real Triton: what may serve as what, and the sensor that brings on the sound version and ends others."""
+"""Rollout on a real Triton: what may serve as what, and the sensor that brings on the sound version and ends others.
+
+One file, though a long one: its Triton and its versions are there once for all of it.
+"""
 
 import dataclasses
 from collections.abc import Iterator

@@ -1,4 +1,7 @@
-"""Two versions of a view on nine real days: built by dbt, published, joined and read online side by side."""
+"""Two versions of a view on nine real days: built by dbt, published, joined and read online side by side.
+
+One file, though a long one: the home with both versions is built by dbt once for all of it.
+"""
 
 import os
 import shutil

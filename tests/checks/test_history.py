@@ -1,4 +1,7 @@
-"""The history check on real months, corrupted so that most columns stay sane by themselves, and on another field."""
+"""The history check on real months, corrupted so that most columns stay sane by themselves, and on another field.
+
+One file, though a long one: the months and their profiles are made once for all of it.
+"""
 
 from calendar import monthrange
 from dataclasses import replace

@@ -1,4 +1,7 @@
-"""dbt builds the feature tables on nine real days around month's ends and the beginning of summer time."""
+"""dbt builds the feature tables on nine real days around month's ends and the beginning of summer time.
+
+One file, though a long one: dbt builds these tables once for all of it.
+"""
 
 import dataclasses
 import json

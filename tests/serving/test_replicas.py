@@ -1,4 +1,7 @@
-"""Two real Tritons on one serving home: what is deployed reaches both, and neither shows what the other does not."""
+"""Two real Tritons on one serving home: what is deployed reaches both, and neither shows what the other does not.
+
+One file, though a long one: its two servers start once for all of it.
+"""
 
 import os
 import shutil

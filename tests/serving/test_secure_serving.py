@@ -1,4 +1,7 @@
-"""The real Triton with mutual TLS, a token and a bounded queue: who may do what, and what everyone else is told."""
+"""The real Triton with mutual TLS, a token and a bounded queue: who may do what, and what everyone else is told.
+
+One file, though a long one: its server and clients with certificates start once for all of it.
+"""
 
 import os
 import re

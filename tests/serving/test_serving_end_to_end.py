@@ -1,4 +1,7 @@
-"""The real Triton: what a client is promised when versions change and processes die."""
+"""The real Triton: what a client is promised when versions change and processes die.
+
+One file, though a long one: its server starts once for all of it.
+"""
 
 import dataclasses
 import os
