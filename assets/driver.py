@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Any
 
 import dagster as dg
-from dagster._core.storage.tags import RUN_KEY_TAG, SENSOR_NAME_TAG
+from dagster._core.events import RunFailureReason
+from dagster._core.storage.tags import RUN_FAILURE_REASON_TAG, RUN_KEY_TAG, SENSOR_NAME_TAG
 
 from assets.dead_runs import PROCESS, end_dead_runs, this_process
 from assets.event_log import kept_open
@@ -90,4 +91,6 @@ class Driver:
             )
         run = self.instance.get_run_by_id(result.run_id)
         assert run is not None
+        if run.tags.get(RUN_FAILURE_REASON_TAG) == RunFailureReason.UNEXPECTED_TERMINATION.value:
+            raise KeyboardInterrupt  # Dagster ends the run, and says no more
         return run

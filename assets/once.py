@@ -18,7 +18,8 @@ _ITS_OWN = ("STEP_FAILURE", "RUN_EXCEPTION", "JOB_INITIALIZATION_FAILURE")  # of
 class Tried:
     """The runs of a piece of work: one is `under_way`, one is `done`, the others ended; by id, newest first.
 
-    `failed` are those that failed by themselves or that a person ended, `killed` those whose process was.
+    `failed` are those that failed by themselves, such as by a step whose process died, or that a person canceled;
+    `killed` those that somebody else found to have ended: the run's process was killed, or never came to life.
     """
 
     under_way: bool
@@ -27,7 +28,7 @@ class Tried:
     killed: tuple[str, ...]
 
     @property
-    def ended(self) -> int:
+    def in_vain(self) -> int:
         """How many tries came to nothing, for the next one's run key."""
         return len(self.failed) + len(self.killed)
 
@@ -39,7 +40,8 @@ class Tried:
         if len(self.failed) >= TRIES:
             return f"failed {len(self.failed)} times, at last in run {self.failed[0][:8]}"
         if len(self.killed) >= KILLED:
-            return f"was killed {len(self.killed)} times, at last in run {self.killed[0][:8]}; had it enough memory?"
+            last = self.killed[0][:8]
+            return f"was killed, or never began, {len(self.killed)} times, at last in run {last}; had it enough memory?"
         return ""
 
 

@@ -149,7 +149,7 @@ def unfinished(
     if state.done or work.refused(platform) or state.given_up:
         work.end(platform, state)
         return None
-    return work.run(platform, state.ended)
+    return work.run(platform, state.in_vain)
 
 
 @dataclass(frozen=True)
@@ -211,7 +211,7 @@ class Retraining:
             event = LoopEvent(self.spec.name, "trained", self.key, self.reason, version)
         platform.loop_log.record(event)
 
-    def run(self, platform: Platform, ended: int) -> dg.RunRequest:
+    def run(self, platform: Platform, in_vain: int) -> dg.RunRequest:
         """Return the run that does what is not done yet: all of it, or from the gates on, or the deployment alone."""
         training_set, model, deployment = (dg.AssetKey([self.spec.name, p]) for p in PARTS)
         version, table = self.version(platform), f"{self.spec.name}/model"
@@ -219,7 +219,7 @@ class Retraining:
             set(required_checks(table)) - {v.check for v in self.verdicts(platform, version)} if version else set()
         )
         return dg.RunRequest(
-            run_key=f"{self.name}:{ended}",
+            run_key=f"{self.name}:{in_vain}",
             run_config={} if version else run_config(self.spec.name, self.as_of),
             tags={TAG: self.name, REASON: self.reason[:250]},
             asset_selection=[deployment] if version else [training_set, model, deployment],

@@ -27,7 +27,8 @@ Looked = Iterator[dg.RunRequest | dg.SkipReason]
 def trial_sensor(spec: ModelSpec, job: dg.JobDefinition) -> dg.SensorDefinition:
     """Return the sensor that judges a model's shadow or canary and starts `job` once it is decided.
 
-    At most one run at a time, and at most three that fail by themselves: the run key is version, decision and try.
+    At most one run at a time, and at most three that fail by themselves, or ten that are killed: the run key is
+    version, decision and try.
     """
     log = TrialLog()
 
@@ -86,7 +87,7 @@ def _start(instance: dg.DagsterInstance, spec: ModelSpec, step: Step, revision: 
         return dg.SkipReason(f"{step.action} of version {step.version} of {spec.name} is under way")
     if state.given_up:
         return dg.SkipReason(f"{step.action} of version {step.version} of {spec.name} {state.given_up}")
-    key = f"{name}:{state.ended}"
+    key = f"{name}:{state.in_vain}"
     return dg.RunRequest(key, run_config(spec.name, step), {TAG: name, "headwater/reason": step.why[:250]})
 
 

@@ -52,7 +52,7 @@ def test_what_fails_by_itself_is_given_up_after_three_times(instance: dg.Dagster
         run(instance, "failed")
     state = tried(instance, TAG, NAME)
     assert state.given_up == f"failed 3 times, at last in run {state.failed[0][:8]}"
-    assert (state.ended, state.under_way, state.killed) == (3, False, ())
+    assert (state.in_vain, state.under_way, state.killed) == (3, False, ())
 
 
 def test_a_run_that_was_killed_is_no_failure_of_the_work(instance: dg.DagsterInstance, tmp_path: Path) -> None:
@@ -78,5 +78,5 @@ def test_one_that_was_killed_before_it_began_is_not_under_way_for_ever(instance:
         instance.create_run_for_job(step, run_config=told("done"), tags={TAG: NAME, PROCESS: gone})
         assert tried(instance, TAG, NAME).under_way
         assert len(end_dead_runs(instance)) == 1
-        assert tried(instance, TAG, NAME).ended == count
-    assert "was killed 10 times" in tried(instance, TAG, NAME).given_up
+        assert tried(instance, TAG, NAME).in_vain == count
+    assert "was killed, or never began, 10 times" in tried(instance, TAG, NAME).given_up
