@@ -6,12 +6,20 @@ So that a restart of the daemon, or of the machine, neither loses the work nor h
 from dataclasses import dataclass
 
 import dagster as dg
+from dagster._core.events import RunFailureReason
 from dagster._core.storage.tags import RUN_FAILURE_REASON_TAG
 
 TRIES = 3
 KILLED = 10  # a machine may restart and a pod be evicted as often; a run that takes all memory must not go on for ever
 _ENDED = (dg.DagsterRunStatus.FAILURE, dg.DagsterRunStatus.CANCELED)
-_ITS_OWN = ("STEP_FAILURE", "RUN_EXCEPTION", "JOB_INITIALIZATION_FAILURE")  # of Dagster's RunFailureReason
+_ITS_OWN = [
+    reason.value
+    for reason in (
+        RunFailureReason.STEP_FAILURE,
+        RunFailureReason.RUN_EXCEPTION,
+        RunFailureReason.JOB_INITIALIZATION_FAILURE,
+    )
+]
 
 
 @dataclass(frozen=True)
@@ -49,7 +57,7 @@ def tried(instance: dg.DagsterInstance, tag: str, name: str) -> Tried:
     """Return what became of the work `name`, whose runs carry it in `tag`."""
     runs = instance.get_runs(dg.RunsFilter(tags={tag: name}))
     killed = tuple(run.run_id for run in runs if _was_killed(run))
-    failed = tuple(run.run_id for run in runs if run.status in _ENDED and run.run_id not in killed)
+    failed = tuple(run.run_id for run in runs if run.status in _ENDED and not _was_killed(run))
     done = any(run.status == dg.DagsterRunStatus.SUCCESS for run in runs)
     return Tried(len(failed) + len(killed) < len(runs) and not done, done, failed, killed)
 
